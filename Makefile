@@ -1,0 +1,129 @@
+# Makefile of etherlua. `make help` lists the targets.
+#
+# Variables: PREFIX, DESTDIR, CC, CFLAGS as usual; V=1 shows the commands; SAN=1 builds with the address and undefined
+# behaviour sanitizers into build/san; TESTS="spec/x_spec.lua ..." selects specs.
+
+PREFIX  ?= /usr/local
+CFLAGS  ?= -O2 -g
+TESTS   ?= spec
+B       := build$(if $(SAN),/san)
+
+# pkg-config is asked when a command runs, not before: `make test` may just have installed it.
+WARN     = -Wall -Wextra -Wshadow
+INCLUDE  = -std=c11 -D_GNU_SOURCE -Iengine $(shell pkg-config --cflags luajit libpcap)
+CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) $(CPPFLAGS)
+LIBS     = $(shell pkg-config --libs libpcap)
+HOSTLIBS = $(shell pkg-config --libs luajit)
+
+SOURCES := $(wildcard engine/*.c)
+OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
+HOST    := $(B)/main.o
+FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch])
+
+# What Debian and Ubuntu call it.
+DEPS      := gcc libc6-dev make pkg-config luajit libluajit-5.1-dev libpcap-dev lua-argparse lua-cjson iproute2
+DEPS_TEST := lua-busted clang llvm libbpf-dev kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool
+DEPS_LINT := clang clang-format cppcheck lua-check
+
+# What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
+# after Lua has closed: so memory that only Lua points to, which the sanitizer cannot see, is no false alarm.
+TESTENV = ETHERLUA=$(CURDIR)/$(B)/etherlua ETHERLUA_LIB=$(CURDIR)/$(B)/libetherlua.so
+ifdef SAN
+SANFLAGS = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all
+TESTENV += UBSAN_OPTIONS=print_stacktrace=1
+TESTENV += LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so)
+endif
+
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
+submake = $(MAKE) --no-print-directory
+
+.PHONY: all deps deps-test deps-lint demo test lint format install uninstall clean help
+.DELETE_ON_ERROR:
+
+all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
+	@:
+
+$(B)/libetherlua.so: $(filter-out $(HOST),$(OBJECTS))
+	$(call say,LD)
+	$(Q)$(CC) -shared $(CFLAGS) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/etherlua: $(HOST)
+	$(call say,LD)
+	$(Q)$(CC) -Wl,-E $(CFLAGS) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(HOSTLIBS)
+
+$(B)/%.o: engine/%.c Makefile
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CCARGS) -MMD -MP -c -o $@ $<
+
+$(B)/abi.o: engine/abi.h # by .incbin, which -MMD does not see
+
+-include $(OBJECTS:.o=.d)
+
+# $(call need,PACKAGES): installs those that are missing, and is silent when none is.
+define need
+	@have=" $$(dpkg-query -W -f '$${Package}:$${db:Status-Status} ' $(1) 2>/dev/null)"; missing=; \
+	for p in $(sort $(1)); do case "$$have" in *" $$p:installed "*) ;; *) missing="$$missing $$p" ;; esac; done; \
+	[ -n "$$missing" ] || exit 0; \
+	command -v apt-get >/dev/null || { echo "no apt-get here; needed, by their Debian names:$$missing"; exit 0; }; \
+	[ "$$(id -u)" = 0 ] || sudo=sudo; \
+	echo "installing with $${sudo:+sudo }apt-get:$$missing"; \
+	case "$$missing" in *kea-dhcp4-server*) [ ! -d /run/systemd/system ] || \
+		echo "note: systemd may start kea-dhcp4-server; the tests start their own" ;; esac; \
+	$$sudo apt-get -qq update </dev/null && $$sudo env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq install -y --no-install-recommends $$missing </dev/null >/dev/null
+endef
+
+deps: ## install what building and running need
+	$(call need,$(DEPS))
+
+deps-test: ## install what the tests need
+	$(call need,$(DEPS) $(DEPS_TEST))
+
+deps-lint: ## install what lint needs
+	$(call need,$(DEPS) $(DEPS_LINT))
+
+demo: deps ## one DHCP client against an emulated access network
+	@$(submake) all
+	$(Q)$(B)/etherlua run $(or $(and $(RELAY),-i $(RELAY)),--lab) scripts/dhcp4_client.lua \
+		--mac aa:bb:cc:11:22:33 --vlan 100 --trace
+
+test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with sanitizers)
+	@$(submake) all
+	$(Q)$(TESTENV) luajit "$$(command -v busted)" --ignore-lua $(TESTS)
+
+# $(call check,NAME,COMMAND): a line for the tool, what it said when it failed, and on to the next.
+check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
+
+lint: deps-lint ## compilers, clang-format, cppcheck and luacheck, none of which may complain
+	@$(call check,gcc,set -e; for f in $(SOURCES); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
+	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES)) \
+	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \
+	$(call check,cppcheck,cppcheck -q --std=c11 -D__x86_64__ --enable=warning$(,)performance$(,)portability \
+		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine) \
+	$(call check,luacheck,luacheck --no-color -q lua scripts spec) \
+	exit $${bad:-0}
+
+, := ,
+
+format: ## reformat the C files
+	$(Q)clang-format -i $(FORMAT)
+
+root = $(abspath $(DESTDIR)$(PREFIX))
+
+install: all ## install below PREFIX (default /usr/local), staged in DESTDIR
+	$(Q)install -D -m 755 $(B)/etherlua $(root)/bin/etherlua
+	$(Q)install -D -m 644 $(B)/libetherlua.so $(root)/lib/libetherlua.so
+	$(Q)cd lua && find etherlua -name '*.lua' -exec install -D -m 644 {} $(root)/share/lua/5.1/{} \;
+	$(Q)find scripts -type f -exec install -D -m 644 {} $(root)/share/etherlua/{} \;
+
+uninstall: ## remove what install put there
+	$(Q)rm -f $(root)/bin/etherlua $(root)/lib/libetherlua.so
+	$(Q)rm -rf $(root)/share/lua/5.1/etherlua $(root)/share/etherlua
+
+clean: ## remove build/
+	$(Q)rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | sort | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'

@@ -1,0 +1,380 @@
+#pragma once
+/*
+ * abi.h: the one boundary between the C engine and Lua.
+ *
+ * Every struct and function that Lua may see is here and nowhere else. The library carries this very text
+ * (el_abi_text) and Lua cdefs it from the loaded library, so the two sides cannot drift. It is legal C and legal
+ * LuaJIT cdef: no preprocessor line but the first, constants as enums, fixed-width types.
+ *
+ * Conventions. Functions return 0 or a negative errno unless they say otherwise; only "open" calls fill err[EL_ERR_MAX]
+ * with one line for people. Handles come first. Numbers are in host byte order, addresses as bytes on the wire. Times
+ * are seconds of the engine's clock (a double: 1 ns is exact for 100 days of uptime). Nothing blocks but el_wait.
+ * One engine belongs to one thread; engines share no state but the live-object counters.
+ */
+
+enum {
+	EL_ERR_MAX = 256,
+	EL_TAGS_MAX = 4,       /* VLAN tags a frame's identity can have */
+	EL_ETHERTYPES_MAX = 8, /* EtherTypes one EtherConn can claim */
+	EL_BURST = 64,         /* frames received or sent in one go */
+	EL_HEADROOM = 64,      /* bytes kept free before a frame's data */
+};
+
+/* ---- addresses ------------------------------------------------------------------------------------------------- */
+
+struct el_mac {
+	uint8_t byte[6];
+};
+
+/* One VLAN tag: tci = PCP << 13 | DEI << 12 | VID (IEEE 802.1Q 9.6). */
+struct el_tag {
+	uint16_t tpid;
+	uint16_t tci;
+};
+
+/* A VLAN stack, outer tag first. */
+struct el_vlans {
+	struct el_tag tag[EL_TAGS_MAX];
+	uint32_t count;
+};
+
+/* An IP address and port. version is 4 (ip[0..3] used, the rest 0) or 6. */
+struct el_addr {
+	uint8_t ip[16];
+	uint16_t port;
+	uint16_t version;
+};
+
+/* Text to address: 4 or 6 and fills ip, or 0 when the text is not an IP address. */
+int el_ip_parse(const char *text, uint8_t ip[16]);
+/* Address to text (RFC 5952 for IPv6). text has room for 46 bytes; returns its length. */
+int el_ip_format(const uint8_t *ip, int version, char *text);
+/* Address to "aa:bb:cc:dd:ee:ff". text has room for 18 bytes. */
+void el_mac_format(const struct el_mac *mac, char *text);
+
+/* ---- the library ----------------------------------------------------------------------------------------------- */
+
+/* Objects that exist now, in the whole process: all zero once everything is closed and freed. */
+struct el_live {
+	int64_t engines, relays, conns, udps;
+};
+
+const char *el_version(void);
+void el_live(struct el_live *out);
+
+/* ---- engine: loop, timers, ready tasks ------------------------------------------------------------------------- */
+
+struct el_engine;
+struct el_endpoint;
+
+/* NULL when memory or file descriptors are short. Owned by the caller; el_engine_close frees it. */
+struct el_engine *el_engine_open(void);
+void el_engine_close(struct el_engine *engine);
+
+/* The engine's clock, read now. */
+double el_now(struct el_engine *engine);
+
+/*
+ * One turn: send what is pending, receive a burst from each relay, look at the timers. With timeout > 0 it sleeps until
+ * something is there, at most that many seconds; 0 returns at once. Returns the number of tasks that became ready.
+ */
+int el_wait(struct el_engine *engine, double timeout);
+
+/* Hands over the ids of the ready tasks: *ids stays valid until the next call. Returns how many. */
+uint32_t el_ready(struct el_engine *engine, const uint32_t **ids);
+
+/* Task `task` (a small positive number of the caller's choice) wants to become ready at `deadline` (< 0: never). */
+int el_timer(struct el_engine *engine, uint32_t task, double deadline);
+
+/*
+ * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there;
+ * -EBADF: closed; -ENXIO: the relay's interface is gone. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
+ */
+int el_wait_frame(struct el_endpoint *endpoint, uint32_t task, double deadline);
+void el_unwait(struct el_endpoint *endpoint, uint32_t task);
+
+/*
+ * From now on SIGINT and SIGTERM are counted instead of ending the process, and end el_wait's sleep; the second one
+ * ends the process at once. State of the process, not of an engine: for programs, not for libraries.
+ */
+int el_signals_catch(struct el_engine *engine);
+int el_signals_count(void);
+
+/* Makes el_wait return when `fd` is readable and task `task` ready, once. fd stays the caller's. */
+int el_wait_fd(struct el_engine *engine, int fd, uint32_t task);
+void el_unwait_fd(struct el_engine *engine, int fd);
+
+/* ---- frames ---------------------------------------------------------------------------------------------------- */
+
+enum {
+	EL_FRAME_IP4 = 1,
+	EL_FRAME_IP6 = 2,
+	EL_FRAME_UDP = 4,
+	EL_FRAME_FRAGMENT = 8,  /* one of several: no L4 header is looked for */
+	EL_FRAME_GROUP = 16,    /* sent to a broadcast or multicast MAC */
+	EL_FRAME_OUTGOING = 32, /* a mirror's copy of a frame that this relay sent */
+	EL_FRAME_COPY = 64,     /* one more copy of a frame that has several receivers */
+};
+
+/* A received frame. It belongs to the engine; offsets count from data, 0 where there is no such header. */
+struct el_frame {
+	uint8_t *data; /* the Ethernet header */
+	struct el_frame *next;
+	struct el_endpoint *owner; /* the queue it waits in */
+	struct el_pool *pool;
+	double timestamp;   /* when the kernel got it, engine's clock */
+	uint16_t len;       /* of the whole frame */
+	uint16_t ethertype; /* after the last tag */
+	uint16_t l3;        /* Ethernet payload, Ethernet padding not included where IP tells */
+	uint16_t l3_len;
+	uint16_t l4;      /* header behind the IP header and its options or extension headers */
+	uint16_t payload; /* what the endpoint's recv returns: Ethernet payload or UDP payload */
+	uint16_t payload_len;
+	uint8_t tags; /* VLAN tags */
+	uint8_t flags;
+	uint8_t protocol; /* of the header at l4 */
+	uint8_t state;    /* EL_FRAME_... below: who has it */
+	uint8_t pad[4];
+};
+
+enum { EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED, EL_FRAME_UNUSED };
+
+/* Gives the frame back. One that is unused already is left alone. */
+void el_frame_free(struct el_frame *frame);
+/* The frame's VLAN stack, source and destination address (version 0 when it is not IP, port 0 when not UDP). */
+void el_frame_vlans(const struct el_frame *frame, struct el_vlans *out);
+void el_frame_source(const struct el_frame *frame, struct el_addr *out);
+void el_frame_target(const struct el_frame *frame, struct el_addr *out);
+
+/* ---- relays ---------------------------------------------------------------------------------------------------- */
+
+struct el_relay;
+
+/* How to open a relay. 0 or NULL asks for the default. */
+struct el_relay_opts {
+	const char *filter;   /* pcap-filter text; "" or NULL: none */
+	const char *capture;  /* pcap file that gets every frame in and out */
+	uint32_t recv_depth;  /* frames an endpoint queues at the most (1024) */
+	uint32_t frame_size;  /* bytes of a frame's memory (2048, or what the MTU needs) */
+	uint32_t frames;      /* frames of memory (16384) */
+	uint32_t promiscuous; /* receive frames to any MAC address */
+	uint32_t mtu;         /* wire only (1500) */
+};
+
+struct el_relay_info {
+	char name[64]; /* "afpacket:eth1" */
+	char kind[16];
+	struct el_mac mac;
+	uint16_t up;
+	uint32_t mtu; /* bytes of Ethernet payload in an untagged frame */
+};
+
+/*
+ * Where frames ended. At all times
+ *   rx_frames + rx_copies = rx_delivered + rx_queued + rx_invalid + rx_filtered + rx_unclaimed + rx_overflow +
+ *                           rx_evicted + rx_no_memory + rx_closed
+ *   tx_frames = tx_sent + tx_pending + tx_link_down + tx_refused + tx_error
+ */
+struct el_stats {
+	uint64_t rx_frames;    /* offered by the interface to this relay */
+	uint64_t rx_copies;    /* further copies, for frames that several endpoints receive */
+	uint64_t rx_delivered; /* read by an endpoint's owner */
+	uint64_t rx_queued;    /* wait in an endpoint's queue now */
+	uint64_t rx_invalid;   /* truncated, or with lengths that cannot be */
+	uint64_t rx_filtered;  /* the relay's filter did not match (relays that filter by themselves) */
+	uint64_t rx_unclaimed; /* no endpoint wanted it */
+	uint64_t rx_overflow;  /* oldest of a full endpoint queue, dropped for a newer one */
+	uint64_t rx_evicted;   /* dropped from a queue because the frame memory was used up */
+	uint64_t rx_no_memory; /* no frame memory at all */
+	uint64_t rx_closed;    /* waited in a queue whose endpoint was closed */
+	uint64_t rx_missed;    /* lost by the kernel before the relay saw them (not in rx_frames) */
+	uint64_t tx_frames;    /* accepted by a send call */
+	uint64_t tx_sent;      /* taken by the interface */
+	uint64_t tx_pending;   /* wait for the next flush now */
+	uint64_t tx_link_down; /* lost: the link was down */
+	uint64_t tx_refused;   /* lost: driver or queueing discipline had no room */
+	uint64_t tx_error;     /* lost for another reason */
+	uint64_t bytes_rx, bytes_tx;
+};
+
+/* spec is "kind:name". NULL on failure, err says why. The relay belongs to the engine until el_relay_close. */
+struct el_relay *el_relay_open(struct el_engine *engine, const char *spec, const struct el_relay_opts *opts,
+                               char err[EL_ERR_MAX]);
+/* Two relays joined in memory: what one sends the other receives. */
+int el_wire_open(struct el_engine *engine, const struct el_relay_opts *opts, struct el_relay *pair[2],
+                 char err[EL_ERR_MAX]);
+/* Closes the endpoints that are still open on it, then closes and frees the relay. */
+void el_relay_close(struct el_relay *relay);
+void el_relay_info(const struct el_relay *relay, struct el_relay_info *out);
+void el_relay_stats(struct el_relay *relay, struct el_stats *out);
+/* Replaces the filter; "" removes it. -EINVAL and err when the text does not compile. */
+int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX]);
+/* Sends what is pending now rather than at the end of the turn. 0, or the error that the interface gave. */
+int el_relay_flush(struct el_relay *relay);
+
+/* ---- endpoints ------------------------------------------------------------------------------------------------- */
+
+/* What EtherConn and RUDPConn have in common: a bounded queue of received frames and the task that waits for one. */
+struct el_endpoint {
+	struct el_relay *relay; /* NULL once closed */
+	struct el_frame *head, *tail;
+	uint32_t count, limit;
+	uint32_t waiter;           /* task that waits here, 0: none */
+	uint32_t id;               /* the caller's name for it */
+	uint64_t received;         /* frames queued here since it was opened */
+	uint64_t dropped;          /* of these, lost to overflow or eviction */
+	struct el_frame *borrowed; /* what el_borrow handed out last */
+	uint32_t kind;
+	uint32_t pad;
+};
+
+enum { EL_CONN = 1, EL_UDP = 2, EL_TAP = 3 };
+
+/* The oldest queued frame, which the caller then owns until el_frame_free; NULL when there is none. */
+struct el_frame *el_recv(struct el_endpoint *endpoint);
+/* The same, but the frame stays the endpoint's: valid until the next el_borrow, el_frame_free or the close. */
+struct el_frame *el_borrow(struct el_endpoint *endpoint);
+
+/* Membership in a hash table or list of the engine's. */
+struct el_node {
+	struct el_node *next, **link;
+	uint32_t hash;
+	uint32_t pad;
+};
+
+/* ---- EtherConn ------------------------------------------------------------------------------------------------- */
+
+enum { EL_MULTICAST_NONE, EL_MULTICAST_OWN, EL_MULTICAST_ALL };
+
+struct el_conn_opts {
+	struct el_mac mac;
+	uint16_t is_default; /* receives what no other endpoint wants */
+	struct el_vlans vlans;
+	uint16_t ethertypes[EL_ETHERTYPES_MAX]; /* up to the first 0; none at all: every EtherType */
+	uint32_t multicast;                     /* EL_MULTICAST_... */
+	uint32_t recv_depth;                    /* 0: the relay's */
+	uint32_t mirror;                        /* of the default endpoint: also a copy of every frame in and out */
+	uint32_t id;
+};
+
+struct el_conn {
+	struct el_endpoint ep;
+	struct el_node by_key, by_group, by_relay;
+	struct el_node *udps;
+	struct el_udp *any;      /* the RUDPConn that accepts any */
+	struct el_endpoint *tap; /* gets a copy of ARP and ICMPv6 frames */
+	uint64_t key[3];         /* MAC and VLAN stack as the demux compares them */
+	uint16_t ethertypes[EL_ETHERTYPES_MAX];
+	struct el_mac mac;
+	uint8_t multicast, is_default, mirror;
+	uint8_t header_len;
+	uint8_t header[12 + 4 * EL_TAGS_MAX]; /* template: MACs and tags */
+	struct el_vlans vlans;
+};
+
+/* NULL and err: -EADDRINUSE in words when MAC, VLAN stack and EtherType are taken. Free it after close. */
+struct el_conn *el_conn_open(struct el_relay *relay, const struct el_conn_opts *opts, char err[EL_ERR_MAX]);
+/* Leaves the relay, drops its queue, makes its waiter ready. The struct stays valid until el_conn_free. */
+void el_conn_close(struct el_conn *conn);
+void el_conn_free(struct el_conn *conn);
+
+/* Departures from the endpoint's own addresses for one frame; a zeroed field keeps the endpoint's. */
+struct el_send_opts {
+	struct el_mac src_mac;
+	uint16_t has_src_mac;
+	struct el_vlans vlans;
+	uint32_t has_vlans;
+};
+
+/* Bytes of payload that fit one frame of this endpoint. */
+uint32_t el_conn_mtu(const struct el_conn *conn);
+
+/*
+ * Sends one Ethernet payload. ethertype 0: IPv4 or IPv6 by the version nibble (-EPROTONOSUPPORT when it is neither).
+ * -EMSGSIZE: does not fit the MTU. -EAGAIN: no room until the next turn. -ENETDOWN, -ENXIO: link down, interface gone.
+ * opts may be NULL.
+ */
+int el_conn_send(struct el_conn *conn, const void *payload, uint32_t len, const struct el_mac *dst, uint32_t ethertype,
+                 const struct el_send_opts *opts);
+
+/*
+ * A second reader of the ARP and ICMPv6 frames that arrive for this EtherConn; it gets copies. One per EtherConn
+ * (NULL: out of memory, or there is one). It ends with the EtherConn or with el_tap_close; el_tap_free frees it.
+ */
+struct el_endpoint *el_tap_open(struct el_conn *conn, uint32_t recv_depth, uint32_t id);
+void el_tap_close(struct el_conn *conn);
+void el_tap_free(struct el_endpoint *tap);
+
+/* ---- RUDPConn -------------------------------------------------------------------------------------------------- */
+
+struct el_udp_opts {
+	struct el_addr local; /* address 0.0.0.0 or :: receives what is sent to the port at any address */
+	uint32_t accept_any;  /* receive all UDP that no other RUDPConn of the EtherConn claims */
+	uint32_t ttl;         /* 64 */
+	uint32_t tos;
+	uint32_t no_checksum; /* send UDP over IPv4 with checksum 0 (RFC 768: none) */
+	uint32_t recv_depth;  /* 0: the relay's */
+	uint32_t id;
+};
+
+struct el_udp {
+	struct el_endpoint ep;
+	struct el_node by_key, by_conn;
+	struct el_conn *owner;
+	struct el_addr local;
+	struct el_addr peer; /* after connect: receive from it alone; version 0: from all */
+	uint16_t ip_id;
+	uint8_t ttl, tos;
+	uint8_t accept_any, no_checksum;
+	uint8_t pad[2];
+};
+
+struct el_udp *el_udp_open(struct el_conn *conn, const struct el_udp_opts *opts, char err[EL_ERR_MAX]);
+void el_udp_close(struct el_udp *udp);
+void el_udp_free(struct el_udp *udp);
+/* Gives it another local address; -EADDRINUSE when another RUDPConn of the EtherConn has it. */
+int el_udp_rebind(struct el_udp *udp, const struct el_addr *local);
+/* Bytes of UDP payload that fit one frame to an address of the given IP version. */
+uint32_t el_udp_mtu(const struct el_udp *udp, int version);
+
+/*
+ * Sends one datagram. from NULL: the local address. mac NULL: the group MAC of a multicast address (RFC 1112 6.4,
+ * RFC 2464 7), else broadcast. Errors as el_conn_send, and -EAFNOSUPPORT when to and from are of different IP versions.
+ */
+int el_udp_send(struct el_udp *udp, const void *payload, uint32_t len, const struct el_addr *to,
+                const struct el_addr *from, const struct el_mac *mac);
+
+/* ---- network devices and namespaces ---------------------------------------------------------------------------- */
+
+/*
+ * A file descriptor of a network namespace, or -errno: NAME under /run/netns, a path when the name contains a slash, the
+ * namespace of a process when it is a number, the one that the thread is in when it is NULL. -EINVAL: the file is there
+ * but is no network namespace. All namespace descriptors are close-on-exec.
+ */
+int el_netns_open(const char *name);
+/* A new network namespace, kept alive by the returned file descriptor alone; the thread stays where it was. */
+int el_netns_new(void);
+/* Moves the thread into the namespace. */
+int el_netns_enter(int fd);
+/*
+ * Moves the process into a user namespace of its own in which it is root, and into a new network namespace. There is no
+ * way back. Only while it has a single thread (-EINVAL). -EPERM, -ENOSPC: the kernel's settings do not allow it.
+ */
+int el_userns_enter(void);
+void el_fd_close(int fd);
+/*
+ * Starts the program argv[0] (looked up in PATH; argv ends with NULL) in the network namespace netns (-1: this one), in
+ * a session of its own, standard input empty, output and errors appended to the file `log` (NULL: inherited), no other
+ * file inherited. It is killed when the calling thread ends, however that ends. Returns its process id or -errno, the
+ * program's own failure to start included.
+ */
+int el_process_start(const char *const *argv, int netns, const char *log);
+/*
+ * The process's state, without blocking: -EAGAIN while it runs, then once its exit status (128 + number when a signal
+ * ended it), -ECHILD after that.
+ */
+int el_process_status(int pid);
+/* The same, after waiting for its end at most so long. Blocks the whole thread: for stopping and tests, not for tasks. */
+int el_process_wait(int pid, double seconds);
+/* Sends a signal to the process and those it has started (0: none, just asks whether one is there). */
+int el_process_signal(int pid, int number);

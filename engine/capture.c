@@ -1,0 +1,66 @@
+/*
+ * capture.c: writes frames to a pcap file with nanosecond timestamps, by libpcap. A capture never disturbs traffic:
+ * after a write error (a full disk) it says so once to whoever asks and writes no more.
+ */
+#include <errno.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+enum { SNAPLEN = 262144 };
+
+struct el_capture {
+	pcap_t *format;
+	pcap_dumper_t *file;
+	bool broken, dirty;
+};
+
+struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX])
+{
+	struct el_capture *capture = calloc(1, sizeof *capture);
+
+	if (!capture) {
+		el_fail(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	capture->format = pcap_open_dead_with_tstamp_precision(DLT_EN10MB, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
+	if (capture->format)
+		capture->file = pcap_dump_open(capture->format, path);
+	if (capture->file)
+		return capture;
+	el_fail(err, -EIO, "cannot write capture file %.128s", capture->format ? pcap_geterr(capture->format) : path);
+	el_capture_close(capture);
+	return NULL;
+}
+
+void el_capture_close(struct el_capture *capture)
+{
+	if (capture->file)
+		pcap_dump_close(capture->file);
+	if (capture->format)
+		pcap_close(capture->format);
+	free(capture);
+}
+
+void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, int64_t wall)
+{
+	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len};
+
+	if (capture->broken)
+		return;
+	header.ts.tv_sec = wall / 1000000000;
+	header.ts.tv_usec = wall % 1000000000; /* nanoseconds, as the file's magic number says */
+	pcap_dump((uint8_t *)capture->file, &header, frame->data);
+	capture->dirty = true;
+}
+
+void el_capture_flush(struct el_capture *capture)
+{
+	if (!capture->dirty)
+		return;
+	capture->dirty = false;
+	if (pcap_dump_flush(capture->file) || ferror(pcap_dump_file(capture->file)))
+		capture->broken = true;
+}

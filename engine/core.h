@@ -1,0 +1,235 @@
+/*
+ * core.h: what the C files of the engine share with each other, grouped by the file that owns it. Nothing here is
+ * visible outside the library; that is abi.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#pragma GCC visibility push(default)
+#include "abi.h"
+extern const char el_abi_text[];
+#pragma GCC visibility pop
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+enum {
+	ETHERTYPE_IP4 = 0x0800,
+	ETHERTYPE_ARP = 0x0806,
+	ETHERTYPE_IP6 = 0x86dd,
+	ETHERTYPE_DOT1Q = 0x8100,  /* IEEE 802.1Q customer tag */
+	ETHERTYPE_DOT1AD = 0x88a8, /* IEEE 802.1ad service tag */
+	ETHERTYPE_QINQ = 0x9100,   /* service tag before it had a number */
+	PROTO_UDP = 17,
+	PROTO_ICMP6 = 58,
+	ETH_HEADER = 14,
+	IP4_HEADER = 20,
+	IP6_HEADER = 40,
+	UDP_HEADER = 8,
+	TAG_LEN = 4,
+};
+
+static inline uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline void put16(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+/* ---- abi.c ---- */
+
+extern _Atomic int64_t live_engines, live_relays, live_conns, live_udps;
+
+/* Writes a printf-like line into err and returns code, so that an open function can end with it. */
+int el_fail(char err[EL_ERR_MAX], int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- pool.c: the memory that all frames of a relay live in ---- */
+
+struct el_pool {
+	uint8_t *memory; /* count * frame_size bytes, page aligned, touched only when used */
+	struct el_frame *frames;
+	struct el_frame *free; /* used ones that came back, last first: their memory is in the cache */
+	uint32_t count, fresh; /* frames[fresh ...] have never been used */
+	uint32_t frame_size;
+	uint32_t hand; /* where eviction looks next */
+};
+
+int el_pool_open(struct el_pool *pool, uint32_t count, uint32_t frame_size);
+void el_pool_close(struct el_pool *pool);
+/* A frame with data set and len 0, or NULL when all are in use. */
+struct el_frame *el_pool_get(struct el_pool *pool);
+void el_pool_put(struct el_frame *frame);
+/* The next frame that waits in an endpoint's queue, walking round the pool; NULL when none does. */
+struct el_frame *el_pool_queued(struct el_pool *pool);
+
+/* ---- table.c: hash table and lists of nodes that are members of other structs ---- */
+
+struct el_table {
+	struct el_node **bucket;
+	uint32_t mask, count;
+};
+
+/* Adds node under hash; -ENOMEM when the table cannot grow. */
+int el_table_add(struct el_table *table, struct el_node *node, uint32_t hash);
+void el_table_remove(struct el_table *table, struct el_node *node);
+void el_table_close(struct el_table *table);
+void el_list_add(struct el_node **list, struct el_node *node);
+/* Takes node out of the list or chain that it is in; does nothing when it is in none. */
+void el_node_unlink(struct el_node *node);
+
+/* First of the chain in which nodes with this hash are; NULL when empty. */
+static inline struct el_node *el_table_chain(const struct el_table *table, uint32_t hash)
+{
+	return table->bucket ? table->bucket[hash & table->mask] : NULL;
+}
+
+/* ---- parse.c: frame -> offsets and keys ---- */
+
+/* Identity of an L2 endpoint: word 0 holds the number of tags and the MAC, words 1 and 2 TPID << 16 | VID of each. */
+struct el_key {
+	uint64_t word[3];
+};
+
+void el_key_make(struct el_key *key, const struct el_mac *mac, const struct el_vlans *vlans);
+/* The key of the VLAN stack alone, which the index of group frames uses. */
+void el_key_strip_mac(struct el_key *key);
+uint32_t el_key_hash(const struct el_key *key);
+/* Fills the offsets of frame (data and len are set) and its key. -EBADMSG when a length in it cannot be. */
+int el_parse(struct el_frame *frame, struct el_key *key);
+
+/* ---- capture.c ---- */
+
+struct el_capture;
+
+struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX]);
+void el_capture_close(struct el_capture *capture);
+/* Writes one frame; wall is nanoseconds since 1970. After a write error nothing more is written. */
+void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, int64_t wall);
+/* Brings what was captured so far to the file. */
+void el_capture_flush(struct el_capture *capture);
+
+/* ---- filter.c: pcap-filter text ---- */
+
+struct bpf_program;
+
+/* Compiles for frames as the kernel shows them to AF_PACKET sockets of the interface: outer tag aside. */
+int el_filter_compile_live(struct bpf_program *program, const char *interface, const char *text, char err[EL_ERR_MAX]);
+/* Compiles for frames as they are on the wire. */
+int el_filter_compile_wire(struct bpf_program *program, const char *text, char err[EL_ERR_MAX]);
+bool el_filter_match(const struct bpf_program *program, const struct el_frame *frame);
+
+/* ---- relay.c ---- */
+
+/* What a relay kind does; a new kind is a file with one of these and a line in relay.c's table. */
+struct el_kind {
+	const char *name;
+	/* Sets relay's fd (-1: none), mac, mtu and private data. */
+	int (*open)(struct el_relay *relay, const char *name, const struct el_relay_opts *opts, char err[EL_ERR_MAX]);
+	/* Up to max received frames, from el_relay_frame(), data and len and timestamp set. NULL: nothing to poll. */
+	uint32_t (*recv)(struct el_relay *relay, struct el_frame **frames, uint32_t max);
+	/* Takes frames from the front; calls el_relay_sent() for each that it is done with; returns how many. */
+	uint32_t (*send)(struct el_relay *relay, struct el_frame **frames, uint32_t count);
+	/* The file descriptor reported an error: find out what and set relay->gone when it is for good. */
+	void (*trouble)(struct el_relay *relay);
+	/* Filters in the kernel. NULL: relay.c filters. */
+	int (*filter)(struct el_relay *relay, const char *text, char err[EL_ERR_MAX]);
+	/* Brings relay->stats.rx_missed up to date. */
+	void (*count)(struct el_relay *relay);
+	void (*close)(struct el_relay *relay);
+};
+
+extern const struct el_kind el_kind_afpacket, el_kind_wire;
+
+struct el_relay {
+	const struct el_kind *kind;
+	struct el_engine *engine;
+	struct el_relay *next; /* of the engine's */
+	void *private;         /* the kind's */
+	int fd;
+	bool gone;    /* the interface is no more */
+	int tx_error; /* of the last frame that could not be sent; 0 once one was */
+	struct el_mac mac;
+	uint32_t mtu, recv_depth;
+	char name[64];
+	struct el_pool pool;
+	struct el_frame *tx[EL_BURST]; /* wait for the flush */
+	uint32_t tx_count;
+	struct el_table by_key;      /* EtherConns by MAC and VLAN stack */
+	struct el_table by_group;    /* those that receive group frames, by VLAN stack */
+	struct el_table udps;        /* RUDPConns by EtherConn, address and port */
+	struct el_node *conns;       /* all EtherConns but the default one */
+	struct el_node *promiscuous; /* those that receive group frames of any VLAN stack */
+	struct el_conn *default_conn;
+	struct el_stats stats;
+	struct el_capture *capture;
+	struct bpf_program *filter; /* relays without a filter of their own */
+};
+
+/* A frame to receive into or to send from; evicts a queued one when the pool is used up. NULL: all are borrowed. */
+struct el_frame *el_relay_frame(struct el_relay *relay);
+/* A received frame enters: counted, parsed, handed to its endpoints. Takes ownership. */
+void el_relay_input(struct el_relay *relay, struct el_frame *frame);
+/* A slot to write a frame into (data is set); NULL and *error when there is no room. el_relay_commit sends it. */
+struct el_frame *el_relay_slot(struct el_relay *relay, int *error);
+int el_relay_commit(struct el_relay *relay, struct el_frame *frame);
+/* The kind is done with a frame of its send(): error 0 when the interface took it. Counts; the frame stays the kind's. */
+void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error);
+/* One turn of the loop: a burst is received. Returns the number of frames. */
+uint32_t el_relay_pump(struct el_relay *relay);
+
+/* ---- demux.c: keys -> endpoints ---- */
+
+/* Hands the parsed frame to whoever wants it. Takes ownership. */
+void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_key *key);
+/* Copies a frame that was sent to the mirror, if there is one. */
+void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame);
+/* Endpoint functions: start, end, and throw away the oldest queued frame, counting it in *counter. */
+void el_endpoint_open(struct el_endpoint *ep, struct el_relay *relay, uint32_t kind, uint32_t depth, uint32_t id);
+void el_endpoint_close(struct el_endpoint *ep);
+void el_endpoint_drop(struct el_endpoint *ep, uint64_t *counter);
+/* The EtherConn with this key that claims the EtherType. */
+struct el_conn *el_demux_conn(struct el_relay *relay, const struct el_key *key, uint32_t hash, uint16_t ethertype);
+uint32_t el_demux_udp_hash(const struct el_conn *conn, const struct el_addr *local);
+struct el_udp *el_demux_udp_exact(const struct el_conn *conn, const struct el_addr *local);
+
+/* ---- conn.c ---- */
+
+bool el_conn_claims(const struct el_conn *conn, uint16_t ethertype);
+/* A slot for a frame with a payload of len bytes, Ethernet header and tags written; *body is where the payload goes. */
+struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct el_mac *dst, uint16_t ethertype,
+                              const struct el_send_opts *opts, uint8_t **body, int *error);
+
+/* ---- loop.c ---- */
+
+struct task;
+struct timer;
+
+struct el_engine {
+	int epoll;
+	struct el_relay *relays;
+	struct task *tasks; /* by id */
+	uint32_t task_count;
+	struct timer *heap; /* earliest first */
+	uint32_t timers;
+	uint32_t *ready[2]; /* being filled, handed out */
+	uint32_t ready_count;
+	double now;
+	int64_t wall_offset; /* nanoseconds: wall clock minus the engine's clock */
+	int signals_seen;
+};
+
+/* Makes a task ready, once. */
+void el_engine_wake(struct el_engine *engine, uint32_t task);
+int el_engine_watch(struct el_engine *engine, struct el_relay *relay);
+void el_engine_unwatch(struct el_engine *engine, struct el_relay *relay);
+/* fd becomes readable when a signal was counted. */
+int el_signals_watch(struct el_engine *engine, int fd);

@@ -1,0 +1,314 @@
+/*
+ * demux.c: from a parsed frame to the endpoints that get it, and the queues they get it in. A frame goes to the
+ * EtherConn of its MAC address, VLAN stack and EtherType, and there to the RUDPConn of its address and port; a group
+ * frame goes to every EtherConn that asked for those, found by VLAN stack. All but the last receiver get a copy.
+ */
+#include <errno.h>
+
+#include "core.h"
+
+/* ---- queues ---- */
+
+void el_endpoint_open(struct el_endpoint *ep, struct el_relay *relay, uint32_t kind, uint32_t depth, uint32_t id)
+{
+	ep->relay = relay;
+	ep->kind = kind;
+	ep->limit = depth ? depth : relay->recv_depth;
+	ep->id = id;
+}
+
+static struct el_frame *pop(struct el_endpoint *ep)
+{
+	struct el_frame *frame = ep->head;
+
+	ep->head = frame->next;
+	if (!ep->head)
+		ep->tail = NULL;
+	ep->count--;
+	ep->relay->stats.rx_queued--;
+	frame->state = EL_FRAME_OWNED;
+	return frame;
+}
+
+void el_endpoint_drop(struct el_endpoint *ep, uint64_t *counter)
+{
+	el_pool_put(pop(ep));
+	ep->dropped++;
+	++*counter;
+}
+
+static void wake(struct el_endpoint *ep)
+{
+	uint32_t task = ep->waiter;
+
+	if (!task)
+		return;
+	ep->waiter = 0;
+	el_engine_wake(ep->relay->engine, task);
+}
+
+void el_endpoint_close(struct el_endpoint *ep)
+{
+	if (ep->borrowed)
+		el_frame_free(ep->borrowed);
+	while (ep->head)
+		el_endpoint_drop(ep, &ep->relay->stats.rx_closed);
+	wake(ep);
+	ep->relay = NULL;
+}
+
+struct el_frame *el_recv(struct el_endpoint *ep)
+{
+	if (!ep->head)
+		return NULL;
+	ep->relay->stats.rx_delivered++;
+	return pop(ep);
+}
+
+struct el_frame *el_borrow(struct el_endpoint *ep)
+{
+	struct el_frame *frame;
+
+	if (ep->borrowed)
+		el_frame_free(ep->borrowed);
+	frame = el_recv(ep);
+	if (frame) {
+		frame->state = EL_FRAME_BORROWED;
+		frame->owner = ep;
+		ep->borrowed = frame;
+	}
+	return frame;
+}
+
+void el_frame_free(struct el_frame *frame)
+{
+	if (frame->state != EL_FRAME_OWNED && frame->state != EL_FRAME_BORROWED)
+		return;
+	if (frame->state == EL_FRAME_BORROWED)
+		frame->owner->borrowed = NULL;
+	el_pool_put(frame);
+}
+
+static void set_payload(const struct el_endpoint *ep, struct el_frame *frame)
+{
+	if (ep->kind == EL_UDP) {
+		frame->payload = (uint16_t)(frame->l4 + UDP_HEADER);
+		frame->payload_len = (uint16_t)(get16(frame->data + frame->l4 + 4) - UDP_HEADER);
+	} else {
+		frame->payload = frame->l3;
+		frame->payload_len = frame->l3_len;
+	}
+}
+
+static void push(struct el_endpoint *ep, struct el_frame *frame)
+{
+	if (unlikely(ep->count >= ep->limit))
+		el_endpoint_drop(ep, &ep->relay->stats.rx_overflow);
+	set_payload(ep, frame);
+	frame->next = NULL;
+	frame->owner = ep;
+	frame->state = EL_FRAME_QUEUED;
+	if (ep->tail)
+		ep->tail->next = frame;
+	else
+		ep->head = frame;
+	ep->tail = frame;
+	ep->count++;
+	ep->received++;
+	ep->relay->stats.rx_queued++;
+	wake(ep);
+}
+
+/* ---- looking up ---- */
+
+struct el_conn *el_demux_conn(struct el_relay *relay, const struct el_key *key, uint32_t hash, uint16_t ethertype)
+{
+	struct el_node *node = el_table_chain(&relay->by_key, hash);
+
+	for (; node; node = node->next) {
+		struct el_conn *conn = container_of(node, struct el_conn, by_key);
+
+		if (node->hash == hash && !memcmp(conn->key, key, sizeof *key) && el_conn_claims(conn, ethertype))
+			return conn;
+	}
+	return NULL;
+}
+
+uint32_t el_demux_udp_hash(const struct el_conn *conn, const struct el_addr *local)
+{
+	struct el_key key = {{(uintptr_t)conn ^ (uint64_t)local->port << 48, 0, 0}};
+
+	memcpy(&key.word[1], local->ip, sizeof local->ip);
+	return el_key_hash(&key);
+}
+
+static bool same_addr(const struct el_addr *a, const struct el_addr *b)
+{
+	return !memcmp(a, b, sizeof *a);
+}
+
+static struct el_udp *udp_at(const struct el_conn *conn, const struct el_addr *local, const struct el_addr *source)
+{
+	uint32_t hash = el_demux_udp_hash(conn, local);
+	struct el_node *node = el_table_chain(&conn->ep.relay->udps, hash);
+
+	for (; node; node = node->next) {
+		struct el_udp *udp = container_of(node, struct el_udp, by_key);
+
+		if (node->hash != hash || udp->owner != conn || !same_addr(&udp->local, local))
+			continue;
+		if (!source || !udp->peer.version || same_addr(&udp->peer, source))
+			return udp;
+	}
+	return NULL;
+}
+
+struct el_udp *el_demux_udp_exact(const struct el_conn *conn, const struct el_addr *local)
+{
+	return udp_at(conn, local, NULL);
+}
+
+/* The RUDPConn of the address and port, else of the port at any address, else the one that accepts any. */
+static struct el_udp *udp_for(const struct el_conn *conn, const struct el_frame *frame)
+{
+	struct el_addr target, source;
+	struct el_udp *udp;
+
+	el_frame_target(frame, &target);
+	el_frame_source(frame, &source);
+	udp = udp_at(conn, &target, &source);
+	if (udp)
+		return udp;
+	memset(target.ip, 0, sizeof target.ip);
+	udp = udp_at(conn, &target, &source);
+	if (udp)
+		return udp;
+	udp = conn->any;
+	return udp && udp->peer.version && !same_addr(&udp->peer, &source) ? NULL : udp;
+}
+
+/* ---- handing out ---- */
+
+/* A frame on its way; the receiver found last waits here, so that the last of all gets the frame itself. */
+struct delivery {
+	struct el_relay *relay;
+	struct el_frame *frame;
+	struct el_endpoint *last;
+};
+
+static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *frame)
+{
+	struct el_frame *copy = el_relay_frame(relay);
+	uint8_t *data;
+
+	relay->stats.rx_copies++;
+	if (!copy) {
+		relay->stats.rx_no_memory++;
+		return NULL;
+	}
+	data = copy->data;
+	memcpy(data, frame->data, frame->len);
+	*copy = *frame;
+	copy->data = data;
+	copy->pool = &relay->pool;
+	copy->flags |= EL_FRAME_COPY;
+	copy->state = EL_FRAME_OWNED;
+	return copy;
+}
+
+static void give(struct delivery *delivery, struct el_endpoint *ep)
+{
+	if (delivery->last) {
+		struct el_frame *copy = copy_of(delivery->relay, delivery->frame);
+
+		if (copy)
+			push(delivery->last, copy);
+	}
+	delivery->last = ep;
+}
+
+static bool is_neighbour_traffic(const struct el_frame *frame)
+{
+	return frame->ethertype == ETHERTYPE_ARP || frame->protocol == PROTO_ICMP6;
+}
+
+static void give_conn(struct delivery *delivery, struct el_conn *conn)
+{
+	const struct el_frame *frame = delivery->frame;
+	struct el_udp *udp = conn->udps && frame->flags & EL_FRAME_UDP ? udp_for(conn, frame) : NULL;
+
+	if (conn->tap && is_neighbour_traffic(frame))
+		give(delivery, conn->tap);
+	give(delivery, udp ? &udp->ep : &conn->ep);
+}
+
+static void give_group(struct delivery *delivery, const struct el_key *key)
+{
+	const struct el_frame *frame = delivery->frame;
+	struct el_key stack = *key;
+	struct el_node *node;
+	uint32_t hash;
+
+	el_key_strip_mac(&stack);
+	hash = el_key_hash(&stack);
+	for (node = el_table_chain(&delivery->relay->by_group, hash); node; node = node->next) {
+		struct el_conn *conn = container_of(node, struct el_conn, by_group);
+		struct el_key own = {{conn->key[0], conn->key[1], conn->key[2]}};
+
+		el_key_strip_mac(&own);
+		if (node->hash == hash && !memcmp(&own, &stack, sizeof own) && el_conn_claims(conn, frame->ethertype))
+			give_conn(delivery, conn);
+	}
+	for (node = delivery->relay->promiscuous; node; node = node->next) {
+		struct el_conn *conn = container_of(node, struct el_conn, by_group);
+
+		if (el_conn_claims(conn, frame->ethertype))
+			give_conn(delivery, conn);
+	}
+}
+
+static void give_unicast(struct delivery *delivery, const struct el_key *key)
+{
+	struct el_conn *conn = el_demux_conn(delivery->relay, key, el_key_hash(key), delivery->frame->ethertype);
+
+	if (conn)
+		give_conn(delivery, conn);
+}
+
+void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_key *key)
+{
+	struct delivery delivery = {relay, frame, NULL};
+	struct el_conn *rest = relay->default_conn;
+
+	if (frame->flags & EL_FRAME_GROUP)
+		give_group(&delivery, key);
+	else
+		give_unicast(&delivery, key);
+	if (rest && (!delivery.last || rest->mirror))
+		give_conn(&delivery, rest);
+	if (delivery.last) {
+		push(delivery.last, frame);
+	} else {
+		relay->stats.rx_unclaimed++;
+		el_pool_put(frame);
+	}
+}
+
+void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame)
+{
+	struct el_conn *mirror = relay->default_conn;
+	struct el_frame *copy;
+	struct el_key key;
+
+	if (!mirror || !mirror->mirror || !(copy = copy_of(relay, frame)))
+		return;
+	copy->flags = EL_FRAME_OUTGOING;
+	copy->timestamp = relay->engine->now;
+	if (el_parse(copy, &key)) {
+		relay->stats.rx_invalid++;
+		el_pool_put(copy);
+		return;
+	}
+	copy->flags |= EL_FRAME_COPY;
+	push(&mirror->ep, copy);
+}

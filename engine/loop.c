@@ -1,0 +1,366 @@
+/*
+ * loop.c: the engine of one thread: epoll, timers, ready tasks. A task is only a number here; who it is and what it
+ * does is Lua's. Timers are a heap with at most one entry a task; a wait that ends early leaves its entry where it is
+ * and moves only the deadline, so that the usual case, a frame before the timeout, costs no heap operation.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core.h"
+
+enum { EVENTS = 64, NO_ENTRY = 0, NS = 1000000000 };
+
+struct task {
+	double deadline; /* when to become ready, INFINITY: no timer */
+	uint32_t entry;  /* place in the heap + 1, or NO_ENTRY */
+	uint32_t ready;
+};
+
+/* at is never later than the task's deadline; when it is reached, the deadline decides. */
+struct timer {
+	double at;
+	uint32_t task;
+};
+
+/* ---- clock ---- */
+
+static double clock_seconds(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / NS;
+}
+
+double el_now(struct el_engine *engine)
+{
+	engine->now = clock_seconds(CLOCK_MONOTONIC);
+	return engine->now;
+}
+
+static int64_t wall_offset(void)
+{
+	struct timespec wall, own;
+
+	clock_gettime(CLOCK_REALTIME, &wall);
+	clock_gettime(CLOCK_MONOTONIC, &own);
+	return ((int64_t)wall.tv_sec - own.tv_sec) * NS + wall.tv_nsec - own.tv_nsec;
+}
+
+/* ---- tasks ---- */
+
+static int grow(void **array, size_t size)
+{
+	void *bigger = realloc(*array, size);
+
+	if (!bigger)
+		return -ENOMEM;
+	*array = bigger;
+	return 0;
+}
+
+/* Makes room for task numbers up to `task`, everywhere: none of the arrays can run out later. */
+static int make_room(struct el_engine *engine, uint32_t task)
+{
+	uint32_t count = engine->task_count ? engine->task_count : 64;
+
+	if (likely(task < engine->task_count))
+		return 0;
+	while (count <= task)
+		count *= 2;
+	if (grow((void **)&engine->tasks, count * sizeof *engine->tasks) ||
+	    grow((void **)&engine->heap, count * sizeof *engine->heap) ||
+	    grow((void **)&engine->ready[0], count * sizeof *engine->ready[0]) ||
+	    grow((void **)&engine->ready[1], count * sizeof *engine->ready[1]))
+		return -ENOMEM;
+	for (uint32_t i = engine->task_count; i < count; i++)
+		engine->tasks[i] = (struct task){INFINITY, NO_ENTRY, 0};
+	engine->task_count = count;
+	return 0;
+}
+
+void el_engine_wake(struct el_engine *engine, uint32_t task)
+{
+	struct task *slot = &engine->tasks[task];
+
+	slot->deadline = INFINITY;
+	if (slot->ready)
+		return;
+	slot->ready = 1;
+	engine->ready[0][engine->ready_count++] = task;
+}
+
+uint32_t el_ready(struct el_engine *engine, const uint32_t **ids)
+{
+	uint32_t *taken = engine->ready[0], count = engine->ready_count;
+
+	for (uint32_t i = 0; i < count; i++)
+		engine->tasks[taken[i]].ready = 0;
+	engine->ready[0] = engine->ready[1];
+	engine->ready[1] = taken;
+	engine->ready_count = 0;
+	*ids = taken;
+	return count;
+}
+
+/* ---- timers ---- */
+
+static void place(struct el_engine *engine, uint32_t i, struct timer timer)
+{
+	engine->heap[i] = timer;
+	engine->tasks[timer.task].entry = i + 1;
+}
+
+static void sift_up(struct el_engine *engine, uint32_t i, struct timer timer)
+{
+	while (i && engine->heap[(i - 1) / 2].at > timer.at) {
+		place(engine, i, engine->heap[(i - 1) / 2]);
+		i = (i - 1) / 2;
+	}
+	place(engine, i, timer);
+}
+
+static void sift_down(struct el_engine *engine, uint32_t i, struct timer timer)
+{
+	for (;;) {
+		uint32_t child = 2 * i + 1;
+
+		if (child + 1 < engine->timers && engine->heap[child + 1].at < engine->heap[child].at)
+			child++;
+		if (child >= engine->timers || engine->heap[child].at >= timer.at)
+			break;
+		place(engine, i, engine->heap[child]);
+		i = child;
+	}
+	place(engine, i, timer);
+}
+
+static void pop_timer(struct el_engine *engine)
+{
+	engine->tasks[engine->heap[0].task].entry = NO_ENTRY;
+	engine->timers--;
+	if (engine->timers)
+		sift_down(engine, 0, engine->heap[engine->timers]);
+}
+
+int el_timer(struct el_engine *engine, uint32_t task, double deadline)
+{
+	struct task *slot;
+
+	if (make_room(engine, task))
+		return -ENOMEM;
+	slot = &engine->tasks[task];
+	slot->deadline = deadline < 0 ? INFINITY : deadline;
+	if (deadline < 0)
+		return 0;
+	if (slot->entry == NO_ENTRY)
+		sift_up(engine, engine->timers++, (struct timer){deadline, task});
+	else if (engine->heap[slot->entry - 1].at > deadline)
+		sift_up(engine, slot->entry - 1, (struct timer){deadline, task});
+	return 0;
+}
+
+static void expire(struct el_engine *engine)
+{
+	while (engine->timers && engine->heap[0].at <= engine->now) {
+		uint32_t task = engine->heap[0].task;
+		double deadline = engine->tasks[task].deadline;
+
+		if (deadline <= engine->now)
+			el_engine_wake(engine, task);
+		if (deadline <= engine->now || isinf(deadline))
+			pop_timer(engine);
+		else
+			sift_down(engine, 0, (struct timer){deadline, task});
+	}
+}
+
+/* ---- waiting ---- */
+
+int el_wait_frame(struct el_endpoint *ep, uint32_t task, double deadline)
+{
+	if (!ep->relay)
+		return -EBADF;
+	if (ep->relay->gone)
+		return -ENXIO;
+	if (ep->waiter && ep->waiter != task)
+		return -EBUSY;
+	if (el_timer(ep->relay->engine, task, deadline))
+		return -ENOMEM;
+	ep->waiter = task;
+	return 0;
+}
+
+void el_unwait(struct el_endpoint *ep, uint32_t task)
+{
+	if (ep->waiter == task)
+		ep->waiter = 0;
+}
+
+static int watch(struct el_engine *engine, int fd, uint32_t events, uint64_t data)
+{
+	struct epoll_event event = {.events = events, .data.u64 = data};
+
+	return epoll_ctl(engine->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+/* What an event is for: a relay's address is even, a task's number comes with the lowest bit set, signals are 0. */
+int el_engine_watch(struct el_engine *engine, struct el_relay *relay)
+{
+	return watch(engine, relay->fd, EPOLLIN, (uintptr_t)relay);
+}
+
+void el_engine_unwatch(struct el_engine *engine, struct el_relay *relay)
+{
+	epoll_ctl(engine->epoll, EPOLL_CTL_DEL, relay->fd, NULL);
+}
+
+int el_wait_fd(struct el_engine *engine, int fd, uint32_t task)
+{
+	if (make_room(engine, task))
+		return -ENOMEM;
+	el_unwait_fd(engine, fd);
+	return watch(engine, fd, EPOLLIN | EPOLLONESHOT, (uint64_t)task << 1 | 1);
+}
+
+void el_unwait_fd(struct el_engine *engine, int fd)
+{
+	epoll_ctl(engine->epoll, EPOLL_CTL_DEL, fd, NULL);
+}
+
+static void wake_all(struct el_relay *relay);
+
+static void handle(struct el_engine *engine, const struct epoll_event *event)
+{
+	struct el_relay *relay = (void *)(uintptr_t)event->data.u64;
+
+	if (!event->data.u64)
+		return;
+	if (event->data.u64 & 1) {
+		el_engine_wake(engine, (uint32_t)(event->data.u64 >> 1));
+	} else if (event->events & (EPOLLERR | EPOLLHUP) && relay->kind->trouble) {
+		relay->kind->trouble(relay);
+		if (relay->gone) {
+			el_engine_unwatch(engine, relay);
+			wake_all(relay);
+		}
+	}
+}
+
+static void wake_endpoint(struct el_endpoint *ep)
+{
+	if (ep->waiter)
+		el_engine_wake(ep->relay->engine, ep->waiter);
+	ep->waiter = 0;
+}
+
+static void wake_conn(struct el_conn *conn)
+{
+	wake_endpoint(&conn->ep);
+	if (conn->tap)
+		wake_endpoint(conn->tap);
+	for (struct el_node *node = conn->udps; node; node = node->next)
+		wake_endpoint(&container_of(node, struct el_udp, by_conn)->ep);
+}
+
+/* The interface is gone: whoever waits on the relay has to hear of it. */
+static void wake_all(struct el_relay *relay)
+{
+	for (struct el_node *node = relay->conns; node; node = node->next)
+		wake_conn(container_of(node, struct el_conn, by_relay));
+	if (relay->default_conn)
+		wake_conn(relay->default_conn);
+}
+
+static void nap(struct el_engine *engine, double end)
+{
+	struct epoll_event events[EVENTS];
+	double until = engine->timers && engine->heap[0].at < end ? engine->heap[0].at : end;
+	double length = until - engine->now;
+	struct timespec timeout = {0};
+	int count;
+
+	for (struct el_relay *relay = engine->relays; relay; relay = relay->next)
+		if (relay->capture)
+			el_capture_flush(relay->capture);
+	if (length > 0 && !isinf(length)) {
+		timeout.tv_sec = (time_t)length;
+		timeout.tv_nsec = (long)((length - (double)timeout.tv_sec) * NS);
+	}
+	count = epoll_pwait2(engine->epoll, events, EVENTS, isinf(length) ? NULL : &timeout, NULL);
+	for (int i = 0; i < count; i++)
+		handle(engine, &events[i]);
+}
+
+/* Sends what is pending, receives a burst from each relay, looks at the timers. */
+static uint32_t turn(struct el_engine *engine)
+{
+	uint32_t frames = 0;
+
+	el_now(engine);
+	for (struct el_relay *relay = engine->relays; relay; relay = relay->next)
+		el_relay_flush(relay);
+	for (struct el_relay *relay = engine->relays; relay; relay = relay->next)
+		frames += el_relay_pump(relay);
+	expire(engine);
+	return frames;
+}
+
+int el_wait(struct el_engine *engine, double timeout)
+{
+	double end = timeout < 0 ? INFINITY : el_now(engine) + timeout;
+
+	for (;;) {
+		uint32_t frames = turn(engine);
+
+		if (engine->ready_count || engine->now >= end || el_signals_count() != engine->signals_seen)
+			break;
+		if (!frames)
+			nap(engine, end);
+	}
+	engine->signals_seen = el_signals_count();
+	return (int)engine->ready_count;
+}
+
+int el_signals_watch(struct el_engine *engine, int fd)
+{
+	return watch(engine, fd, EPOLLIN | EPOLLET, 0);
+}
+
+/* ---- opening and closing ---- */
+
+struct el_engine *el_engine_open(void)
+{
+	struct el_engine *engine = calloc(1, sizeof *engine);
+
+	if (!engine)
+		return NULL;
+	engine->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (engine->epoll < 0 || make_room(engine, 1)) {
+		if (engine->epoll >= 0)
+			close(engine->epoll);
+		free(engine);
+		return NULL;
+	}
+	engine->wall_offset = wall_offset();
+	el_now(engine);
+	live_engines++;
+	return engine;
+}
+
+void el_engine_close(struct el_engine *engine)
+{
+	while (engine->relays)
+		el_relay_close(engine->relays);
+	close(engine->epoll);
+	free(engine->tasks);
+	free(engine->heap);
+	free(engine->ready[0]);
+	free(engine->ready[1]);
+	live_engines--;
+	free(engine);
+}

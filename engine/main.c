@@ -1,0 +1,134 @@
+/*
+ * main.c: the etherlua program: a LuaJIT host that finds the Lua modules of the tree it belongs to and runs
+ * etherlua/cli.lua, which does the rest. It knows nothing of the engine: Lua loads that like any other user.
+ */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+enum { FAILED = 1, UNUSABLE = 2 }; /* exit status, when it is not the command's */
+
+struct tree {
+	char lua[PATH_MAX];     /* holds etherlua/cli.lua */
+	char scripts[PATH_MAX]; /* "" when there are none */
+};
+
+static const char BOOT[] =
+	"local arg, lua, scripts = ...\n"
+	"package.path = lua .. '/?.lua;' .. lua .. '/?/init.lua;' .. package.path\n"
+	"local status = require('etherlua.cli').main(arg, { scripts = scripts })\n"
+	"return assert(tonumber(status), 'etherlua.cli: main returned no exit status')\n";
+
+/* The folder of this program. */
+static int program_folder(char folder[PATH_MAX])
+{
+	ssize_t len = readlink("/proc/self/exe", folder, PATH_MAX - 1);
+	char *slash;
+
+	if (len < 0)
+		return -1;
+	folder[len] = '\0';
+	slash = strrchr(folder, '/');
+	if (slash)
+		*slash = '\0';
+	return 0;
+}
+
+/* Joins folder and name without "..", or fails when there is no such place. */
+static int resolve(const char *folder, const char *name, char out[PATH_MAX])
+{
+	char path[2 * PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	return realpath(path, out) ? 0 : -1;
+}
+
+static int find_tree(const char *folder, struct tree *tree)
+{
+	static const struct {
+		const char *lua, *scripts;
+	} layout[] = {
+		{"../share/lua/5.1", "../share/etherlua/scripts"}, /* installed */
+		{"../lua", "../scripts"},                          /* build/ */
+		{"../../lua", "../../scripts"},                    /* build/san/ */
+	};
+	char cli[PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(layout) / sizeof(layout[0]); i++) {
+		if (resolve(folder, layout[i].lua, tree->lua) || resolve(tree->lua, "etherlua/cli.lua", cli))
+			continue;
+		if (resolve(folder, layout[i].scripts, tree->scripts))
+			tree->scripts[0] = '\0';
+		return 0;
+	}
+	return -1;
+}
+
+/* Error handler: the message, whatever its type, and where it came from. */
+static int traceback(lua_State *L)
+{
+	const char *message = lua_tostring(L, 1);
+
+	if (!message && luaL_callmeta(L, 1, "__tostring"))
+		message = lua_tostring(L, -1);
+	if (!message)
+		message = lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+	luaL_traceback(L, L, message, 1);
+	return 1;
+}
+
+static void push_arguments(lua_State *L, int argc, char **argv)
+{
+	lua_createtable(L, argc, 1);
+	for (int i = 0; i < argc; i++) {
+		lua_pushstring(L, argv[i]);
+		lua_rawseti(L, -2, i);
+	}
+}
+
+/* Runs the command line in `L`; returns the exit status. */
+static int run(lua_State *L, const struct tree *tree, int argc, char **argv)
+{
+	luaL_openlibs(L);
+	lua_pushcfunction(L, traceback);
+	if (luaL_loadbuffer(L, BOOT, sizeof(BOOT) - 1, "=etherlua") == 0) {
+		push_arguments(L, argc, argv);
+		lua_pushstring(L, tree->lua);
+		lua_pushstring(L, tree->scripts[0] ? tree->scripts : NULL);
+		if (lua_pcall(L, 3, 1, 1) == 0)
+			return (int)lua_tointeger(L, -1);
+	}
+	fprintf(stderr, "etherlua: %s\n", lua_tostring(L, -1));
+	return FAILED;
+}
+
+int main(int argc, char **argv)
+{
+	char folder[PATH_MAX];
+	struct tree tree;
+	lua_State *L;
+	int status;
+
+	if (program_folder(folder)) {
+		fprintf(stderr, "etherlua: cannot read /proc/self/exe\n");
+		return UNUSABLE;
+	}
+	if (find_tree(folder, &tree)) {
+		fprintf(stderr, "etherlua: no etherlua/cli.lua in ../lua or ../share/lua/5.1 of %s\n", folder);
+		return UNUSABLE;
+	}
+	L = luaL_newstate();
+	if (!L) {
+		fprintf(stderr, "etherlua: not enough memory for LuaJIT\n");
+		return UNUSABLE;
+	}
+	status = run(L, &tree, argc, argv);
+	lua_close(L); /* runs the finalizers */
+	return status;
+}

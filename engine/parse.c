@@ -1,0 +1,213 @@
+/*
+ * parse.c: frame -> offsets and keys. Every length check of the ingress is here, and nobody behind it checks again.
+ * A frame with a length that cannot be is invalid as a whole; checksums are not looked at, because frames of the same
+ * machine arrive before theirs are filled in.
+ */
+#include <errno.h>
+
+#include "core.h"
+
+static bool is_tpid(uint16_t type)
+{
+	return type == ETHERTYPE_DOT1Q || type == ETHERTYPE_DOT1AD || type == ETHERTYPE_QINQ;
+}
+
+static uint64_t mac_bits(const uint8_t *mac)
+{
+	uint64_t bits = 0;
+
+	memcpy(&bits, mac, 6);
+	return bits;
+}
+
+static void key_tag(struct el_key *key, uint32_t i, uint16_t tpid, uint16_t tci)
+{
+	uint64_t bits = (uint64_t)tpid << 16 | (tci & 0x0fff);
+
+	key->word[1 + i / 2] |= bits << (i % 2 * 32);
+}
+
+static void key_mac(struct el_key *key, const uint8_t *mac, uint32_t tags)
+{
+	key->word[0] = mac_bits(mac) | (uint64_t)tags << 48;
+}
+
+void el_key_make(struct el_key *key, const struct el_mac *mac, const struct el_vlans *vlans)
+{
+	memset(key, 0, sizeof *key);
+	key_mac(key, mac->byte, vlans->count);
+	for (uint32_t i = 0; i < vlans->count; i++)
+		key_tag(key, i, vlans->tag[i].tpid, vlans->tag[i].tci);
+}
+
+void el_key_strip_mac(struct el_key *key)
+{
+	key->word[0] &= ~0xffffffffffffULL;
+}
+
+uint32_t el_key_hash(const struct el_key *key)
+{
+	uint64_t hash = key->word[0] * 0x9e3779b97f4a7c15ULL;
+
+	hash = (hash ^ hash >> 29 ^ key->word[1]) * 0xbf58476d1ce4e5b9ULL;
+	hash = (hash ^ hash >> 32 ^ key->word[2]) * 0x94d049bb133111ebULL;
+	return (uint32_t)(hash >> 32);
+}
+
+/* RFC 768. at: offset of the header, end: of the IP payload. */
+static int parse_udp(struct el_frame *frame, uint32_t at, uint32_t end)
+{
+	uint32_t len;
+
+	if (end - at < UDP_HEADER)
+		return -EBADMSG;
+	len = get16(frame->data + at + 4);
+	if (len < UDP_HEADER || len > end - at)
+		return -EBADMSG;
+	frame->flags |= EL_FRAME_UDP;
+	return 0;
+}
+
+static int parse_l4(struct el_frame *frame, uint32_t at, uint32_t end, uint8_t protocol)
+{
+	frame->protocol = protocol;
+	if (frame->flags & EL_FRAME_FRAGMENT)
+		return 0;
+	frame->l4 = (uint16_t)at;
+	return protocol == PROTO_UDP ? parse_udp(frame, at, end) : 0;
+}
+
+/* RFC 791 3.1. room: bytes from the header to the end of the frame. */
+static int parse_ip4(struct el_frame *frame, uint32_t room)
+{
+	const uint8_t *ip = frame->data + frame->l3;
+	uint32_t header, total;
+
+	if (room < IP4_HEADER || ip[0] >> 4 != 4)
+		return -EBADMSG;
+	header = (ip[0] & 15) * 4U;
+	total = get16(ip + 2);
+	if (header < IP4_HEADER || total < header || total > room)
+		return -EBADMSG;
+	frame->flags |= EL_FRAME_IP4;
+	frame->l3_len = (uint16_t)total;
+	if (get16(ip + 6) & 0x3fff) /* more fragments, or not the first */
+		frame->flags |= EL_FRAME_FRAGMENT;
+	return parse_l4(frame, frame->l3 + header, frame->l3 + total, ip[9]);
+}
+
+/* Length of the extension header at p (RFC 8200 4, RFC 4302 2.2), 0 when it is none. */
+static uint32_t extension_len(uint8_t type, const uint8_t *p)
+{
+	switch (type) {
+	case 0:   /* hop-by-hop options */
+	case 43:  /* routing */
+	case 60:  /* destination options */
+	case 135: /* mobility */
+	case 139: /* host identity protocol */
+	case 140: /* shim6 */
+		return (p[1] + 1U) * 8;
+	case 44: /* fragment */
+		return 8;
+	case 51: /* authentication */
+		return (p[1] + 2U) * 4;
+	default:
+		return 0;
+	}
+}
+
+static bool is_extension(uint8_t type)
+{
+	static const uint8_t none[2];
+
+	return extension_len(type, none) != 0;
+}
+
+/* RFC 8200 4: follows the chain to the upper-layer header. */
+static int parse_extensions(struct el_frame *frame, uint32_t at, uint32_t end, uint8_t type)
+{
+	while (is_extension(type)) {
+		const uint8_t *p = frame->data + at;
+		uint32_t len;
+
+		if (end - at < 8)
+			return -EBADMSG;
+		len = extension_len(type, p);
+		if (len > end - at)
+			return -EBADMSG;
+		if (type == 44 && get16(p + 2) & 0xfff9) { /* an atomic fragment (RFC 6946) is a whole packet */
+			frame->flags |= EL_FRAME_FRAGMENT;
+			frame->protocol = p[0];
+			return 0;
+		}
+		type = p[0];
+		at += len;
+	}
+	return parse_l4(frame, at, end, type);
+}
+
+/* RFC 8200 3. A payload length of 0 (jumbograms, RFC 2675) says nothing about the end. */
+static int parse_ip6(struct el_frame *frame, uint32_t room)
+{
+	const uint8_t *ip = frame->data + frame->l3;
+	uint32_t len;
+
+	if (room < IP6_HEADER || ip[0] >> 4 != 6)
+		return -EBADMSG;
+	len = get16(ip + 4);
+	if (len > room - IP6_HEADER)
+		return -EBADMSG;
+	frame->flags |= EL_FRAME_IP6;
+	frame->l3_len = (uint16_t)(IP6_HEADER + len);
+	return parse_extensions(frame, frame->l3 + IP6_HEADER, frame->l3 + IP6_HEADER + len, ip[6]);
+}
+
+/* RFC 826: two hardware and two protocol addresses of the lengths given. */
+static int parse_arp(const struct el_frame *frame, uint32_t room)
+{
+	const uint8_t *arp = frame->data + frame->l3;
+
+	return room < 8 || room < 8 + 2U * (arp[4] + arp[5]) ? -EBADMSG : 0;
+}
+
+/* Walks the tags; a fifth one is the EtherType of a payload that no endpoint claims. */
+static int parse_ethernet(struct el_frame *frame, struct el_key *key)
+{
+	const uint8_t *type = frame->data + 12;
+
+	if (frame->len < ETH_HEADER)
+		return -EBADMSG;
+	while (is_tpid(get16(type)) && frame->tags < EL_TAGS_MAX) {
+		if (type + TAG_LEN + 2 > frame->data + frame->len)
+			return -EBADMSG;
+		key_tag(key, frame->tags++, get16(type), get16(type + 2));
+		type += TAG_LEN;
+	}
+	key_mac(key, frame->data, frame->tags);
+	frame->ethertype = get16(type);
+	frame->l3 = (uint16_t)(type + 2 - frame->data);
+	frame->l3_len = (uint16_t)(frame->len - frame->l3);
+	return 0;
+}
+
+int el_parse(struct el_frame *frame, struct el_key *key)
+{
+	frame->l4 = 0;
+	frame->tags = frame->protocol = 0;
+	frame->flags &= EL_FRAME_OUTGOING;
+	memset(key, 0, sizeof *key);
+	if (parse_ethernet(frame, key))
+		return -EBADMSG;
+	if (frame->data[0] & 1)
+		frame->flags |= EL_FRAME_GROUP;
+	switch (frame->ethertype) {
+	case ETHERTYPE_IP4:
+		return parse_ip4(frame, frame->l3_len);
+	case ETHERTYPE_IP6:
+		return parse_ip6(frame, frame->l3_len);
+	case ETHERTYPE_ARP:
+		return parse_arp(frame, frame->l3_len);
+	default:
+		return 0;
+	}
+}

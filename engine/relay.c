@@ -1,0 +1,327 @@
+/*
+ * relay.c: the table of relay kinds, and what all kinds share: opening by "kind:name", the way in (filter, capture,
+ * parse, demux), the way out (slot, commit, flush), and the counters of both. A relay owns its frame pool; it is owned
+ * by its engine until el_relay_close.
+ */
+#include <errno.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core.h"
+
+enum {
+	DEFAULT_FRAMES = 16384,
+	DEFAULT_DEPTH = 1024,
+	MIN_FRAMES = 2 * EL_BURST,
+	MIN_FRAME_SIZE = 2048,
+	MAX_FRAME_SIZE = 65536,
+};
+
+static const struct el_kind *const kinds[] = {&el_kind_afpacket};
+
+/* ---- opening and closing ---- */
+
+static const struct el_kind *kind_of(const char *spec, const char **name)
+{
+	const char *colon = strchr(spec, ':');
+
+	*name = colon ? colon + 1 : spec;
+	if (!colon)
+		return kinds[0];
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+		if (strlen(kinds[i]->name) == (size_t)(colon - spec) &&
+		    !strncmp(kinds[i]->name, spec, (size_t)(colon - spec)))
+			return kinds[i];
+	return NULL;
+}
+
+static uint32_t frame_size_for(uint32_t mtu)
+{
+	uint32_t need = EL_HEADROOM + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu, size = MIN_FRAME_SIZE;
+
+	while (size < need)
+		size *= 2;
+	return size;
+}
+
+static int open_memory(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	uint32_t need = frame_size_for(relay->mtu), size = opts->frame_size ? opts->frame_size : need;
+	uint32_t count = opts->frames ? opts->frames : DEFAULT_FRAMES;
+
+	if (size < need || size > 2 * MAX_FRAME_SIZE)
+		return el_fail(err, -EINVAL, "bad frame_size %u: %u to %u is allowed at MTU %u", size, need,
+		               2 * MAX_FRAME_SIZE, relay->mtu);
+	if (count < MIN_FRAMES)
+		return el_fail(err, -EINVAL, "bad number of frames %u: at least %u are needed", count, MIN_FRAMES);
+	if (el_pool_open(&relay->pool, count, size))
+		return el_fail(err, -ENOMEM, "no memory for %u frames of %u bytes", count, size);
+	return 0;
+}
+
+static int open_parts(struct el_relay *relay, const char *name, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	int error = relay->kind->open(relay, name, opts, err);
+
+	if (!error)
+		error = open_memory(relay, opts, err);
+	if (!error && !relay->kind->filter && opts->filter)
+		error = el_relay_filter(relay, opts->filter, err);
+	if (!error && opts->capture && !(relay->capture = el_capture_open(opts->capture, err)))
+		return -EIO;
+	if (!error && relay->fd >= 0 && (error = el_engine_watch(relay->engine, relay)))
+		return el_fail(err, error, "epoll: %s", strerror(-error));
+	return error;
+}
+
+static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind *kind, const char *name,
+                                  const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct el_relay *relay = calloc(1, sizeof *relay);
+
+	if (!relay) {
+		el_fail(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	live_relays++;
+	relay->kind = kind;
+	relay->engine = engine;
+	relay->fd = -1;
+	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;
+	snprintf(relay->name, sizeof relay->name, "%s:%s", kind->name, name);
+	relay->next = engine->relays;
+	engine->relays = relay;
+	if (open_parts(relay, name, opts, err)) {
+		el_relay_close(relay);
+		return NULL;
+	}
+	return relay;
+}
+
+struct el_relay *el_relay_open(struct el_engine *engine, const char *spec, const struct el_relay_opts *opts,
+                               char err[EL_ERR_MAX])
+{
+	const char *name;
+	const struct el_kind *kind = kind_of(spec, &name);
+	size_t used = 0;
+
+	if (kind)
+		return open_kind(engine, kind, name, opts, err);
+	used += (size_t)snprintf(err, EL_ERR_MAX, "unknown relay kind in \"%.64s\": KIND:NAME with KIND one of", spec);
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && used < EL_ERR_MAX; i++)
+		used += (size_t)snprintf(err + used, EL_ERR_MAX - used, " %s", kinds[i]->name);
+	return NULL;
+}
+
+int el_wire_open(struct el_engine *engine, const struct el_relay_opts *opts, struct el_relay *pair[2],
+                 char err[EL_ERR_MAX])
+{
+	pair[0] = open_kind(engine, &el_kind_wire, "a", opts, err);
+	if (!pair[0])
+		return -EIO;
+	pair[1] = open_kind(engine, &el_kind_wire, "b", opts, err);
+	if (!pair[1]) {
+		el_relay_close(pair[0]);
+		return -EIO;
+	}
+	pair[0]->private = pair[1];
+	pair[1]->private = pair[0];
+	return 0;
+}
+
+static void drop_filter(struct el_relay *relay)
+{
+	if (relay->filter)
+		pcap_freecode(relay->filter);
+	free(relay->filter);
+	relay->filter = NULL;
+}
+
+void el_relay_close(struct el_relay *relay)
+{
+	struct el_relay **link = &relay->engine->relays;
+
+	while (relay->conns)
+		el_conn_close(container_of(relay->conns, struct el_conn, by_relay));
+	if (relay->default_conn)
+		el_conn_close(relay->default_conn);
+	el_relay_flush(relay);
+	while (*link != relay)
+		link = &(*link)->next;
+	*link = relay->next;
+	if (relay->fd >= 0)
+		el_engine_unwatch(relay->engine, relay);
+	relay->kind->close(relay);
+	if (relay->capture)
+		el_capture_close(relay->capture);
+	drop_filter(relay);
+	el_table_close(&relay->by_key);
+	el_table_close(&relay->by_group);
+	el_table_close(&relay->udps);
+	el_pool_close(&relay->pool);
+	live_relays--;
+	free(relay);
+}
+
+/* ---- facts and counters ---- */
+
+void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)
+{
+	memset(out, 0, sizeof *out);
+	memcpy(out->name, relay->name, sizeof out->name);
+	snprintf(out->kind, sizeof out->kind, "%s", relay->kind->name);
+	out->mac = relay->mac;
+	out->mtu = relay->mtu;
+	out->up = !relay->gone && !relay->tx_error;
+}
+
+void el_relay_stats(struct el_relay *relay, struct el_stats *out)
+{
+	if (relay->kind->count)
+		relay->kind->count(relay);
+	*out = relay->stats;
+	out->tx_pending = relay->tx_count;
+}
+
+int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX])
+{
+	struct bpf_program *filter;
+	int error;
+
+	if (relay->kind->filter)
+		return relay->kind->filter(relay, text, err);
+	if (!*text) {
+		drop_filter(relay);
+		return 0;
+	}
+	filter = calloc(1, sizeof *filter);
+	if (!filter)
+		return el_fail(err, -ENOMEM, "out of memory");
+	error = el_filter_compile_wire(filter, text, err);
+	if (error) {
+		free(filter);
+		return error;
+	}
+	drop_filter(relay);
+	relay->filter = filter;
+	return 0;
+}
+
+static int64_t wall(const struct el_relay *relay, double time)
+{
+	return relay->engine->wall_offset + (int64_t)(time * 1e9);
+}
+
+/* ---- in ---- */
+
+struct el_frame *el_relay_frame(struct el_relay *relay)
+{
+	struct el_frame *frame = el_pool_get(&relay->pool);
+
+	if (likely(frame))
+		return frame;
+	frame = el_pool_queued(&relay->pool);
+	if (!frame)
+		return NULL;
+	el_endpoint_drop(frame->owner, &relay->stats.rx_evicted);
+	return el_pool_get(&relay->pool);
+}
+
+void el_relay_input(struct el_relay *relay, struct el_frame *frame)
+{
+	struct el_key key;
+
+	relay->stats.rx_frames++;
+	relay->stats.bytes_rx += frame->len;
+	frame->flags = 0;
+	if (unlikely(relay->filter) && !el_filter_match(relay->filter, frame)) {
+		relay->stats.rx_filtered++;
+		el_pool_put(frame);
+		return;
+	}
+	if (unlikely(relay->capture))
+		el_capture_frame(relay->capture, frame, wall(relay, frame->timestamp));
+	if (unlikely(el_parse(frame, &key))) {
+		relay->stats.rx_invalid++;
+		el_pool_put(frame);
+		return;
+	}
+	el_demux(relay, frame, &key);
+}
+
+uint32_t el_relay_pump(struct el_relay *relay)
+{
+	struct el_frame *frames[EL_BURST];
+	uint32_t count;
+
+	if (!relay->kind->recv || relay->gone)
+		return 0;
+	count = relay->kind->recv(relay, frames, EL_BURST);
+	for (uint32_t i = 0; i < count; i++)
+		el_relay_input(relay, frames[i]);
+	return count;
+}
+
+/* ---- out ---- */
+
+void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error)
+{
+	struct el_stats *stats = &relay->stats;
+
+	if (likely(!error)) {
+		stats->tx_sent++;
+		stats->bytes_tx += frame->len;
+		relay->tx_error = 0;
+		if (unlikely(relay->capture))
+			el_capture_frame(relay->capture, frame, wall(relay, relay->engine->now));
+		if (unlikely(relay->default_conn))
+			el_demux_mirror(relay, frame);
+		return;
+	}
+	if (error == ENETDOWN || error == ENXIO) {
+		stats->tx_link_down++;
+		relay->tx_error = error;
+	} else if (error == ENOBUFS || error == EAGAIN) {
+		stats->tx_refused++;
+	} else {
+		stats->tx_error++;
+	}
+}
+
+int el_relay_flush(struct el_relay *relay)
+{
+	uint32_t done = 0, count = relay->tx_count, sent;
+
+	if (!count)
+		return 0;
+	while (done < count && (sent = relay->kind->send(relay, relay->tx + done, count - done)))
+		done += sent;
+	relay->tx_count = count - done;
+	memmove(relay->tx, relay->tx + done, relay->tx_count * sizeof relay->tx[0]);
+	return -relay->tx_error;
+}
+
+struct el_frame *el_relay_slot(struct el_relay *relay, int *error)
+{
+	struct el_frame *frame;
+
+	if (unlikely(relay->tx_count == EL_BURST))
+		el_relay_flush(relay);
+	*error = relay->gone ? -ENXIO : -EAGAIN;
+	if (unlikely(relay->gone || relay->tx_count == EL_BURST))
+		return NULL;
+	frame = el_relay_frame(relay);
+	return frame;
+}
+
+int el_relay_commit(struct el_relay *relay, struct el_frame *frame)
+{
+	relay->tx[relay->tx_count++] = frame;
+	relay->stats.tx_frames++;
+	if (unlikely(relay->tx_error))
+		return el_relay_flush(relay);
+	if (relay->tx_count == EL_BURST)
+		el_relay_flush(relay);
+	return 0;
+}

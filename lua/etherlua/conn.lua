@@ -1,0 +1,177 @@
+-- conn.lua: EtherConn, an Ethernet endpoint with a MAC address, VLAN stack and EtherTypes of its own. An object is the
+-- engine's struct el_conn; relay.lua makes it, close() ends it.
+
+local ffi = require "ffi"
+local effi = require "etherlua.ffi"
+local addr = require "etherlua.addr"
+local endpoint = require "etherlua.endpoint"
+local sched = require "etherlua.sched"
+local udp = require "etherlua.udp"
+
+local C = effi.C
+local tick, to_mac, objects = sched.tick, addr.mac, endpoint.objects
+
+local M = {}
+
+local MULTICAST = { [false] = C.EL_MULTICAST_NONE, [true] = C.EL_MULTICAST_OWN, all = C.EL_MULTICAST_ALL }
+local DEFAULT_ETHERTYPES = { 0x0800, 0x86dd, 0x0806 }
+
+local conn_opts_t = ffi.typeof("struct el_conn_opts")
+local send_opts_t = ffi.typeof("struct el_send_opts")
+local err = ffi.new("char[?]", C.EL_ERR_MAX)
+
+local methods = {}
+for name, method in pairs(endpoint.methods) do methods[name] = method end
+
+-- ---- opening and closing ------------------------------------------------------------------------------------------
+
+local function set_ethertypes(opts, ethertypes)
+  if #ethertypes > C.EL_ETHERTYPES_MAX then
+    error(("%d EtherTypes given, at most %d are allowed"):format(#ethertypes, C.EL_ETHERTYPES_MAX), 0)
+  end
+  for i, ethertype in ipairs(ethertypes) do
+    if type(ethertype) ~= "number" or ethertype < 0x0600 or ethertype > 0xffff then
+      error(("bad EtherType %s: 0x0600 to 0xffff is allowed"):format(tostring(ethertype)), 0)
+    end
+    opts.ethertypes[i - 1] = ethertype
+  end
+end
+
+local function set_mac(opts, mac)
+  opts.mac = to_mac(mac)
+  if opts.mac.byte[0] % 2 == 1 then
+    error(("bad MAC address %s: an endpoint's own address cannot be a group address"):format(tostring(mac)), 0)
+  end
+end
+
+local function set_multicast(opts, multicast)
+  opts.multicast = MULTICAST[multicast or false] or
+    error(('bad multicast %s: false, true or "all" is allowed'):format(tostring(multicast)), 0)
+end
+
+-- The struct for the engine from the table that a user gives to relay:conn or relay:default_conn.
+local function open(relay, opts)
+  opts.id = endpoint.new_id()
+  local conn = C.el_conn_open(relay.handle, opts, err)
+  if conn == nil then
+    endpoint.retire(opts.id)
+    error(ffi.string(err), 0)
+  end
+  objects[opts.id] = conn
+  return conn
+end
+
+---@param relay table that it is opened on
+---@param given table see relay:conn
+---@return ffi.cdata* EtherConn
+function M.open(relay, given)
+  local opts = conn_opts_t()
+  set_mac(opts, given.mac or relay.mac)
+  set_ethertypes(opts, given.ethertypes or DEFAULT_ETHERTYPES)
+  set_multicast(opts, given.multicast)
+  opts.vlans = addr.vlans(given.vlans)
+  opts.recv_depth = given.recv_depth or 0
+  return open(relay, opts)
+end
+
+---@param relay table
+---@param given table { mirror = boolean, recv_depth = }
+---@return ffi.cdata* EtherConn that receives what no other endpoint wants
+function M.open_default(relay, given)
+  local opts = conn_opts_t()
+  opts.mac = to_mac(relay.mac)
+  opts.is_default = 1
+  opts.mirror = given.mirror and 1 or 0
+  opts.recv_depth = given.recv_depth or 0
+  return open(relay, opts)
+end
+
+-- Closes it and its RUDPConns; readers return nil, "closed".
+function methods:close()
+  if self.ep.relay == nil then return end
+  local id = self.ep.id
+  local extra = endpoint.extras[id]
+  if extra and extra.neighbours then extra.neighbours:close() end
+  while self.udps ~= nil do udp.of_node(self.udps):close() end
+  C.el_conn_close(self)
+  endpoint.retire(id, C.el_conn_free)
+end
+
+-- ---- receiving ------------------------------------------------------------------------------------------------------
+
+-- One Ethernet payload; of IP packets without the padding behind them.
+---@param timeout? number seconds; 0 only looks
+---@return string|nil payload
+---@return table|string from { mac =, vlans =, ethertype = }, or the reason "timeout" or "closed"
+function methods:recv(timeout)
+  local frame, reason = endpoint.take(self.ep, timeout)
+  if not frame then return nil, reason end
+  local fields = endpoint.frame_fields
+  local from = { mac = fields.src_mac(frame), vlans = fields.vlans(frame), ethertype = frame.ethertype }
+  local payload = ffi.string(frame.data + frame.payload, frame.payload_len)
+  C.el_frame_free(frame)
+  return payload, from
+end
+
+-- ---- sending --------------------------------------------------------------------------------------------------------
+
+-- The words for a send that the caller got wrong. Made only then: the hot path builds no strings.
+local function misuse(conn, len, opts)
+  return function(reason)
+    if reason == "too long" then
+      local mtu = C.el_conn_mtu(conn)
+      return ("payload of %d bytes does not fit: up to %d are allowed%s"):format(len, mtu,
+        opts and opts.vlans and " (less with more tags)" or "")
+    end
+    return ("cannot send %d bytes: %s (give opts.ethertype for what is not IP)"):format(len, reason)
+  end
+end
+
+local function send_opts(opts)
+  local out = send_opts_t()
+  if opts.src_mac then out.src_mac, out.has_src_mac = to_mac(opts.src_mac), 1 end
+  if opts.vlans then out.vlans, out.has_vlans = addr.vlans(opts.vlans), 1 end
+  return out
+end
+
+local function send(conn, payload, len, dst, opts)
+  local mac, ethertype, special = to_mac(dst), 0, nil
+  if opts then
+    ethertype = opts.ethertype or 0
+    if opts.src_mac or opts.vlans then special = send_opts(opts) end
+  end
+  local code = C.el_conn_send(conn, payload, len, mac, ethertype, special)
+  if code == 0 then return true end
+  return endpoint.send_slowly(code, function()
+    return C.el_conn_send(conn, payload, len, mac, ethertype, special)
+  end, misuse(conn, len, opts), opts and opts.timeout)
+end
+
+-- Sends one Ethernet payload. Blocks only while the relay is full.
+---@param payload string|ffi.cdata* a string, or a pointer followed by the length
+---@param dst string|ffi.cdata* destination MAC address
+---@param opts? table ethertype (default by the IP version nibble), src_mac, vlans, timeout
+---@return true|nil
+---@return string|nil reason "link down", "interface gone", "full"
+function methods:send(payload, dst, opts, last)
+  tick()
+  if type(payload) == "string" then return send(self, payload, #payload, dst, opts) end
+  return send(self, payload, dst, opts, last)
+end
+
+-- A RUDPConn on this EtherConn: see udp.lua.
+---@param address string|ffi.cdata* "10.0.0.1:67"; address 0.0.0.0 or ::, any
+---@param opts? table accept_any, ttl, tos, checksum, resolve, recv_depth
+function methods:udp(address, opts)
+  return udp.open(self, address, opts or {})
+end
+
+effi.metatype("struct el_conn", {
+  __index = methods,
+  __tostring = function(conn)
+    return ("EtherConn %s%s%s"):format(tostring(conn.mac), conn.vlans.count > 0 and " vlan " or "",
+      tostring(conn.vlans))
+  end,
+})
+
+return M

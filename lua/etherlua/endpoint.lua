@@ -1,0 +1,211 @@
+-- endpoint.lua: what EtherConn and RUDPConn have in common: reading with a timeout, the frames they hand out, and the
+-- registry of those that are open. The structs belong to the engine while open; closing hands them to Lua's collector.
+
+local ffi = require "ffi"
+local bit = require "bit"
+local effi = require "etherlua.ffi"
+local addr = require "etherlua.addr"
+local sched = require "etherlua.sched"
+
+local C = effi.C
+local tick = sched.tick
+local band = bit.band
+
+local M = {}
+
+-- ---- registry -----------------------------------------------------------------------------------------------------
+
+local objects = {} -- id -> the one cdata object of an open endpoint
+local extras = {}  -- id -> what Lua keeps beside the struct, for the few that need it
+local free_ids, last_id = {}, 0
+M.objects, M.extras = objects, extras
+
+function M.new_id()
+  local id = table.remove(free_ids)
+  if not id then
+    last_id = last_id + 1
+    id = last_id
+  end
+  return id
+end
+
+-- The endpoint is closed: when nobody refers to it any more the collector frees its struct.
+function M.retire(id, free)
+  local object = objects[id]
+  objects[id], extras[id] = nil, nil
+  free_ids[#free_ids + 1] = id
+  if object then ffi.gc(object, free) end
+end
+
+-- ---- reading --------------------------------------------------------------------------------------------------------
+
+local function check_timeout(timeout)
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
+    error(("bad timeout %s: seconds as a number are needed"):format(tostring(timeout)), 5)
+  end
+end
+
+-- The queue was empty: wait. A timeout of 0 still looks at what the interface has.
+local function wait_next(endpoint, take, timeout)
+  check_timeout(timeout)
+  if endpoint.relay == nil then error("this endpoint is closed", 4) end
+  if timeout and timeout <= 0 then
+    sched.give_way()
+    local frame = take(endpoint)
+    if frame ~= nil then return frame end
+    return nil, "timeout"
+  end
+  local deadline = timeout and sched.now() + timeout or -1
+  while true do
+    local reason = sched.wait_frame(endpoint, deadline)
+    if endpoint.relay == nil then return nil, "closed" end
+    local frame = take(endpoint)
+    if frame ~= nil then return frame end
+    if reason then return nil, reason end
+    if deadline >= 0 and sched.now() >= deadline then return nil, "timeout" end
+  end
+end
+
+-- The next frame, which the caller has to free.
+---@param endpoint ffi.cdata* struct el_endpoint
+---@param timeout? number seconds
+---@return ffi.cdata*|nil frame
+---@return string|nil reason
+function M.take(endpoint, timeout)
+  tick()
+  local frame = C.el_recv(endpoint)
+  if frame ~= nil then return frame end
+  return wait_next(endpoint, C.el_recv, timeout)
+end
+
+-- The next frame, lent until the next one is asked for.
+function M.borrow(endpoint, timeout)
+  tick()
+  local frame = C.el_borrow(endpoint)
+  if frame ~= nil then return frame end
+  return wait_next(endpoint, C.el_borrow, timeout)
+end
+
+-- Methods that both kinds have, for their metatypes.
+M.methods = {}
+
+-- A borrowed view of the next frame: fields len, src_mac, dst_mac, vlans, ethertype, src_ip, dst_ip, src_port,
+-- dst_port, timestamp, outgoing, data and payload (pointers), payload_len. Valid until the next recv_frame on this
+-- endpoint or frame:release(). tostring(frame) copies the whole frame.
+---@param timeout? number seconds
+---@return ffi.cdata*|nil frame
+---@return string|nil reason "timeout" or "closed"
+function M.methods:recv_frame(timeout)
+  return M.borrow(self.ep, timeout)
+end
+
+-- For ether.select.
+function M.methods:ready()
+  return self.ep.count > 0 or self.ep.relay == nil
+end
+
+function M.methods:watch(task)
+  local code = C.el_wait_frame(self.ep, task.id, -1)
+  if code == -16 then error("another task is reading this endpoint already", 4) end
+  return true
+end
+
+function M.methods:unwatch(task)
+  C.el_unwait(self.ep, task.id)
+end
+
+---@return table { received =, dropped =, queued = }
+function M.methods:stats()
+  local ep = self.ep
+  return { received = tonumber(ep.received), dropped = tonumber(ep.dropped), queued = ep.count }
+end
+
+-- ---- frames ---------------------------------------------------------------------------------------------------------
+
+local vlans_t, addr_t = ffi.typeof("struct el_vlans"), ffi.typeof("struct el_addr")
+
+local function address_of(read, part)
+  return function(frame)
+    local a = addr_t()
+    read(frame, a)
+    if a.version == 0 then return nil end
+    if part == "ip" then return a.ip_text end
+    if band(frame.flags, C.EL_FRAME_UDP) == 0 then return nil end
+    return a.port
+  end
+end
+
+local function mac_at(offset)
+  return function(frame) return addr.mac_text(ffi.string(frame.data + offset, 6)) end
+end
+
+local frame_fields = {
+  dst_mac = mac_at(0),
+  src_mac = mac_at(6),
+  src_ip = address_of(C.el_frame_source, "ip"),
+  dst_ip = address_of(C.el_frame_target, "ip"),
+  src_port = address_of(C.el_frame_source, "port"),
+  dst_port = address_of(C.el_frame_target, "port"),
+  vlans = function(frame)
+    local vlans = vlans_t()
+    C.el_frame_vlans(frame, vlans)
+    return vlans
+  end,
+  outgoing = function(frame) return band(frame.flags, C.EL_FRAME_OUTGOING) ~= 0 end,
+  fragment = function(frame) return band(frame.flags, C.EL_FRAME_FRAGMENT) ~= 0 end,
+  body = function(frame) return ffi.string(frame.data + frame.payload, frame.payload_len) end,
+}
+M.frame_fields = frame_fields
+
+local frame_methods = {
+  release = function(frame) C.el_frame_free(frame) end,
+}
+
+effi.metatype("struct el_frame", {
+  __index = function(frame, key)
+    local method = frame_methods[key]
+    if method then return method end
+    local field = frame_fields[key]
+    return field and field(frame)
+  end,
+  __tostring = function(frame) return ffi.string(frame.data, frame.len) end,
+})
+
+-- The sender's address of a UDP datagram.
+---@param frame ffi.cdata*
+---@return ffi.cdata* struct el_addr
+function M.source(frame)
+  local from = addr_t()
+  C.el_frame_source(frame, from)
+  return from
+end
+
+-- ---- sending --------------------------------------------------------------------------------------------------------
+
+-- While a relay has no room a sender tries again after so many seconds.
+local RETRY = 50e-6
+
+-- What an engine send call's code means: true, nil and a reason, or "again" for a full relay.
+local function outcome(code, describe)
+  if code == 0 then return true end
+  local reason = effi.reason(code)
+  if reason == "link down" or reason == "interface gone" then return nil, reason end
+  if reason == "closed" then error("this endpoint is closed", 4) end
+  error(describe(reason), 4)
+end
+
+-- send() again until there is room. describe(reason) words a misuse.
+---@param send function returns a code of the engine
+---@param timeout? number seconds to wait for room
+function M.send_slowly(code, send, describe, timeout)
+  if code ~= -11 then return outcome(code, describe) end
+  local deadline = sched.now() + (timeout or math.huge)
+  repeat
+    if sched.now() >= deadline then return nil, "full" end
+    sched.sleep(RETRY)
+    code = send()
+  until code ~= -11
+  return outcome(code, describe)
+end
+
+return M

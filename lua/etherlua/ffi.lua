@@ -1,0 +1,55 @@
+-- ffi.lua: the only place that talks to LuaJIT's ffi about the engine: finds libetherlua.so, cdefs the declarations
+-- that the library itself carries, and hands out the namespace. Metatypes are declared here too, by the modules that
+-- own the methods. Nothing else calls ffi.cdef, ffi.load or ffi.metatype.
+
+local ffi = require "ffi"
+
+local M = {}
+
+-- Folders of the library relative to this file: the build tree, then an installed tree
+-- (PREFIX/share/lua/5.1/etherlua/ffi.lua -> PREFIX/lib).
+local PLACES = { "../../build/", "../../../../lib/" }
+
+local function readable(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+-- The environment's choice comes first, for tests with another build of the library.
+local function library_path()
+  local chosen = os.getenv "ETHERLUA_LIB"
+  if chosen then return chosen end
+  local here = debug.getinfo(1, "S").source:match("^@(.*)ffi%.lua$") or ""
+  for _, place in ipairs(PLACES) do
+    local path = here .. place .. "libetherlua.so"
+    if readable(path) then return path end
+  end
+  return "libetherlua.so"
+end
+
+ffi.cdef "extern const char el_abi_text[1];"
+M.C = ffi.load(library_path())
+ffi.cdef(ffi.string(ffi.cast("const char *", M.C.el_abi_text)))
+
+-- Gives the C struct `name` its methods; index may be a table or a function.
+---@param name string such as "struct el_conn"
+---@param metatable table
+function M.metatype(name, metatable)
+  return ffi.metatype(name, metatable)
+end
+
+-- The reason for a negative errno in the words that the API uses.
+local ERRNO = {
+  [1] = "not permitted", [2] = "no such file", [6] = "interface gone", [9] = "closed", [11] = "full", [12] = "out of memory",
+  [16] = "busy", [19] = "no such interface", [90] = "too long", [97] = "address family mismatch",
+  [98] = "in use", [100] = "link down", [105] = "full",
+}
+
+---@param code integer 0 or -errno
+---@return string
+function M.reason(code)
+  return ERRNO[-code] or ("error " .. -code)
+end
+
+return M

@@ -1,0 +1,28 @@
+-- init.lua: the public API of etherlua. Everything here is a promise to users; what it does is in the modules named.
+
+local ffi = require "ffi"
+local addr = require "etherlua.addr"
+local channel = require "etherlua.channel"
+local effi = require "etherlua.ffi"
+local relay = require "etherlua.relay"
+local sched = require "etherlua.sched"
+
+return {
+  version = ffi.string(effi.C.el_version()),
+  -- tasks
+  run = sched.run,
+  spawn = sched.spawn,
+  sleep = sched.sleep,
+  now = sched.now,
+  select = sched.select,
+  defer = sched.defer,
+  channel = channel.new,
+  -- the wire
+  open = relay.open,
+  wire = relay.wire,
+  -- addresses
+  addr = addr.addr,
+  mac = addr.mac,
+  mac_add = addr.mac_add,
+  vlans = addr.vlans,
+}

@@ -1,0 +1,210 @@
+-- relay.lua: the thing bound to an interface, or one end of a wire, that EtherConns are opened on. A relay object owns
+-- the engine's relay and closes all endpoints on it when it is closed, at the latest when the run ends.
+
+local ffi = require "ffi"
+local effi = require "etherlua.ffi"
+local conn = require "etherlua.conn"
+local sched = require "etherlua.sched"
+
+local C = effi.C
+
+local M = {}
+
+local Relay = {}
+Relay.__index = Relay
+
+local relay_opts_t, info_t = ffi.typeof("struct el_relay_opts"), ffi.typeof("struct el_relay_info")
+local stats_t = ffi.typeof("struct el_stats")
+local err = ffi.new("char[?]", C.EL_ERR_MAX)
+
+-- ---- filter ---------------------------------------------------------------------------------------------------------
+
+local DEFAULT_TYPES = { [0x0806] = "arp", [0x0800] = "ip", [0x86dd] = "ip6" }
+
+-- pcap-filter text for the EtherTypes behind any VLAN stack. `vlan` moves what follows it behind one more tag.
+local function filter_for(types)
+  local names = {}
+  for ethertype in pairs(types) do
+    names[#names + 1] = DEFAULT_TYPES[ethertype] or ("ether proto 0x%04x"):format(ethertype)
+  end
+  table.sort(names)
+  local any = table.concat(names, " or ")
+  local text = any
+  for _ = 1, C.EL_TAGS_MAX do text = ("%s or (vlan and (%s))"):format(any, text) end
+  return text
+end
+
+local function default_types()
+  local types = {}
+  for ethertype in pairs(DEFAULT_TYPES) do types[ethertype] = true end
+  return types
+end
+
+-- Replaces the filter.
+---@param text string pcap-filter text; "" lets every frame in
+function Relay:filter(text)
+  self.types = nil
+  if C.el_relay_filter(self.handle, text, err) ~= 0 then error(ffi.string(err), 2) end
+end
+
+-- The default filter lets in what endpoints claim, so an endpoint with another EtherType widens it.
+local function widen_filter(relay, ethertypes)
+  if not relay.types or not ethertypes then return end
+  local changed = false
+  for _, ethertype in ipairs(ethertypes) do
+    changed = changed or not relay.types[ethertype]
+    relay.types[ethertype] = true
+  end
+  if not changed and #ethertypes > 0 then return end
+  local text = #ethertypes > 0 and filter_for(relay.types) or ""
+  if C.el_relay_filter(relay.handle, text, err) ~= 0 then error(ffi.string(err), 0) end
+  if text == "" then relay.types = nil end
+end
+
+-- ---- opening and closing ----------------------------------------------------------------------------------------
+
+local KNOWN = {}
+for name in ("filter capture recv_depth frame_size frames promiscuous mtu"):gmatch("%S+") do KNOWN[name] = true end
+
+local function check_names(given)
+  for name in pairs(given) do
+    if not KNOWN[name] then error(("unknown relay option %q"):format(tostring(name)), 4) end
+  end
+end
+
+-- The C struct, and the strings it points to, which the caller keeps alive for the call.
+local function make_opts(given, types)
+  check_names(given)
+  local opts, keep = relay_opts_t(), {}
+  keep.filter = given.filter or (types and filter_for(types)) or ""
+  opts.filter = keep.filter
+  if given.capture then
+    keep.capture = given.capture
+    opts.capture = keep.capture
+  end
+  for _, name in ipairs { "recv_depth", "frame_size", "frames", "mtu" } do opts[name] = given[name] or 0 end
+  opts.promiscuous = given.promiscuous ~= false and 1 or 0
+  return opts, keep
+end
+
+local function wrap(handle, types)
+  local info = info_t()
+  C.el_relay_info(handle, info)
+  local relay = setmetatable({
+    handle = handle,
+    name = ffi.string(info.name),
+    kind = ffi.string(info.kind),
+    mac = tostring(info.mac),
+    mtu = info.mtu,
+    types = types,
+    conns = {},
+  }, Relay)
+  sched.close_at_end(relay)
+  return relay
+end
+
+-- Opens a relay. Raises a one-line error when that is not possible.
+---@param spec string "afpacket:eth1", or "eth1", which picks afpacket
+---@param given? table filter (pcap-filter text; default ARP, IPv4 and IPv6 in any VLAN stack, widened by endpoints with
+---  other EtherTypes; "" none), promiscuous (true), recv_depth (frames queued for an endpoint, 1024), frame_size,
+---  frames (16384), capture (pcap file that gets every frame in and out)
+---@return table relay with .name .kind .mac .mtu
+function M.open(spec, given)
+  given = given or {}
+  if type(spec) ~= "string" then error(("bad relay %s: KIND:NAME is needed"):format(tostring(spec)), 2) end
+  local types = not given.filter and default_types() or nil
+  local opts, keep = make_opts(given, types)
+  local handle = C.el_relay_open(sched.engine(), spec, opts, err)
+  if handle == nil or not keep then error(ffi.string(err), 0) end
+  return wrap(handle, types)
+end
+
+-- Two relays joined in memory: what one sends, the other receives.
+---@param given? table filter (default none), recv_depth, frame_size, frames, capture (of the first), mtu (1500)
+---@return table a
+---@return table b
+function M.wire(given)
+  given = given or {}
+  local pair = ffi.new("struct el_relay *[2]")
+  local opts, keep = make_opts(given)
+  if C.el_wire_open(sched.engine(), opts, pair, err) ~= 0 or not keep then error(ffi.string(err), 0) end
+  return wrap(pair[0]), wrap(pair[1])
+end
+
+local function check_open(relay)
+  if not relay.handle then error(("relay %s is closed"):format(relay.name), 3) end
+end
+
+-- Closes all endpoints on it, sends what is pending, and leaves the interface as it was.
+function Relay:close()
+  if not self.handle then return end
+  for _, one in pairs(self.conns) do one:close() end
+  if self.default then self.default:close() end
+  C.el_relay_close(self.handle)
+  self.handle, self.conns, self.default = nil, {}, nil
+end
+
+-- ---- endpoints ------------------------------------------------------------------------------------------------------
+
+-- Closed EtherConns are forgotten when the list has doubled.
+local function remember(relay, one)
+  local list = relay.conns
+  if #list >= (relay.sweep_at or 64) then
+    local open = {}
+    for _, other in ipairs(list) do
+      if other.ep.relay ~= nil then open[#open + 1] = other end
+    end
+    relay.conns, relay.sweep_at, list = open, #open * 2 + 64, open
+  end
+  list[#list + 1] = one
+end
+
+-- An EtherConn.
+---@param given? table mac (the interface's), vlans (100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200}, up
+---  to 4 tags), ethertypes (list; default IPv4, IPv6, ARP; {} all), multicast (false; true: frames to a group address on
+---  its own VLAN stack and EtherTypes; "all": on any VLAN stack), recv_depth
+---@return ffi.cdata* EtherConn
+function Relay:conn(given)
+  check_open(self)
+  given = given or {}
+  local one = conn.open(self, given)
+  remember(self, one)
+  widen_filter(self, given.ethertypes)
+  return one
+end
+
+-- The EtherConn that receives what nobody else wants.
+---@param given? table mirror = true: also a copy of everything in and out (frame.outgoing tells), recv_depth
+---@return ffi.cdata* EtherConn
+function Relay:default_conn(given)
+  check_open(self)
+  self.default = conn.open_default(self, given or {})
+  return self.default
+end
+
+-- Where frames ended: see struct el_stats in abi.h for the names and the sums that always hold.
+---@return table
+function Relay:stats()
+  check_open(self)
+  local stats, out = stats_t(), {}
+  C.el_relay_stats(self.handle, stats)
+  for _, name in ipairs(M.counters) do out[name] = tonumber(stats[name]) end
+  return out
+end
+
+-- Sends what is pending now; otherwise that is done when a batch is full or the loop is about to sleep.
+function Relay:flush()
+  check_open(self)
+  return C.el_relay_flush(self.handle) == 0
+end
+
+Relay.__tostring = function(relay) return "relay " .. relay.name end
+
+M.counters = {}
+for name in ("rx_frames rx_copies rx_delivered rx_queued rx_invalid rx_filtered rx_unclaimed rx_overflow rx_evicted " ..
+  "rx_no_memory rx_closed rx_missed tx_frames tx_sent tx_pending tx_link_down tx_refused tx_error bytes_rx bytes_tx")
+  :gmatch("%S+") do
+  table.insert(M.counters, name)
+end
+
+return M

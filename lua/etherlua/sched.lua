@@ -1,0 +1,453 @@
+-- sched.lua: tasks. A task is a coroutine that this file resumes; blocking calls park it and the engine's loop, or
+-- another task, makes it ready again. Only park() yields to the scheduler, with a private sentinel that also passes
+-- through coroutines that a user made inside a task. No task runs while another one does; each gives way when it parks
+-- or after a budget of operations.
+
+local ffi = require "ffi"
+local effi = require "etherlua.ffi"
+
+local C = effi.C
+local create, resume, yield, running = coroutine.create, coroutine.resume, coroutine.yield, coroutine.running
+
+local M = {}
+
+-- Operations after which a task that never had to wait gives way.
+local BUDGET = 256
+-- A cancelled task that goes on blocking regardless is abandoned after so many tries.
+local STUBBORN = 100
+
+local PARK = {}
+local CANCELLED = setmetatable({}, { __tostring = function() return "cancelled" end })
+M.CANCELLED = CANCELLED
+
+local Task = {}
+Task.__index = Task
+
+local engine
+local current            -- the task that runs now
+local budget = BUDGET
+local tasks = {}         -- id -> task, all that have not ended
+local free_ids, last_id = {}, 0
+local queue, queued = {}, 0 -- ready tasks
+local spare = {}
+local foreground = 0     -- tasks that keep the run going
+local waiting = 0        -- tasks parked for something that only the engine can bring: a frame, a time, a file
+local run                -- the run in progress: { failure =, closables = {} }
+local signals_seen = 0
+local ids = ffi.new("const uint32_t *[1]")
+
+-- The engine of this Lua state, made when first needed.
+function M.engine()
+  if not engine then
+    engine = C.el_engine_open()
+    if engine == nil then error("cannot open an engine: out of memory or file descriptors", 0) end
+    ffi.gc(engine, C.el_engine_close)
+  end
+  return engine
+end
+
+---@return number seconds of the engine's clock
+function M.now()
+  return C.el_now(engine or M.engine())
+end
+
+-- ---- coroutines that users make inside tasks --------------------------------------------------------------------
+
+-- While the inner coroutine parks, the outer one parks too and hands on what comes back.
+local function pass_on(co, ok, value, ...)
+  if ok and value == PARK then
+    yield(PARK)
+    return pass_on(co, resume(co))
+  end
+  return ok, value, ...
+end
+
+local function resume_through(co, ...)
+  return pass_on(co, resume(co, ...))
+end
+
+local function unwrap(ok, ...)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+local function wrap_through(fn)
+  local co = create(fn)
+  return function(...) return unwrap(resume_through(co, ...)) end
+end
+
+coroutine.resume, coroutine.wrap = resume_through, wrap_through -- luacheck: ignore 122
+
+-- ---- parking and waking -------------------------------------------------------------------------------------------
+
+local function enqueue(task)
+  if task.queued or task.done then return end
+  task.queued = true
+  queued = queued + 1
+  queue[queued] = task
+end
+M.wake = enqueue
+
+local function check_cancelled(task)
+  if not task.cancelled then return end
+  task.cancelled = task.cancelled + 1
+  if task.cancelled > STUBBORN then
+    task:finish(false, CANCELLED)
+    yield(PARK)
+  end
+  error(CANCELLED, 0)
+end
+
+-- The running task; blocking calls are possible only inside one.
+---@return table task
+function M.current()
+  if not current then error("this call blocks: it is possible only inside ether.run or a script of etherlua run", 3) end
+  return current
+end
+
+-- Gives up the processor until somebody calls wake(task). It may return early: callers check what they waited for.
+local function park(task)
+  yield(PARK)
+  check_cancelled(task)
+end
+M.park = park
+
+-- park() for what the engine brings; without any such waiter and nothing ready, tasks wait for each other for ever.
+local function park_for_engine(task)
+  waiting = waiting + 1
+  yield(PARK)
+  waiting = waiting - 1
+  check_cancelled(task)
+end
+
+-- Lets everybody else run once; returns when it is this task's turn again.
+function M.give_way()
+  budget = BUDGET
+  local ready = C.el_wait(engine or M.engine(), 0)
+  local task = current
+  if not task then return end
+  check_cancelled(task)
+  if ready > 0 or queued > 0 then
+    enqueue(task)
+    park(task)
+  end
+end
+
+-- One operation that did not have to wait.
+function M.tick()
+  budget = budget - 1
+  if budget <= 0 then M.give_way() end
+end
+
+---@param seconds number 0 gives way once
+function M.sleep(seconds)
+  local task = M.current()
+  if type(seconds) ~= "number" or seconds ~= seconds then
+    error(("bad sleep %s: seconds as a number are needed"):format(tostring(seconds)), 2)
+  end
+  check_cancelled(task)
+  if seconds <= 0 then
+    enqueue(task)
+    return park(task)
+  end
+  local deadline = M.now() + seconds
+  repeat
+    C.el_timer(engine, task.id, deadline)
+    park_for_engine(task)
+  until C.el_now(engine) >= deadline
+end
+
+-- Parks until the endpoint has a frame, the deadline passes (negative: none), or it is closed.
+---@param endpoint ffi.cdata* struct el_endpoint
+---@param deadline number
+---@return string|nil reason why it cannot wait
+function M.wait_frame(endpoint, deadline)
+  local task = M.current()
+  check_cancelled(task)
+  local code = C.el_wait_frame(endpoint, task.id, deadline)
+  if code == -16 then error("another task is reading this endpoint already", 4) end
+  if code ~= 0 then return effi.reason(code) end
+  park_for_engine(task)
+  C.el_unwait(endpoint, task.id)
+end
+
+-- Parks until the file descriptor is readable. One that cannot be waited for (a plain file) is always readable.
+---@param fd integer
+function M.wait_fd(fd)
+  local task = M.current()
+  if C.el_wait_fd(M.engine(), fd, task.id) == 0 then
+    park_for_engine(task)
+    C.el_unwait_fd(engine, fd)
+  else
+    M.sleep(0)
+  end
+end
+
+-- ---- tasks ------------------------------------------------------------------------------------------------------------
+
+local function new_id()
+  local id = table.remove(free_ids)
+  if not id then
+    last_id = last_id + 1
+    id = last_id
+  end
+  return id
+end
+
+local function spawn(fn, background, ...)
+  if type(fn) ~= "function" then
+    error(("bad task %s: a function is needed"):format(tostring(fn)), 3)
+  end
+  local task = setmetatable({ id = new_id(), co = create(fn) }, Task)
+  if select("#", ...) > 0 then task.args = { n = select("#", ...), ... } end
+  if background then task.background = true else foreground = foreground + 1 end
+  tasks[task.id] = task
+  enqueue(task)
+  return task
+end
+
+-- A task of its own for fn. It starts when the caller next waits.
+---@param fn function
+---@return table task with :join() and :cancel()
+function M.spawn(fn, ...)
+  return spawn(fn, false, ...)
+end
+
+-- A task that serves others: the run does not wait for it, and cancels it at its end.
+---@param fn function
+function M.spawn_background(fn, ...)
+  return spawn(fn, true, ...)
+end
+
+-- fn runs when the current task ends, however it ends; the last one first. It may block.
+---@param fn function
+function M.defer(fn)
+  local task = M.current()
+  task.defers = task.defers or {}
+  table.insert(task.defers, fn)
+end
+
+local function fail(task, failure)
+  if not run or run.failure then return end
+  run.failure = { message = failure, traceback = debug.traceback(task.co, tostring(failure)) }
+  M.cancel_all()
+end
+
+-- Deferred functions run in a coroutine of their own, under the task's number, free of its cancellation.
+local function start_defers(task, ok, failure, ...)
+  local defers, results = task.defers, { n = select("#", ...), ... }
+  task.defers, task.cancelled, task.args = nil, nil, nil
+  task.failed_co = task.co
+  task.co = create(function()
+    for i = #defers, 1, -1 do defers[i]() end
+    if not ok then error(failure, 0) end
+    return failure, unpack(results, 1, results.n)
+  end)
+  enqueue(task)
+end
+
+function Task:finish(ok, ...)
+  self.done, self.results = true, { n = select("#", ...), ... }
+  self.cancelled = self.cancelled or (not ok and (...) == CANCELLED) or nil
+  tasks[self.id] = nil
+  free_ids[#free_ids + 1] = self.id
+  if not self.background then foreground = foreground - 1 end
+  for _, waiter in ipairs(self.joiners or {}) do enqueue(waiter) end
+end
+
+local function after(task, ok, value, ...)
+  if ok and value == PARK then return end
+  if task.done then return end
+  if not ok and value ~= CANCELLED and not task.failed_co then fail(task, value) end
+  if task.defers then return start_defers(task, ok, value, ...) end
+  task:finish(ok, value, ...)
+end
+
+local function switch_to(task)
+  current, budget = task, BUDGET
+  local args = task.args
+  if args then
+    task.args = nil
+    return after(task, resume(task.co, unpack(args, 1, args.n)))
+  end
+  return after(task, resume(task.co))
+end
+
+-- Waits for the task's end.
+---@param timeout? number seconds
+---@return any ... what its function returned; nil, "cancelled" or nil, "timeout"
+function Task:join(timeout)
+  local task = M.current()
+  if task == self then error("a task cannot join itself", 2) end
+  if not self.done then
+    local ready, reason = M.select { self, timeout = timeout }
+    if not ready then return nil, reason end
+  end
+  if self.cancelled then return nil, "cancelled" end
+  return unpack(self.results, 1, self.results.n)
+end
+
+-- Asks the task to end: its blocking call, and every later one, raises an error; deferred functions run.
+function Task:cancel()
+  if self.done or self.cancelled then return end
+  self.cancelled = 0
+  enqueue(self)
+end
+
+function Task.__tostring(self)
+  return ("task %d%s"):format(self.id, self.done and " (ended)" or "")
+end
+
+function M.cancel_all()
+  for _, task in pairs(tasks) do task:cancel() end
+end
+
+-- ---- select -----------------------------------------------------------------------------------------------------------
+
+-- What can be waited for says so itself: ready() tells, watch(task) and unwatch(task) register. Endpoints get theirs in
+-- endpoint.lua, channels in channel.lua.
+local function ready_source(sources)
+  for i = 1, #sources do
+    if sources[i]:ready() then return sources[i], i end
+  end
+end
+
+function Task:ready() return self.done end
+
+function Task:watch(task)
+  self.joiners = self.joiners or {}
+  table.insert(self.joiners, task)
+end
+
+function Task:unwatch(task)
+  for i, waiter in ipairs(self.joiners or {}) do
+    if waiter == task then return table.remove(self.joiners, i) end
+  end
+end
+
+local function wait_sources(sources, task, deadline)
+  C.el_timer(M.engine(), task.id, deadline)
+  local external = deadline >= 0
+  for i = 1, #sources do external = sources[i]:watch(task) or external end
+  if external then waiting = waiting + 1 end
+  yield(PARK)
+  if external then waiting = waiting - 1 end
+  for i = 1, #sources do sources[i]:unwatch(task) end
+  C.el_timer(engine, task.id, -1)
+  check_cancelled(task)
+end
+
+-- Waits until one of several endpoints, channels or tasks is ready: the first in the list wins.
+---@param sources table list of endpoints, channels and tasks; timeout = seconds
+---@return any|nil source
+---@return integer|string index in the list, or "timeout"
+function M.select(sources)
+  local task = M.current()
+  check_cancelled(task)
+  local deadline = sources.timeout and M.now() + sources.timeout or -1
+  while true do
+    local source, index = ready_source(sources)
+    if source then return source, index end
+    if deadline >= 0 and C.el_now(M.engine()) >= deadline then return nil, "timeout" end
+    wait_sources(sources, task, deadline)
+  end
+end
+
+-- ---- the loop ---------------------------------------------------------------------------------------------------------
+
+-- Compiled by the JIT: one table access for each ready task.
+local function collect()
+  local count = C.el_ready(engine, ids)
+  local ready = ids[0]
+  for i = 0, count - 1 do
+    local task = tasks[ready[i]]
+    if task then enqueue(task) end
+  end
+end
+
+local function run_ready()
+  local batch, count = queue, queued
+  queue, queued, spare = spare, 0, batch
+  for i = 1, count do
+    local task = batch[i]
+    batch[i] = false
+    task.queued = false
+    if not task.done then switch_to(task) end
+  end
+  current = nil
+end
+
+-- A signal that the program catches (el_signals_catch) cancels all tasks.
+local function check_signals()
+  local count = C.el_signals_count()
+  if count == signals_seen then return end
+  signals_seen = count
+  run.interrupted = true
+  M.cancel_all()
+end
+
+local function check_deadlock()
+  if queued > 0 or waiting > 0 then return end
+  run.failure = run.failure or { message = "deadlock", traceback =
+    ("deadlock: %d tasks wait for each other, and nothing else can wake them"):format(foreground) }
+  M.cancel_all()
+end
+
+local function turn()
+  run_ready()
+  if foreground == 0 and queued == 0 then return end
+  check_deadlock()
+  C.el_wait(engine, queued > 0 and 0 or -1)
+  collect()
+  check_signals()
+end
+
+-- Background tasks end, then what the run opened is closed, the last first.
+local function wind_up()
+  M.cancel_all()
+  while next(tasks) do turn() end
+  for i = #run.closables, 1, -1 do run.closables[i]:close() end
+end
+
+-- obj:close() is called when the run ends. Outside a run nothing happens.
+function M.close_at_end(obj)
+  if run then table.insert(run.closables, obj) end
+end
+
+-- Whether Ctrl-C ended the run in progress.
+function M.interrupted()
+  return run ~= nil and run.interrupted == true
+end
+
+local function finish_run(main)
+  local this = run
+  wind_up()
+  run = nil
+  if this.failure then error(this.failure.traceback, 0) end
+  if main.cancelled then return nil, "cancelled" end
+  return unpack(main.results, 1, main.results.n)
+end
+
+-- Runs fn as the first task; returns what it returned when it and all tasks that it spawned have ended. An error that
+-- no task caught ends the run and is raised with that task's traceback. Inside a run it just calls fn.
+---@param fn function
+---@return any ...
+function M.run(fn, ...)
+  if run then return fn(...) end
+  M.engine()
+  run = { closables = {} }
+  local main = spawn(fn, false, ...)
+  while foreground > 0 do turn() end
+  return finish_run(main)
+end
+
+-- For tests: how many tasks exist now.
+function M.live_tasks()
+  local count = 0
+  for _ in pairs(tasks) do count = count + 1 end
+  return count
+end
+
+M.running = running
+
+return M

@@ -1,0 +1,177 @@
+-- udp.lua: RUDPConn, a UDP endpoint with an IP address and port of its own on an EtherConn. An object is the engine's
+-- struct el_udp; conn:udp() makes it, close() ends it. It does not fragment and keeps no routes: a destination's MAC
+-- address is what opts.resolve says.
+
+local ffi = require "ffi"
+local effi = require "etherlua.ffi"
+local addr = require "etherlua.addr"
+local endpoint = require "etherlua.endpoint"
+local sched = require "etherlua.sched"
+
+local C = effi.C
+local tick, to_addr, objects, extras = sched.tick, addr.addr, endpoint.objects, endpoint.extras
+
+local M = {}
+
+local udp_opts_t, addr_t = ffi.typeof("struct el_udp_opts"), ffi.typeof("struct el_addr")
+local udp_pointer_t = ffi.typeof("struct el_udp *")
+local by_conn = ffi.offsetof("struct el_udp", "by_conn")
+local err = ffi.new("char[?]", C.EL_ERR_MAX)
+
+local methods = {}
+for name, method in pairs(endpoint.methods) do methods[name] = method end
+
+-- ---- opening and closing ------------------------------------------------------------------------------------------
+
+-- The resolver: nil (broadcast) or a function from IP address text to MAC address, which may block.
+local function resolver(conn, address, resolve)
+  if resolve == nil or resolve == "broadcast" then return nil end
+  if type(resolve) == "function" then return resolve end
+  if resolve == "arp" then
+    return require("etherlua.role.neighbour").of(conn):resolver(address)
+  end
+  error(('bad resolve %s: "broadcast", "arp" or a function is allowed'):format(tostring(resolve)), 0)
+end
+
+local function check_byte(name, value, default)
+  if value == nil then return default end
+  if type(value) ~= "number" or value < 0 or value > 255 then
+    error(("bad %s %s: 0 to 255 is allowed"):format(name, tostring(value)), 0)
+  end
+  return value
+end
+
+---@param conn ffi.cdata* EtherConn
+---@param address string|ffi.cdata*
+---@param given table accept_any = true (all UDP that no exact endpoint claims), ttl, tos, checksum = false (IPv4
+---  only), resolve = "broadcast" | "arp" | function(ip) -> mac, recv_depth
+---@return ffi.cdata* RUDPConn
+function M.open(conn, address, given)
+  local opts = udp_opts_t()
+  opts["local"] = to_addr(address)
+  opts.accept_any = given.accept_any and 1 or 0
+  opts.ttl, opts.tos = check_byte("ttl", given.ttl, 64), check_byte("tos", given.tos, 0)
+  opts.no_checksum = given.checksum == false and 1 or 0
+  opts.recv_depth = given.recv_depth or 0
+  local resolve = resolver(conn, to_addr(address), given.resolve)
+  local id = endpoint.new_id()
+  opts.id = id
+  local udp = C.el_udp_open(conn, opts, err)
+  if udp == nil then
+    endpoint.retire(id)
+    error(ffi.string(err), 0)
+  end
+  objects[id] = udp
+  if resolve then extras[id] = { resolve = resolve } end
+  return udp
+end
+
+-- The RUDPConn whose membership in its EtherConn's list this is.
+function M.of_node(node)
+  return objects[ffi.cast(udp_pointer_t, ffi.cast("char *", node) - by_conn).ep.id]
+end
+
+-- Readers return nil, "closed".
+function methods:close()
+  if self.ep.relay == nil then return end
+  local id = self.ep.id
+  C.el_udp_close(self)
+  endpoint.retire(id, C.el_udp_free)
+end
+
+-- The EtherConn that it is on.
+function methods:conn()
+  if self.owner == nil then error("this endpoint is closed", 2) end
+  return objects[self.owner.ep.id]
+end
+
+-- The address that it sends from and receives at.
+---@return ffi.cdata* struct el_addr, a copy
+function methods:addr()
+  return addr_t(self["local"])
+end
+
+-- Gives it another address, such as the one that was just leased.
+---@param address string|ffi.cdata*
+function methods:set_addr(address)
+  local code = C.el_udp_rebind(self, to_addr(address))
+  if code ~= 0 then error(("cannot use address %s: %s"):format(tostring(address), effi.reason(code)), 2) end
+end
+
+-- From now on send() needs no destination, and only what comes from there is received.
+---@param to string|ffi.cdata*|nil nil: from everybody again
+function methods:connect(to)
+  self.peer = to and to_addr(to) or addr_t()
+end
+
+-- ---- receiving ------------------------------------------------------------------------------------------------------
+
+---@param timeout? number seconds; 0 only looks
+---@return string|nil payload
+---@return ffi.cdata*|string from the sender's address, or the reason "timeout" or "closed"
+function methods:recv(timeout)
+  local frame, reason = endpoint.take(self.ep, timeout)
+  if not frame then return nil, reason end
+  local payload, from = ffi.string(frame.data + frame.payload, frame.payload_len), endpoint.source(frame)
+  C.el_frame_free(frame)
+  return payload, from
+end
+
+-- ---- sending --------------------------------------------------------------------------------------------------------
+
+local function misuse(udp, len, to)
+  return function(reason)
+    if reason == "too long" then
+      return ("payload of %d bytes does not fit: up to %d are allowed"):format(len, C.el_udp_mtu(udp, to.version))
+    end
+    return ("cannot send %d bytes to %s: %s"):format(len, tostring(to), reason)
+  end
+end
+
+local function is_group(to)
+  local first = to.ip[0]
+  if to.version == 6 then return first == 0xff end
+  return first >= 0xe0 and first < 0xf0 or first == 0xff and to.ip[1] == 0xff and to.ip[2] == 0xff and to.ip[3] == 0xff
+end
+
+-- What needs more than the one call of the hot path: a resolver, a source address, a full relay.
+local function send_with(udp, payload, len, to, resolve, opts)
+  local mac, from, reason = nil, opts and opts.from and to_addr(opts.from) or nil, nil
+  if resolve and not is_group(to) then
+    mac, reason = resolve(to.ip_text)
+    if not mac then return nil, reason or "unresolved" end
+    mac = addr.mac(mac)
+  end
+  local function try() return C.el_udp_send(udp, payload, len, to, from, mac) end
+  return endpoint.send_slowly(try(), try, misuse(udp, len, to), opts and opts.timeout)
+end
+
+local function send(udp, payload, len, to, opts)
+  to = to and to_addr(to) or udp.peer
+  if to.version == 0 then error("no destination: give one, or connect() first", 3) end
+  local extra = extras[udp.ep.id]
+  if extra or opts then return send_with(udp, payload, len, to, extra and extra.resolve, opts) end
+  local code = C.el_udp_send(udp, payload, len, to, nil, nil)
+  if code == 0 then return true end
+  if code ~= -11 then return endpoint.send_slowly(code, nil, misuse(udp, len, to)) end
+  return send_with(udp, payload, len, to)
+end
+
+-- Sends one datagram. Blocks only while the relay is full or the next hop is being resolved.
+---@param payload string|ffi.cdata* a string, or a pointer followed by the length
+---@param to? string|ffi.cdata* "10.0.0.1:67" or an ether.addr; nil: where it is connected to
+---@param opts? table from = source address, timeout = seconds to wait for room
+---@return true|nil
+---@return string|nil reason "link down", "interface gone", "full", or the resolver's
+function methods:send(payload, to, opts, last)
+  tick()
+  if type(payload) == "string" then return send(self, payload, #payload, to, opts) end
+  return send(self, payload, to, opts, last)
+end
+
+effi.metatype("struct el_udp", {
+  __index = methods,
+  __tostring = function(udp) return "RUDPConn " .. tostring(udp["local"]) end,
+})
+
+return M
