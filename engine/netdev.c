@@ -1,0 +1,115 @@
+/*
+ * netdev.c: network namespaces and the user namespace that lets an ordinary user make them.
+ *
+ * A namespace is nothing but a file descriptor here: the caller owns it, and the kernel takes the namespace and its
+ * devices away when the last descriptor and the last process in it are gone. No names under /run/netns are made.
+ * Devices themselves are made by lab.lua with iproute2, not here.
+ */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/nsfs.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+static int netns_path(const char *name, char path[PATH_MAX])
+{
+	const char *before = "/run/netns/", *after = "";
+
+	/* thread-self: a namespace belongs to a thread, and ours may be in another one than the process's first. */
+	if (!name)
+		name = "/proc/thread-self/ns/net";
+	if (strchr(name, '/'))
+		before = "";
+	else if (*name && !name[strspn(name, "0123456789")])
+		before = "/proc/", after = "/ns/net";
+	return snprintf(path, PATH_MAX, "%s%s%s", before, name, after) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+int el_netns_open(const char *name)
+{
+	char path[PATH_MAX];
+	int err = netns_path(name, path);
+
+	if (err)
+		return err;
+	/* O_NONBLOCK: a path that turns out to be a FIFO must not hang us. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	/* Told apart here, because setns would refuse it much later and with the same words as everything else. */
+	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+int el_netns_new(void)
+{
+	int old = el_netns_open(NULL);
+
+	if (old < 0)
+		return old;
+	if (unshare(CLONE_NEWNET) < 0) {
+		int err = -errno;
+		close(old);
+		return err;
+	}
+	int fd = el_netns_open(NULL);
+	int back = el_netns_enter(old);
+	close(old);
+	if (back < 0 && fd >= 0) {
+		close(fd);
+		return back;
+	}
+	return fd;
+}
+
+int el_netns_enter(int fd)
+{
+	return setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int err = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+int el_userns_enter(void)
+{
+	char uid_map[32], gid_map[32];
+
+	/* Read before unshare: in a user namespace without a map everybody is the overflow user. */
+	snprintf(uid_map, sizeof(uid_map), "0 %u 1", (unsigned int)geteuid());
+	snprintf(gid_map, sizeof(gid_map), "0 %u 1", (unsigned int)getegid());
+	/*
+	 * A network namespace with it: the one we leave belongs to the old user namespace, and having stepped out of it
+	 * for a moment (el_netns_new) we could not go back.
+	 */
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		return -errno;
+	/* Without setgroups denied first, the kernel lets nobody but root write a gid_map (user_namespaces(7)). */
+	int err = write_text("/proc/self/setgroups", "deny");
+	if (!err)
+		err = write_text("/proc/self/uid_map", uid_map);
+	if (!err)
+		err = write_text("/proc/self/gid_map", gid_map);
+	return err;
+}
+
+void el_fd_close(int fd)
+{
+	close(fd);
+}

@@ -1,0 +1,310 @@
+-- proto/dhcp4.lua: DHCP messages (RFC 2131). The options are typed by the table in dhcp4_options.lua.
+-- Long options (RFC 3396) and option overload are handled inside. No state machine; plain BOOTP is not read.
+-- An option of an unknown code, or with bytes that do not fit its type, is kept as raw bytes under its numeric code.
+
+local bytes = require "etherlua.bytes"
+local dhcp4_options = require "etherlua.proto.dhcp4_options"
+
+local byte, char, find, format, sub = string.byte, string.char, string.find, string.format, string.sub
+local concat = table.concat
+local u16, u32, put8, put16, put32 = bytes.u16, bytes.u32, bytes.put8, bytes.put16, bytes.put32
+local misuse, ip4_at, decode = bytes.misuse, bytes.ip4_at, dhcp4_options.decode
+
+local M = {}
+
+local COOKIE, HEADER_SIZE, BOOTP_SIZE = "\x63\x82\x53\x63", 240, 300
+local SNAME_SIZE, FILE_SIZE = 64, 128
+local OVERLOAD, MESSAGE_TYPE, RELAY_AGENT, END = 52, 53, 82, 255
+
+---@type table<string, integer> name of an option -> its code
+M.option_codes = dhcp4_options.codes
+
+-- A command line's "60=text", "43=0x0102", "dns_servers=1.1.1.1,8.8.8.8" as a key and value for the table of options.
+M.option = dhcp4_options.option
+
+-- The order of options when nothing else is asked for: the message type first, the relay agent's last (RFC 3046
+-- section 2.1), the others by code.
+local FIXED_RANK = { [MESSAGE_TYPE] = 0, [RELAY_AGENT] = 255 }
+
+-- ---- Reading -------------------------------------------------------------------------------------------------------
+
+-- The options between two positions: bytes into raw by code, those of one code joined (RFC 3396), and codes into order
+-- as they were first seen. Returns the position of the end option, stop + 1 if there is none, or nil, reason.
+local function scan(message, at, stop, raw, order)
+  while at <= stop do
+    local code, size = byte(message, at, at + 1)
+    if code == END then return at end
+    if code == 0 then
+      at = at + 1
+    else
+      if at == stop or at + 1 + size > stop then return nil, format("dhcp4: option %d is cut short", code) end
+      local value, before = sub(message, at + 2, at + 1 + size), raw[code]
+      if not before then order[#order + 1] = code end
+      raw[code] = before and before .. value or value
+      at = at + 2 + size
+    end
+  end
+  return at
+end
+
+-- As codes of option 52; an overloaded field is one bit.
+local OVERLOAD_NAMES = { ["\1"] = "file", ["\2"] = "sname", ["\3"] = "both" }
+local OVERLOAD_BITS = { file = 1, sname = 2, both = 3, [true] = 3 }
+
+-- What is overloaded, by the options of the main field; that this is so is not an option of its own.
+local function take_overload(raw, order)
+  local overload = OVERLOAD_NAMES[raw[OVERLOAD]]
+  for i = 1, overload and #order or 0 do
+    if order[i] == OVERLOAD then
+      table.remove(order, i)
+      break
+    end
+  end
+  return overload
+end
+
+-- All options of a message in the order of RFC 3396 section 5: options, file, sname. Only the first has to be closed by
+-- an end option, as a message that was cut short would not be. Returns its position and what is overloaded.
+local function scan_all(message, raw, order)
+  local end_at, reason = scan(message, HEADER_SIZE + 1, #message, raw, order)
+  if not end_at then return nil, reason end
+  if end_at > #message then return nil, "dhcp4: the end option is missing" end
+  local overload, ok = take_overload(raw, order), true
+  if overload == "file" or overload == "both" then ok, reason = scan(message, 109, 236, raw, order) end
+  if ok and (overload == "sname" or overload == "both") then ok, reason = scan(message, 45, 108, raw, order) end
+  if not ok then return nil, reason end
+  return end_at, overload
+end
+
+-- The table of options, and their order if it is not the usual one.
+local function typed(raw, order)
+  local options, last_rank, is_usual = {}, -1, true
+  for i = 1, #order do
+    local code = order[i]
+    local key, value = decode(code, raw[code])
+    options[key] = value
+    local rank = FIXED_RANK[code] or code
+    is_usual = is_usual and rank > last_rank
+    last_rank = rank
+  end
+  return options, not is_usual and order or nil
+end
+
+-- A text of fixed size, up to its NUL; nothing if options are in its place.
+local function fixed_text(message, at, size, overload, name)
+  if byte(message, at) == 0 or overload == name or overload == "both" then return "" end
+  local text = sub(message, at, at + size - 1)
+  local nul = find(text, "\0", 1, true)
+  return nul and sub(text, 1, nul - 1) or text
+end
+
+local function chaddr_text(message, hlen)
+  if hlen == 6 then return bytes.mac_at(message, 29) end
+  return sub(message, 29, 28 + hlen)
+end
+
+-- What build() needs to make a message of the same size.
+local function padding(have, end_at)
+  if have == math.max(end_at, BOOTP_SIZE) then return nil end
+  return have > end_at and have
+end
+
+---@param message string
+---@return table? fields op, htype, hlen, hops, xid, secs, flags, broadcast (its top bit), ciaddr, yiaddr, siaddr,
+--- giaddr, chaddr (text if hlen is 6, else raw), sname, file, options (by name if known, else raw by code), and where
+--- build() would not make it so unasked: overload ("file", "sname", "both"), option_order (list of codes), pad
+---@return string? reason
+function M.parse(message)
+  local have = #message
+  if have < HEADER_SIZE then return bytes.short("dhcp4", have, HEADER_SIZE) end
+  if sub(message, 237, 240) ~= COOKIE then return nil, "dhcp4: no magic cookie" end
+  local op, htype, hlen, hops = byte(message, 1, 4)
+  if hlen > 16 then return nil, format("dhcp4: hlen %d is over 16", hlen) end
+  local raw, order, flags = {}, {}, u16(message, 11)
+  local end_at, overload = scan_all(message, raw, order)
+  if not end_at then return nil, overload end
+  local options, option_order = typed(raw, order)
+  return {
+    op = op,
+    htype = htype,
+    hlen = hlen,
+    hops = hops,
+    xid = u32(message, 5),
+    secs = u16(message, 9),
+    flags = flags,
+    broadcast = flags >= 0x8000,
+    ciaddr = ip4_at(message, 13),
+    yiaddr = ip4_at(message, 17),
+    siaddr = ip4_at(message, 21),
+    giaddr = ip4_at(message, 25),
+    chaddr = chaddr_text(message, hlen),
+    sname = fixed_text(message, 45, SNAME_SIZE, overload, "sname"),
+    file = fixed_text(message, 109, FILE_SIZE, overload, "file"),
+    options = options,
+    option_order = option_order,
+    overload = overload,
+    pad = padding(have, end_at),
+  }
+end
+
+-- ---- Writing -------------------------------------------------------------------------------------------------------
+
+-- Options as code -> bytes.
+local function raw_options(options)
+  local raw = {}
+  for key, value in pairs(options) do
+    local code, option_bytes = dhcp4_options.encode(key, value)
+    if raw[code] then misuse("DHCP option %d is given twice, by its name and by its code", code) end
+    raw[code] = option_bytes
+  end
+  return raw
+end
+
+-- The codes in the order in which they are sent: the usual one, but for those that the caller lists.
+local function ordered_codes(raw, order)
+  local listed, ranks, code_of_rank = {}, {}, {}
+  for i, key in ipairs(order or {}) do listed[dhcp4_options.code_of(key)] = i / 1000 end
+  for code in pairs(raw) do
+    local rank = listed[code] or FIXED_RANK[code] or code
+    code_of_rank[rank] = code
+    -- Insertion sort: they are few, and the compiler cannot follow table.sort.
+    local at = #ranks
+    while at > 0 and ranks[at] > rank do
+      ranks[at + 1] = ranks[at]
+      at = at - 1
+    end
+    ranks[at + 1] = rank
+  end
+  for i, rank in ipairs(ranks) do ranks[i] = code_of_rank[rank] end
+  return ranks
+end
+
+-- The options as a list of code, length, value; one of over 255 octets makes several (RFC 3396).
+local function option_pieces(fields)
+  local raw, pieces, size = raw_options(fields.options or {}), {}, 0
+  for _, code in ipairs(ordered_codes(raw, fields.option_order)) do
+    local value = raw[code]
+    for at = 1, math.max(#value, 1), 255 do
+      local part = sub(value, at, at + 254)
+      pieces[#pieces + 1] = char(code, #part) .. part
+      size = size + 2 + #part
+    end
+  end
+  return pieces, size
+end
+
+local function filled_up(text, size)
+  return text .. ("\0"):rep(size - #text)
+end
+
+-- As many of the last pieces as fit in a field of some size, closed by an end option; and how many pieces remain.
+local function fill_field(pieces, last, size)
+  local first, room = last + 1, size - 1
+  while first > 2 and #pieces[first - 1] <= room do
+    first = first - 1
+    room = room - #pieces[first]
+  end
+  return filled_up(concat(pieces, "", first, last) .. char(END), size), first - 1
+end
+
+-- Which of file (1) and sname (2) are to take options: what the caller says, else both if the message gets too long.
+local function overload_bits(fields, size, file, sname)
+  local overload = fields.overload
+  if overload then
+    local bits = OVERLOAD_BITS[overload]
+    if not bits then misuse('bad overload %q: true, "file", "sname" or "both" is allowed', tostring(overload)) end
+    if file ~= "" and bits ~= 2 or sname ~= "" and bits ~= 1 then
+      misuse("DHCP file or sname is given, but option overload puts options in its place")
+    end
+    return bits
+  end
+  if overload == false or not fields.max_size or size <= fields.max_size then return 0 end
+  return (file == "" and 1 or 0) + (sname == "" and 2 or 0)
+end
+
+-- sname, file and options as they are sent. The options that fit in overloaded fields are taken from the end, because
+-- they are read in the order options, file, sname.
+local function lay_out(fields)
+  local file, sname = bytes.string("dhcp4 file", fields.file, FILE_SIZE),
+    bytes.string("dhcp4 sname", fields.sname, SNAME_SIZE)
+  local pieces, size = option_pieces(fields)
+  local bits, last = overload_bits(fields, HEADER_SIZE + size + 1, file, sname), #pieces
+  if bits == 0 then return sname, file, concat(pieces) .. char(END) end
+  if bits >= 2 then sname, last = fill_field(pieces, last, SNAME_SIZE) end
+  if bits % 2 == 1 then file, last = fill_field(pieces, last, FILE_SIZE) end
+  local first = pieces[1] or ""
+  return sname, file, first .. char(OVERLOAD, 1, bits) .. concat(pieces, "", 2, last) .. char(END)
+end
+
+local REPLIES = { OFFER = true, ACK = true, NAK = true }
+
+local function default_op(options)
+  return options and REPLIES[options.message_type] and 2 or 1
+end
+
+local function flags_of(fields)
+  local flags = bytes.check("dhcp4 flags", fields.flags or 0, 0, 0xffff)
+  if fields.broadcast == nil then return flags end
+  return flags % 0x8000 + (fields.broadcast and 0x8000 or 0)
+end
+
+local function chaddr_bytes(fields)
+  if (fields.hlen or 6) == 6 then return bytes.mac("dhcp4 chaddr", fields.chaddr or "00:00:00:00:00:00") end
+  return bytes.string("dhcp4 chaddr", fields.chaddr, 16)
+end
+
+local function address(what, text)
+  return bytes.ip(what, text or "0.0.0.0", 4)
+end
+
+---@param fields table as from parse, all optional; op follows from the message type, broadcast overrides the bit of
+--- flags. overload: true, "file", "sname" or "both" moves options there, false forbids it; max_size: octets of the
+--- message, over which options are moved without being told; option_order: names or codes to be sent first, in this
+--- order; pad: octets to fill up to, 300 unless given (BOOTP, RFC 1542 section 2.1), or false
+---@return string message; raises for unknown names, bad values, and if max_size is not enough
+function M.build(fields)
+  local sname, file, options = lay_out(fields)
+  local message = put8("dhcp4 op", fields.op or default_op(fields.options)) .. put8("dhcp4 htype", fields.htype or 1)
+    .. put8("dhcp4 hlen", fields.hlen or 6) .. put8("dhcp4 hops", fields.hops or 0)
+    .. put32("dhcp4 xid", fields.xid or 0) .. put16("dhcp4 secs", fields.secs or 0)
+    .. put16("dhcp4 flags", flags_of(fields))
+    .. address("dhcp4 ciaddr", fields.ciaddr) .. address("dhcp4 yiaddr", fields.yiaddr)
+    .. address("dhcp4 siaddr", fields.siaddr) .. address("dhcp4 giaddr", fields.giaddr)
+    .. filled_up(chaddr_bytes(fields), 16) .. filled_up(sname, SNAME_SIZE) .. filled_up(file, FILE_SIZE)
+    .. COOKIE .. options
+  if fields.max_size and #message > fields.max_size then
+    misuse("a DHCP message of %d octets does not fit in max_size %d", #message, fields.max_size)
+  end
+  if fields.pad == false then return message end
+  return filled_up(message, fields.pad or BOOTP_SIZE)
+end
+
+-- ---- Text ----------------------------------------------------------------------------------------------------------
+
+-- What is worth a word, in this order: label, field of the header, option.
+local WORDS = {
+  { "ciaddr", "ciaddr" },
+  { "address", "yiaddr" },
+  { "requested", nil, "requested_address" },
+  { "server", nil, "server_id" },
+  { "lease", nil, "lease_time" },
+  { "relay", "giaddr" },
+  { "host", nil, "host_name" },
+  { "message", nil, "message" },
+}
+
+---@param fields table from parse
+---@return string such as "DHCP DISCOVER xid 0x12345678 aa:bb:cc:11:22:33 requested 10.0.0.5"
+function M.describe(fields)
+  local kind, options = fields.options.message_type, fields.options
+  local name = type(kind) == "number" and "type " .. kind or kind or fields.op == 2 and "BOOTREPLY" or "BOOTREQUEST"
+  local chaddr = fields.hlen == 6 and fields.chaddr or bytes.hex(fields.chaddr)
+  local words = { format("DHCP %s xid 0x%08x %s", name, fields.xid, chaddr) }
+  for _, word in ipairs(WORDS) do
+    local value = fields[word[2]] or options[word[3]]
+    if value and value ~= "0.0.0.0" then words[#words + 1] = word[1] .. " " .. bytes.printable(tostring(value)) end
+  end
+  return concat(words, " ")
+end
+
+return M

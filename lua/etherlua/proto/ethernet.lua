@@ -1,0 +1,96 @@
+-- proto/ethernet.lua: Ethernet II frames with any number of VLAN tags (IEEE 802.3, 802.1Q).
+-- No padding to 60 octets and no frame check sequence: the interface adds both. An 802.3 length is left in ethertype.
+
+local bit = require "bit"
+local bytes = require "etherlua.bytes"
+
+local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
+local format, sub = string.format, string.sub
+local u16 = bytes.u16
+
+local M = {}
+
+-- EtherType -> the module that reads the payload.
+M.next = {
+  [0x0800] = "ipv4",
+  [0x0806] = "arp",
+  [0x86dd] = "ipv6",
+}
+
+-- What marks a VLAN tag.
+M.tpids = { [0x8100] = true, [0x88a8] = true, [0x9100] = true }
+
+---@param fields table
+---@return string? name of the module for the payload
+function M.child(fields)
+  return M.next[fields.ethertype]
+end
+
+local function parse_tags(frame)
+  local vlans, at, ethertype = {}, 13, u16(frame, 13)
+  while M.tpids[ethertype] do
+    if #frame < at + 5 then return bytes.short("ethernet", #frame, at + 5) end
+    local tci = u16(frame, at + 2)
+    local dei = band(tci, 0x1000) ~= 0
+    vlans[#vlans + 1] = { tpid = ethertype, vid = band(tci, 0xfff), pcp = rshift(tci, 13), dei = dei }
+    at = at + 4
+    ethertype = u16(frame, at)
+  end
+  return vlans, ethertype, at + 2
+end
+
+---@param frame string
+---@return table? fields dst, src, vlans = list of { tpid, vid, pcp, dei } outer first, ethertype, payload with padding
+---@return string? reason
+function M.parse(frame)
+  if #frame < 14 then return bytes.short("ethernet", #frame, 14) end
+  local vlans, ethertype, at = parse_tags(frame)
+  if not vlans then return nil, ethertype end
+  return {
+    dst = bytes.mac_at(frame, 1),
+    src = bytes.mac_at(frame, 7),
+    vlans = vlans,
+    ethertype = ethertype,
+    payload = sub(frame, at),
+  }
+end
+
+local function tag_bytes(tag)
+  if type(tag) ~= "table" then tag = { vid = tag } end
+  local tci = bor(bytes.check("VLAN ID", tag.vid, 0, 4095), lshift(bytes.check("VLAN PCP", tag.pcp or 0, 0, 7), 13),
+    tag.dei and 0x1000 or 0)
+  return bytes.put16("VLAN TPID", tag.tpid or 0x8100) .. bytes.put16("VLAN TCI", tci)
+end
+
+---@param fields table as from parse; vlans may hold plain VIDs, none is untagged
+---@return string frame
+function M.build(fields)
+  local tags = {}
+  for i, tag in ipairs(fields.vlans or {}) do tags[i] = tag_bytes(tag) end
+  return bytes.mac("ethernet dst", fields.dst) .. bytes.mac("ethernet src", fields.src) .. table.concat(tags)
+    .. bytes.put16("ethertype", fields.ethertype) .. bytes.string("ethernet payload", fields.payload)
+end
+
+local function vlan_text(vlans)
+  local vids, pcps, marked = {}, {}, false
+  for i, tag in ipairs(vlans) do
+    vids[i], pcps[i] = tag.vid, tag.pcp
+    marked = marked or tag.pcp ~= 0
+  end
+  if #vids == 0 then return "" end
+  return " vlan " .. table.concat(vids, ".") .. (marked and " pcp " .. table.concat(pcps, ".") or "")
+end
+
+---@param fields table from parse
+---@return string
+function M.describe(fields)
+  local kind = ""
+  if fields.ethertype < 0x600 then
+    kind = " 802.3"
+  elseif not M.child(fields) then
+    kind = format(" ethertype 0x%04x", fields.ethertype)
+  end
+  return format("%s > %s%s%s", fields.src, fields.dst, vlan_text(fields.vlans), kind)
+end
+
+return M

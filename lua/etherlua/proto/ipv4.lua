@@ -1,0 +1,113 @@
+-- proto/ipv4.lua: the IPv4 header (RFC 791).
+-- Options stay raw bytes. Fragments are recognised but not put together: child() names no module for them.
+
+local bit = require "bit"
+local bytes = require "etherlua.bytes"
+
+local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
+local byte, format, sub = string.byte, string.format, string.sub
+local u16, put8, put16 = bytes.u16, bytes.put8, bytes.put16
+
+local M = {}
+
+-- Protocol -> the module that reads the payload.
+M.next = {
+  [1] = "icmp",
+  [17] = "udp",
+}
+
+local function is_fragment(fields)
+  return fields.mf or fields.fragment_offset > 0
+end
+
+---@param fields table
+---@return string? name of the module for the payload
+---@return string? note why there is none
+function M.child(fields)
+  if is_fragment(fields) then return nil, "fragment" end
+  return M.next[fields.protocol]
+end
+
+-- The lengths in a header of at least 20 bytes: header size and total length, or nil and why they are wrong.
+local function lengths(packet)
+  local have, first = #packet, byte(packet)
+  local size, total = band(first, 15) * 4, u16(packet, 3)
+  if rshift(first, 4) ~= 4 then return nil, format("ipv4: version %d", rshift(first, 4)) end
+  if size < 20 then return nil, format("ipv4: ihl %d is under 5", size / 4) end
+  if total < size then return nil, format("ipv4: total_length %d is under its %d header bytes", total, size) end
+  if have < total then return bytes.short("ipv4", have, total, "bytes") end
+  return size, total
+end
+
+---@param packet string
+---@return table? fields version, ihl, tos, total_length, identification, df, mf, fragment_offset (units of 8 octets),
+--- ttl, protocol, header_checksum, src, dst, options (raw), payload (without what follows total_length);
+--- reserved_flag = true if that bit is set
+---@return string? reason
+function M.parse(packet)
+  if #packet < 20 then return bytes.short("ipv4", #packet, 20) end
+  local size, total = lengths(packet)
+  if not size then return nil, total end
+  local fragment = u16(packet, 7)
+  return {
+    version = 4,
+    ihl = size / 4,
+    tos = byte(packet, 2),
+    total_length = total,
+    identification = u16(packet, 5),
+    reserved_flag = band(fragment, 0x8000) ~= 0 or nil,
+    df = band(fragment, 0x4000) ~= 0,
+    mf = band(fragment, 0x2000) ~= 0,
+    fragment_offset = band(fragment, 0x1fff),
+    ttl = byte(packet, 9),
+    protocol = byte(packet, 10),
+    header_checksum = u16(packet, 11),
+    src = bytes.ip4_at(packet, 13),
+    dst = bytes.ip4_at(packet, 17),
+    options = sub(packet, 21, size),
+    payload = sub(packet, size + 1, total),
+  }
+end
+
+local function fragment_word(fields)
+  return bor(fields.reserved_flag and 0x8000 or 0, fields.df and 0x4000 or 0, fields.mf and 0x2000 or 0,
+    bytes.check("ipv4 fragment_offset", fields.fragment_offset or 0, 0, 0x1fff))
+end
+
+---@param fields table as from parse; protocol, src and dst are needed. ihl, total_length and header_checksum are filled
+--- in unless given; options are padded to a multiple of 4
+---@return string packet
+function M.build(fields)
+  local options = bytes.pad_to(bytes.string("ipv4 options", fields.options, 40), 4)
+  local payload = bytes.string("ipv4 payload", fields.payload)
+  local ihl = bytes.check("ipv4 ihl", fields.ihl or 5 + #options / 4, 0, 15)
+  local version = bytes.check("ipv4 version", fields.version or 4, 0, 15)
+  local before = put8("ipv4 version and ihl", lshift(version, 4) + ihl) .. put8("ipv4 tos", fields.tos or 0)
+    .. put16("ipv4 total_length", fields.total_length or 20 + #options + #payload)
+    .. put16("ipv4 identification", fields.identification or 0) .. put16("ipv4 flags", fragment_word(fields))
+    .. put8("ipv4 ttl", fields.ttl or 64) .. put8("ipv4 protocol", fields.protocol)
+  local after = bytes.ip("ipv4 src", fields.src, 4) .. bytes.ip("ipv4 dst", fields.dst, 4) .. options
+  return bytes.with_checksum(before, after, fields.header_checksum) .. payload
+end
+
+---@param packet string
+---@return boolean false also for a truncated header
+function M.checksum_ok(packet)
+  if #packet < 20 then return false end
+  local size = band(byte(packet), 15) * 4
+  return size >= 20 and #packet >= size and bytes.checksum(sub(packet, 1, size)) == 0
+end
+
+---@param fields table from parse
+---@return string
+function M.describe(fields)
+  local fragment = ""
+  if is_fragment(fields) then
+    fragment = format(" frag id 0x%04x offset %d%s", fields.identification, fields.fragment_offset * 8,
+      fields.mf and "+" or "")
+  end
+  return format("IPv4 %s > %s ttl %d%s%s", fields.src, fields.dst, fields.ttl, fragment,
+    M.next[fields.protocol] and "" or format(" protocol %d", fields.protocol))
+end
+
+return M
