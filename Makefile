@@ -1,7 +1,7 @@
 # Makefile of etherlua. `make help` lists the targets.
 #
 # Variables: PREFIX, DESTDIR, CC, CFLAGS as usual; V=1 shows the commands; SAN=1 builds with the address and undefined
-# behaviour sanitizers into build/san; TESTS="spec/x_spec.lua ..." selects specs.
+# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench; TESTS="spec/x_spec.lua ..." selects specs.
 
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -38,7 +38,7 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all deps deps-test deps-lint demo test lint format install uninstall clean help
+.PHONY: all deps deps-test deps-lint demo bench test lint format install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
@@ -86,8 +86,13 @@ deps-lint: ## install what lint needs
 
 demo: deps ## one DHCP client against an emulated access network
 	@$(submake) all
-	$(Q)$(B)/etherlua run $(or $(and $(RELAY),-i $(RELAY)),--lab) scripts/dhcp4_client.lua \
+	$(Q)$(B)/etherlua run --lab $(and $(RELAY),-i $(RELAY)) scripts/dhcp4_client.lua \
 		--mac aa:bb:cc:11:22:33 --vlan 100 --trace
+
+bench: deps ## measure (RELAY=kind: not on afpacket)
+	@$(submake) all
+	$(Q)for name in dora pingpong endpoints; do \
+		$(B)/etherlua run scripts/bench/$$name.lua $(and $(RELAY),-i $(RELAY)) || exit; done
 
 test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with sanitizers)
 	@$(submake) all

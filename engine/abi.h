@@ -292,7 +292,7 @@ uint32_t el_conn_mtu(const struct el_conn *conn);
 /*
  * Sends one Ethernet payload. ethertype 0: IPv4 or IPv6 by the version nibble (-EPROTONOSUPPORT when it is neither).
  * -EMSGSIZE: does not fit the MTU. -EAGAIN: no room until the next turn. -ENETDOWN, -ENXIO: link down, interface gone.
- * opts may be NULL.
+ * -EADDRNOTAVAIL: its own MAC is a group address and opts has no other. opts may be NULL.
  */
 int el_conn_send(struct el_conn *conn, const void *payload, uint32_t len, const struct el_mac *dst, uint32_t ethertype,
                  const struct el_send_opts *opts);
@@ -347,9 +347,9 @@ int el_udp_send(struct el_udp *udp, const void *payload, uint32_t len, const str
 /* ---- network devices and namespaces ---------------------------------------------------------------------------- */
 
 /*
- * A file descriptor of a network namespace, or -errno: NAME under /run/netns, a path when the name contains a slash, the
- * namespace of a process when it is a number, the one that the thread is in when it is NULL. -EINVAL: the file is there
- * but is no network namespace. All namespace descriptors are close-on-exec.
+ * A file descriptor of a network namespace, or -errno: NAME under /run/netns, a path when the name contains a slash,
+ * the namespace of a process when it is a number, the one that the thread is in when it is NULL. -EINVAL: the file is
+ * there but is no network namespace. All namespace descriptors are close-on-exec.
  */
 int el_netns_open(const char *name);
 /* A new network namespace, kept alive by the returned file descriptor alone; the thread stays where it was. */
@@ -374,7 +374,7 @@ int el_process_start(const char *const *argv, int netns, const char *log);
  * ended it), -ECHILD after that.
  */
 int el_process_status(int pid);
-/* The same, after waiting for its end at most so long. Blocks the whole thread: for stopping and tests, not for tasks. */
+/* The same, after waiting for its end at most so long. Blocks the whole thread: for stopping it and for tests. */
 int el_process_wait(int pid, double seconds);
 /* Sends a signal to the process and those it has started (0: none, just asks whether one is there). */
 int el_process_signal(int pid, int number);

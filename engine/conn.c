@@ -196,6 +196,9 @@ struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct e
 	*error = -EBADF;
 	if (!relay)
 		return NULL;
+	*error = -EADDRNOTAVAIL;
+	if (conn->mac.byte[0] & 1 && !(opts && opts->has_src_mac))
+		return NULL;
 	*error = -EMSGSIZE;
 	if (len > room_for(relay, opts && opts->has_vlans ? &opts->vlans : &conn->vlans))
 		return NULL;

@@ -121,8 +121,9 @@ void el_capture_flush(struct el_capture *capture);
 
 struct bpf_program;
 
-/* Compiles for frames as the kernel shows them to AF_PACKET sockets of the interface: outer tag aside. */
-int el_filter_compile_live(struct bpf_program *program, const char *interface, const char *text, char err[EL_ERR_MAX]);
+/* Compiles for frames as the kernel shows them to AF_PACKET sockets of the interface, of which fd is one: outer tag aside. */
+int el_filter_compile_live(struct bpf_program *program, int fd, const char *interface, const char *text,
+                           char err[EL_ERR_MAX]);
 /* Compiles for frames as they are on the wire. */
 int el_filter_compile_wire(struct bpf_program *program, const char *text, char err[EL_ERR_MAX]);
 bool el_filter_match(const struct bpf_program *program, const struct el_frame *frame);

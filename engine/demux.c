@@ -1,7 +1,7 @@
 /*
  * demux.c: from a parsed frame to the endpoints that get it, and the queues they get it in. A frame goes to the
  * EtherConn of its MAC address, VLAN stack and EtherType, and there to the RUDPConn of its address and port; a group
- * frame goes to every EtherConn that asked for those, found by VLAN stack. All but the last receiver get a copy.
+ * frame goes also to every EtherConn that asked for those, found by VLAN stack. All but the last receiver get a copy.
  */
 #include <errno.h>
 
@@ -242,6 +242,12 @@ static void give_conn(struct delivery *delivery, struct el_conn *conn)
 	give(delivery, udp ? &udp->ep : &conn->ep);
 }
 
+/* Whether a group frame is for conn, unless it got it already because the group address is its own. */
+static bool wants_group(const struct el_conn *conn, const struct el_frame *frame, const struct el_key *key)
+{
+	return el_conn_claims(conn, frame->ethertype) && memcmp(conn->key, key, sizeof *key) != 0;
+}
+
 static void give_group(struct delivery *delivery, const struct el_key *key)
 {
 	const struct el_frame *frame = delivery->frame;
@@ -256,18 +262,18 @@ static void give_group(struct delivery *delivery, const struct el_key *key)
 		struct el_key own = {{conn->key[0], conn->key[1], conn->key[2]}};
 
 		el_key_strip_mac(&own);
-		if (node->hash == hash && !memcmp(&own, &stack, sizeof own) && el_conn_claims(conn, frame->ethertype))
+		if (node->hash == hash && !memcmp(&own, &stack, sizeof own) && wants_group(conn, frame, key))
 			give_conn(delivery, conn);
 	}
 	for (node = delivery->relay->promiscuous; node; node = node->next) {
 		struct el_conn *conn = container_of(node, struct el_conn, by_group);
 
-		if (el_conn_claims(conn, frame->ethertype))
+		if (wants_group(conn, frame, key))
 			give_conn(delivery, conn);
 	}
 }
 
-static void give_unicast(struct delivery *delivery, const struct el_key *key)
+static void give_addressed(struct delivery *delivery, const struct el_key *key)
 {
 	struct el_conn *conn = el_demux_conn(delivery->relay, key, el_key_hash(key), delivery->frame->ethertype);
 
@@ -280,10 +286,9 @@ void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_ke
 	struct delivery delivery = {relay, frame, NULL};
 	struct el_conn *rest = relay->default_conn;
 
+	give_addressed(&delivery, key);
 	if (frame->flags & EL_FRAME_GROUP)
 		give_group(&delivery, key);
-	else
-		give_unicast(&delivery, key);
 	if (rest && (!delivery.last || rest->mirror))
 		give_conn(&delivery, rest);
 	if (delivery.last) {

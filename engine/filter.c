@@ -4,7 +4,9 @@
  * look for the tag where the kernel put it.
  */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <pcap/pcap.h>
+#include <sys/ioctl.h>
 
 #include "core.h"
 
@@ -18,7 +20,7 @@ static int compile(struct bpf_program *program, pcap_t *handle, const char *text
 	return 0;
 }
 
-int el_filter_compile_live(struct bpf_program *program, const char *interface, const char *text, char err[EL_ERR_MAX])
+static int compile_live(struct bpf_program *program, const char *interface, const char *text, char err[EL_ERR_MAX])
 {
 	char reason[PCAP_ERRBUF_SIZE] = "";
 	pcap_t *handle = pcap_create(interface, reason);
@@ -26,14 +28,36 @@ int el_filter_compile_live(struct bpf_program *program, const char *interface, c
 
 	if (!handle)
 		return el_fail(err, -EINVAL, "%s: %s", interface, reason);
-	pcap_set_snaplen(handle, 64); /* nothing is read from it: the smallest ring will do */
-	pcap_set_buffer_size(handle, 4096);
+	pcap_set_snaplen(handle, SNAPLEN);  /* the program tells the kernel to keep so many bytes */
+	pcap_set_buffer_size(handle, 4096); /* nothing is read from it: the smallest ring will do */
 	error = pcap_activate(handle);
 	if (error < 0)
 		error = el_fail(err, -EINVAL, "filter on %s: %s", interface, pcap_statustostr(error));
 	else
 		error = compile(program, handle, text, err);
 	pcap_close(handle);
+	return error;
+}
+
+/*
+ * A name means an interface only in its own namespace, and the thread may have left it since. Where it may not enter
+ * another one (CAP_SYS_ADMIN) it cannot have left any either.
+ */
+int el_filter_compile_live(struct bpf_program *program, int fd, const char *interface, const char *text,
+                           char err[EL_ERR_MAX])
+{
+	int here = el_netns_open(NULL), there = ioctl(fd, SIOCGSKNS), error;
+	bool moved = here >= 0 && there >= 0 && !el_netns_enter(there);
+
+	error = compile_live(program, interface, text, err);
+	if (moved && el_netns_enter(here) && !error) {
+		pcap_freecode(program);
+		error = el_fail(err, -EIO, "cannot go back to the old network namespace");
+	}
+	if (there >= 0)
+		el_fd_close(there);
+	if (here >= 0)
+		el_fd_close(here);
 	return error;
 }
 

@@ -117,10 +117,13 @@ struct el_relay *el_relay_open(struct el_engine *engine, const char *spec, const
 int el_wire_open(struct el_engine *engine, const struct el_relay_opts *opts, struct el_relay *pair[2],
                  char err[EL_ERR_MAX])
 {
+	struct el_relay_opts second = *opts;
+
+	second.capture = NULL; /* the first sees everything, and a file has one writer */
 	pair[0] = open_kind(engine, &el_kind_wire, "a", opts, err);
 	if (!pair[0])
 		return -EIO;
-	pair[1] = open_kind(engine, &el_kind_wire, "b", opts, err);
+	pair[1] = open_kind(engine, &el_kind_wire, "b", &second, err);
 	if (!pair[1]) {
 		el_relay_close(pair[0]);
 		return -EIO;

@@ -108,7 +108,7 @@ static int set_filter(struct el_relay *relay, const char *text, char err[EL_ERR_
 		setsockopt(relay->fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
 		return 0;
 	}
-	error = el_filter_compile_live(&program, self->interface, text, err);
+	error = el_filter_compile_live(&program, relay->fd, self->interface, text, err);
 	if (error)
 		return error;
 	attached.len = (unsigned short)program.bf_len;
@@ -186,7 +186,8 @@ static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
 	const uint8_t *from = (const uint8_t *)slot + slot->tp_mac;
 	uint32_t len = slot->tp_snaplen;
 
-	if (slot->tp_len != len || len < ETH_HEADER) /* cut short: cannot be parsed, and counts as invalid */
+	/* Cut short, or longer than the MTU lets a frame be (the kernel's own offloads): empty, it counts as invalid. */
+	if (slot->tp_len != len || len < ETH_HEADER || len + TAG_LEN > frame->pool->frame_size - EL_HEADROOM)
 		return;
 	if (!(slot->tp_status & TP_STATUS_VLAN_VALID)) {
 		memcpy(frame->data, from, len);

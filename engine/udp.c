@@ -231,6 +231,8 @@ int el_udp_send(struct el_udp *udp, const void *payload, uint32_t len, const str
 
 	if (!joined(udp))
 		return -EBADF;
+	if (len > UINT16_MAX) /* with the headers it could overflow */
+		return -EMSGSIZE;
 	if (!from)
 		from = &udp->local;
 	if (from->version != to->version)

@@ -24,7 +24,7 @@ end
 
 -- ---- MAC addresses -------------------------------------------------------------------------------------------------
 
----@param text string "aa:bb:cc:dd:ee:ff" or "aa-bb-cc-dd-ee-ff", or six raw bytes as made by this function
+---@param text string "aa:bb:cc:dd:ee:ff" or "aa-bb-cc-dd-ee-ff"
 ---@return string bytes six
 function M.mac_bytes(text)
   local pairs_of_digits = { tostring(text):match("^(%x%x)[:-](%x%x)[:-](%x%x)[:-](%x%x)[:-](%x%x)[:-](%x%x)$") }
@@ -62,8 +62,8 @@ end
 function M.mac_add(mac, n)
   local a, b, c, d, e, f = M.mac_bytes(tostring(mac)):byte(1, 6)
   local low = (c * 0x1000000 + d * 0x10000 + e * 0x100 + f + n) % 0x100000000
-  return string.format("%02x:%02x:%02x:%02x:%02x:%02x", a, b, math.floor(low / 0x1000000), math.floor(low / 0x10000) % 256,
-    math.floor(low / 0x100) % 256, low % 256)
+  return string.format("%02x:%02x:%02x:%02x:%02x:%02x", a, b, math.floor(low / 0x1000000),
+    math.floor(low / 0x10000) % 256, math.floor(low / 0x100) % 256, low % 256)
 end
 
 effi.metatype("struct el_mac", {
@@ -89,6 +89,7 @@ end
 ---@param bytes string 4 or 16
 ---@return string text RFC 5952 for IPv6
 function M.ip_text(bytes)
+  if #bytes ~= 4 and #bytes ~= 16 then misuse("bad IP address of %d bytes: 4 or 16 are needed", #bytes) end
   ffi.copy(ip_buffer, bytes, #bytes)
   return ffi.string(text_buffer, C.el_ip_format(ip_buffer, #bytes == 4 and 4 or 6, text_buffer))
 end
@@ -177,7 +178,7 @@ end
 local function list_of(x)
   if x == nil or x == "" then return {} end
   if type(x) == "number" then return { x } end
-  if type(x) == "table" then return x end
+  if type(x) == "table" then return x.vid and { x } or x end
   local list = {}
   for part in (tostring(x) .. "."):gmatch("(.-)%.") do list[#list + 1] = part end
   return list
@@ -196,6 +197,17 @@ function M.vlans(x)
   return vlans
 end
 
+-- Text that tells apart what the demux tells apart: TPID and VID of each tag, not PCP and DEI.
+---@param vlans ffi.cdata* struct el_vlans
+---@return string such as "8100:100.8100:200"
+function M.vlans_key(vlans)
+  local parts = {}
+  for i = 0, vlans.count - 1 do
+    parts[i + 1] = ("%04x:%d"):format(vlans.tag[i].tpid, band(vlans.tag[i].tci, 0xfff))
+  end
+  return table.concat(parts, ".")
+end
+
 local function tag_fields(tag)
   return { vid = band(tag.tci, 0xfff), pcp = rshift(tag.tci, 13), dei = band(tag.tci, 0x1000) ~= 0, tpid = tag.tpid }
 end
@@ -211,7 +223,11 @@ effi.metatype("struct el_vlans", {
     for i = 0, vlans.count - 1 do vids[i + 1] = band(vlans.tag[i].tci, 0xfff) end
     return table.concat(vids, ".")
   end,
-  __eq = function(a, b) return tostring(M.vlans(a)) == tostring(M.vlans(b)) end,
+  -- The same to the demux. The other side may be anything that M.vlans takes.
+  __eq = function(a, b)
+    if rawequal(a, nil) or rawequal(b, nil) then return false end
+    return M.vlans_key(M.vlans(a)) == M.vlans_key(M.vlans(b))
+  end,
 })
 
 return M

@@ -52,6 +52,7 @@ end
 ---@return string|nil reason "timeout" or "closed"
 function Channel:send(value, timeout)
   if value == nil then error("a channel cannot carry nil", 2) end
+  sched.tick()
   if self:count() >= self.capacity and not self.closed then
     local ready, reason = sched.select { room(self), timeout = timeout }
     if not ready then return nil, reason end
@@ -67,6 +68,7 @@ end
 ---@return any|nil value
 ---@return string|nil reason "timeout", or "closed" when it is closed and empty
 function Channel:recv(timeout)
+  sched.tick()
   if not self:ready() then
     local ready, reason = sched.select { self, timeout = timeout }
     if not ready then return nil, reason end

@@ -37,13 +37,6 @@ local function set_ethertypes(opts, ethertypes)
   end
 end
 
-local function set_mac(opts, mac)
-  opts.mac = to_mac(mac)
-  if opts.mac.byte[0] % 2 == 1 then
-    error(("bad MAC address %s: an endpoint's own address cannot be a group address"):format(tostring(mac)), 0)
-  end
-end
-
 local function set_multicast(opts, multicast)
   opts.multicast = MULTICAST[multicast or false] or
     error(('bad multicast %s: false, true or "all" is allowed'):format(tostring(multicast)), 0)
@@ -66,7 +59,7 @@ end
 ---@return ffi.cdata* EtherConn
 function M.open(relay, given)
   local opts = conn_opts_t()
-  set_mac(opts, given.mac or relay.mac)
+  opts.mac = to_mac(given.mac or relay.mac)
   set_ethertypes(opts, given.ethertypes or DEFAULT_ETHERTYPES)
   set_multicast(opts, given.multicast)
   opts.vlans = addr.vlans(given.vlans)
@@ -134,6 +127,12 @@ local function send_opts(opts)
   return out
 end
 
+-- A function of its own: one that makes closures is not compiled.
+local function send_again(code, conn, payload, len, mac, ethertype, special, opts)
+  local function try() return C.el_conn_send(conn, payload, len, mac, ethertype, special) end
+  return endpoint.send_slowly(code, try, misuse(conn, len, opts), opts and opts.timeout)
+end
+
 local function send(conn, payload, len, dst, opts)
   local mac, ethertype, special = to_mac(dst), 0, nil
   if opts then
@@ -142,9 +141,7 @@ local function send(conn, payload, len, dst, opts)
   end
   local code = C.el_conn_send(conn, payload, len, mac, ethertype, special)
   if code == 0 then return true end
-  return endpoint.send_slowly(code, function()
-    return C.el_conn_send(conn, payload, len, mac, ethertype, special)
-  end, misuse(conn, len, opts), opts and opts.timeout)
+  return send_again(code, conn, payload, len, mac, ethertype, special, opts)
 end
 
 -- Sends one Ethernet payload. Blocks only while the relay is full.
@@ -157,6 +154,12 @@ function methods:send(payload, dst, opts, last)
   tick()
   if type(payload) == "string" then return send(self, payload, #payload, dst, opts) end
   return send(self, payload, dst, opts, last)
+end
+
+-- The relay that it is on.
+function methods:relay()
+  if self.ep.relay == nil then error("this endpoint is closed", 2) end
+  return endpoint.relay_of(self.ep)
 end
 
 -- A RUDPConn on this EtherConn: see udp.lua.

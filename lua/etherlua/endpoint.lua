@@ -37,6 +37,21 @@ function M.retire(id, free)
   if object then ffi.gc(object, free) end
 end
 
+-- Relays by the address of their struct, for the way back from an endpoint.
+local relays = {}
+
+local function address_of_struct(pointer)
+  return tonumber(ffi.cast("uintptr_t", pointer))
+end
+
+function M.set_relay(handle, relay)
+  relays[address_of_struct(handle)] = relay
+end
+
+function M.relay_of(ep)
+  return relays[address_of_struct(ep.relay)]
+end
+
 -- ---- reading --------------------------------------------------------------------------------------------------------
 
 local function check_timeout(timeout)
@@ -96,17 +111,20 @@ M.methods = {}
 ---@return ffi.cdata*|nil frame
 ---@return string|nil reason "timeout" or "closed"
 function M.methods:recv_frame(timeout)
-  return M.borrow(self.ep, timeout)
+  local frame, reason = M.borrow(self.ep, timeout) -- no tail call: self has to outlive the wait
+  return frame, reason
 end
 
--- For ether.select.
+-- For ether.select: a read would not wait, be it for a frame or because there will be none.
 function M.methods:ready()
-  return self.ep.count > 0 or self.ep.relay == nil
+  local ep = self.ep
+  if ep.count > 0 or ep.relay == nil then return true end
+  return C.el_wait_frame(ep, 0, -1) == -6 -- 0 is no task: it only asks; the interface is gone
 end
 
 function M.methods:watch(task)
   local code = C.el_wait_frame(self.ep, task.id, -1)
-  if code == -16 then error("another task is reading this endpoint already", 4) end
+  if code == -16 then return nil, "another task is reading this endpoint already" end
   return true
 end
 
@@ -191,6 +209,7 @@ local function outcome(code, describe)
   local reason = effi.reason(code)
   if reason == "link down" or reason == "interface gone" then return nil, reason end
   if reason == "closed" then error("this endpoint is closed", 4) end
+  if code == -99 then error("the endpoint's own MAC is a group address: opts.src_mac is needed to send", 4) end
   error(describe(reason), 4)
 end
 

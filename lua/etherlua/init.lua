@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local addr = require "etherlua.addr"
 local channel = require "etherlua.channel"
 local effi = require "etherlua.ffi"
+local lab = require "etherlua.lab"
 local relay = require "etherlua.relay"
 local sched = require "etherlua.sched"
 
@@ -20,6 +21,9 @@ return {
   -- the wire
   open = relay.open,
   wire = relay.wire,
+  -- The relay that the command line names, with -i SPEC or --lab. opts as those of open().
+  relay = function(opts) return (require("etherlua.script").relay(nil, opts)) end,
+  lab = lab.new,
   -- addresses
   addr = addr.addr,
   mac = addr.mac,

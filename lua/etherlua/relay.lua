@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local effi = require "etherlua.ffi"
 local conn = require "etherlua.conn"
+local endpoint = require "etherlua.endpoint"
 local sched = require "etherlua.sched"
 
 local C = effi.C
@@ -16,6 +17,10 @@ Relay.__index = Relay
 local relay_opts_t, info_t = ffi.typeof("struct el_relay_opts"), ffi.typeof("struct el_relay_info")
 local stats_t = ffi.typeof("struct el_stats")
 local err = ffi.new("char[?]", C.EL_ERR_MAX)
+
+local function check_open(relay)
+  if not relay.handle then error(("relay %s is closed"):format(relay.name), 3) end
+end
 
 -- ---- filter ---------------------------------------------------------------------------------------------------------
 
@@ -43,8 +48,10 @@ end
 -- Replaces the filter.
 ---@param text string pcap-filter text; "" lets every frame in
 function Relay:filter(text)
-  self.types = nil
+  check_open(self)
+  if type(text) ~= "string" then error(("bad filter %s: pcap-filter text is needed"):format(tostring(text)), 2) end
   if C.el_relay_filter(self.handle, text, err) ~= 0 then error(ffi.string(err), 2) end
+  self.types = nil
 end
 
 -- The default filter lets in what endpoints claim, so an endpoint with another EtherType widens it.
@@ -99,6 +106,7 @@ local function wrap(handle, types)
     types = types,
     conns = {},
   }, Relay)
+  endpoint.set_relay(handle, relay)
   sched.close_at_end(relay)
   return relay
 end
@@ -131,15 +139,12 @@ function M.wire(given)
   return wrap(pair[0]), wrap(pair[1])
 end
 
-local function check_open(relay)
-  if not relay.handle then error(("relay %s is closed"):format(relay.name), 3) end
-end
-
 -- Closes all endpoints on it, sends what is pending, and leaves the interface as it was.
 function Relay:close()
   if not self.handle then return end
   for _, one in pairs(self.conns) do one:close() end
   if self.default then self.default:close() end
+  endpoint.set_relay(self.handle, nil)
   C.el_relay_close(self.handle)
   self.handle, self.conns, self.default = nil, {}, nil
 end
@@ -159,7 +164,8 @@ local function remember(relay, one)
   list[#list + 1] = one
 end
 
--- An EtherConn.
+-- An EtherConn. One whose mac is a group address receives what is sent to that very address, and sends nothing without
+-- opts.src_mac.
 ---@param given? table mac (the interface's), vlans (100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200}, up
 ---  to 4 tags), ethertypes (list; default IPv4, IPv6, ARP; {} all), multicast (false; true: frames to a group address on
 ---  its own VLAN stack and EtherTypes; "all": on any VLAN stack), recv_depth

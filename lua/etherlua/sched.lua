@@ -7,7 +7,7 @@ local ffi = require "ffi"
 local effi = require "etherlua.ffi"
 
 local C = effi.C
-local create, resume, yield, running = coroutine.create, coroutine.resume, coroutine.yield, coroutine.running
+local create, resume, yield, status = coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
 
 local M = {}
 
@@ -92,7 +92,7 @@ local function check_cancelled(task)
   if not task.cancelled then return end
   task.cancelled = task.cancelled + 1
   if task.cancelled > STUBBORN then
-    task:finish(false, CANCELLED)
+    task:ended(false, CANCELLED)
     yield(PARK)
   end
   error(CANCELLED, 0)
@@ -112,25 +112,22 @@ local function park(task)
 end
 M.park = park
 
--- park() for what the engine brings; without any such waiter and nothing ready, tasks wait for each other for ever.
-local function park_for_engine(task)
+-- Parks for what the engine brings; without any such waiter and nothing ready, tasks wait for each other for ever. The
+-- caller withdraws what it waits for and then calls check_cancelled.
+local function park_for_engine()
   waiting = waiting + 1
   yield(PARK)
   waiting = waiting - 1
-  check_cancelled(task)
 end
 
--- Lets everybody else run once; returns when it is this task's turn again.
+-- Lets everybody else run once, and the engine look at relays and timers; returns when it is this task's turn again.
 function M.give_way()
   budget = BUDGET
-  local ready = C.el_wait(engine or M.engine(), 0)
   local task = current
-  if not task then return end
+  if not task then return C.el_wait(engine or M.engine(), 0) end
   check_cancelled(task)
-  if ready > 0 or queued > 0 then
-    enqueue(task)
-    park(task)
-  end
+  enqueue(task)
+  park(task)
 end
 
 -- One operation that did not have to wait.
@@ -153,7 +150,8 @@ function M.sleep(seconds)
   local deadline = M.now() + seconds
   repeat
     C.el_timer(engine, task.id, deadline)
-    park_for_engine(task)
+    park_for_engine()
+    check_cancelled(task)
   until C.el_now(engine) >= deadline
 end
 
@@ -167,23 +165,26 @@ function M.wait_frame(endpoint, deadline)
   local code = C.el_wait_frame(endpoint, task.id, deadline)
   if code == -16 then error("another task is reading this endpoint already", 4) end
   if code ~= 0 then return effi.reason(code) end
-  park_for_engine(task)
+  park_for_engine()
   C.el_unwait(endpoint, task.id)
+  check_cancelled(task)
 end
 
 -- Parks until the file descriptor is readable. One that cannot be waited for (a plain file) is always readable.
 ---@param fd integer
 function M.wait_fd(fd)
   local task = M.current()
+  check_cancelled(task)
   if C.el_wait_fd(M.engine(), fd, task.id) == 0 then
-    park_for_engine(task)
+    park_for_engine()
     C.el_unwait_fd(engine, fd)
+    check_cancelled(task)
   else
     M.sleep(0)
   end
 end
 
--- ---- tasks ------------------------------------------------------------------------------------------------------------
+-- ---- tasks --------------------------------------------------------------------------------------------------------
 
 local function new_id()
   local id = table.remove(free_ids)
@@ -198,7 +199,7 @@ local function spawn(fn, background, ...)
   if type(fn) ~= "function" then
     error(("bad task %s: a function is needed"):format(tostring(fn)), 3)
   end
-  local task = setmetatable({ id = new_id(), co = create(fn) }, Task)
+  local task = setmetatable({ id = new_id(), co = create(fn), cancelled = run and run.winding_up }, Task)
   if select("#", ...) > 0 then task.args = { n = select("#", ...), ... } end
   if background then task.background = true else foreground = foreground + 1 end
   tasks[task.id] = task
@@ -233,34 +234,34 @@ local function fail(task, failure)
   M.cancel_all()
 end
 
--- Deferred functions run in a coroutine of their own, under the task's number, free of its cancellation.
-local function start_defers(task, ok, failure, ...)
-  local defers, results = task.defers, { n = select("#", ...), ... }
-  task.defers, task.cancelled, task.args = nil, nil, nil
-  task.failed_co = task.co
-  task.co = create(function()
-    for i = #defers, 1, -1 do defers[i]() end
-    if not ok then error(failure, 0) end
-    return failure, unpack(results, 1, results.n)
-  end)
-  enqueue(task)
+local function finish(task)
+  task.done = true
+  tasks[task.id] = nil
+  free_ids[#free_ids + 1] = task.id
+  if not task.background then foreground = foreground - 1 end
+  for _, waiter in ipairs(task.joiners or {}) do enqueue(waiter) end
 end
 
-function Task:finish(ok, ...)
-  self.done, self.results = true, { n = select("#", ...), ... }
-  self.cancelled = self.cancelled or (not ok and (...) == CANCELLED) or nil
-  tasks[self.id] = nil
-  free_ids[#free_ids + 1] = self.id
-  if not self.background then foreground = foreground - 1 end
-  for _, waiter in ipairs(self.joiners or {}) do enqueue(waiter) end
+-- The task's function, or one of its deferred functions, has ended. Deferred functions run in coroutines of their own,
+-- under the task's number, free of its cancellation.
+function Task:ended(ok, ...)
+  if not self.results then
+    self.results = { n = select("#", ...), ... }
+    self.reason = (self.cancelled or (...) == CANCELLED) and "cancelled" or not ok and "failed" or nil
+  end
+  local deferred = self.defers and table.remove(self.defers)
+  if not deferred then return finish(self) end
+  self.co, self.ending, self.cancelled, self.args = create(deferred), true, nil, nil
+  enqueue(self)
 end
 
-local function after(task, ok, value, ...)
-  if ok and value == PARK then return end
-  if task.done then return end
-  if not ok and value ~= CANCELLED and not task.failed_co then fail(task, value) end
-  if task.defers then return start_defers(task, ok, value, ...) end
-  task:finish(ok, value, ...)
+local STRAY_YIELD = "coroutine.yield outside of a coroutine that the task made; ether.sleep(0) gives way to other tasks"
+
+local function after(task, ok, ...)
+  if ok and (...) == PARK then return end
+  if ok and status(task.co) ~= "dead" then return after(task, false, STRAY_YIELD) end
+  if not ok and (...) ~= CANCELLED then fail(task, (...)) end
+  task:ended(ok, ...)
 end
 
 local function switch_to(task)
@@ -275,7 +276,7 @@ end
 
 -- Waits for the task's end.
 ---@param timeout? number seconds
----@return any ... what its function returned; nil, "cancelled" or nil, "timeout"
+---@return any ... what its function returned; nil and "cancelled", "failed" or "timeout"
 function Task:join(timeout)
   local task = M.current()
   if task == self then error("a task cannot join itself", 2) end
@@ -283,13 +284,14 @@ function Task:join(timeout)
     local ready, reason = M.select { self, timeout = timeout }
     if not ready then return nil, reason end
   end
-  if self.cancelled then return nil, "cancelled" end
+  if self.reason then return nil, self.reason end
   return unpack(self.results, 1, self.results.n)
 end
 
--- Asks the task to end: its blocking call, and every later one, raises an error; deferred functions run.
+-- Asks the task to end: its blocking call, and every later one, raises an error; deferred functions run. One that is at
+-- its deferred functions already is left to them.
 function Task:cancel()
-  if self.done or self.cancelled then return end
+  if self.done or self.cancelled or self.ending then return end
   self.cancelled = 0
   enqueue(self)
 end
@@ -302,7 +304,7 @@ function M.cancel_all()
   for _, task in pairs(tasks) do task:cancel() end
 end
 
--- ---- select -----------------------------------------------------------------------------------------------------------
+-- ---- select -------------------------------------------------------------------------------------------------------
 
 -- What can be waited for says so itself: ready() tells, watch(task) and unwatch(task) register. Endpoints get theirs in
 -- endpoint.lua, channels in channel.lua.
@@ -325,26 +327,45 @@ function Task:unwatch(task)
   end
 end
 
-local function wait_sources(sources, task, deadline)
-  C.el_timer(M.engine(), task.id, deadline)
-  local external = deadline >= 0
-  for i = 1, #sources do external = sources[i]:watch(task) or external end
-  if external then waiting = waiting + 1 end
-  yield(PARK)
-  if external then waiting = waiting - 1 end
+local function unwatch_all(sources, task)
   for i = 1, #sources do sources[i]:unwatch(task) end
+end
+
+-- Whether the engine can wake the task. watch() says so, or returns nil and why it is not possible.
+local function watch_all(sources, task)
+  local external = false
+  for i = 1, #sources do
+    local by_engine, problem = sources[i]:watch(task)
+    if problem then
+      unwatch_all(sources, task)
+      error(problem, 4)
+    end
+    external = by_engine or external
+  end
+  return external
+end
+
+local function wait_sources(sources, task, deadline)
+  local external = watch_all(sources, task) or deadline >= 0
+  C.el_timer(M.engine(), task.id, deadline)
+  if external then park_for_engine() else yield(PARK) end
+  unwatch_all(sources, task)
   C.el_timer(engine, task.id, -1)
   check_cancelled(task)
 end
 
 -- Waits until one of several endpoints, channels or tasks is ready: the first in the list wins.
----@param sources table list of endpoints, channels and tasks; timeout = seconds
+---@param sources table list of endpoints, channels and tasks; timeout = seconds, 0 only looks
 ---@return any|nil source
 ---@return integer|string index in the list, or "timeout"
 function M.select(sources)
-  local task = M.current()
+  local task, timeout = M.current(), sources.timeout
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
+    error(("bad timeout %s: seconds as a number are needed"):format(tostring(timeout)), 2)
+  end
   check_cancelled(task)
-  local deadline = sources.timeout and M.now() + sources.timeout or -1
+  if timeout and timeout <= 0 then M.give_way() else M.tick() end
+  local deadline = timeout and M.now() + math.max(timeout, 0) or -1
   while true do
     local source, index = ready_source(sources)
     if source then return source, index end
@@ -353,7 +374,7 @@ function M.select(sources)
   end
 end
 
--- ---- the loop ---------------------------------------------------------------------------------------------------------
+-- ---- the loop -----------------------------------------------------------------------------------------------------
 
 -- Compiled by the JIT: one table access for each ready task.
 local function collect()
@@ -382,28 +403,29 @@ local function check_signals()
   local count = C.el_signals_count()
   if count == signals_seen then return end
   signals_seen = count
-  run.interrupted = true
   M.cancel_all()
 end
 
+-- Nothing can wake any task: all are cancelled, those at their deferred functions too.
 local function check_deadlock()
   if queued > 0 or waiting > 0 then return end
   run.failure = run.failure or { message = "deadlock", traceback =
     ("deadlock: %d tasks wait for each other, and nothing else can wake them"):format(foreground) }
+  for _, task in pairs(tasks) do task.ending = nil end
   M.cancel_all()
 end
 
 local function turn()
-  run_ready()
-  if foreground == 0 and queued == 0 then return end
   check_deadlock()
   C.el_wait(engine, queued > 0 and 0 or -1)
   collect()
   check_signals()
+  run_ready()
 end
 
 -- Background tasks end, then what the run opened is closed, the last first.
 local function wind_up()
+  run.winding_up = 0
   M.cancel_all()
   while next(tasks) do turn() end
   for i = #run.closables, 1, -1 do run.closables[i]:close() end
@@ -414,22 +436,26 @@ function M.close_at_end(obj)
   if run then table.insert(run.closables, obj) end
 end
 
--- Whether Ctrl-C ended the run in progress.
-function M.interrupted()
-  return run ~= nil and run.interrupted == true
+-- Whether a signal ended the run in progress or the last one.
+function M.was_interrupted()
+  return signals_seen > 0
 end
 
 local function finish_run(main)
   local this = run
   wind_up()
   run = nil
-  if this.failure then error(this.failure.traceback, 0) end
-  if main.cancelled then return nil, "cancelled" end
+  if this.failure then
+    local message = this.failure.message
+    error(type(message) == "table" and message.exit_status and message or this.failure.traceback, 0)
+  end
+  if main.reason then return nil, main.reason end
   return unpack(main.results, 1, main.results.n)
 end
 
 -- Runs fn as the first task; returns what it returned when it and all tasks that it spawned have ended. An error that
--- no task caught ends the run and is raised with that task's traceback. Inside a run it just calls fn.
+-- no task caught ends the run and is raised with that task's traceback (one with a field exit_status as it is). Inside
+-- a run it just calls fn.
 ---@param fn function
 ---@return any ...
 function M.run(fn, ...)
@@ -447,7 +473,5 @@ function M.live_tasks()
   for _ in pairs(tasks) do count = count + 1 end
   return count
 end
-
-M.running = running
 
 return M

@@ -136,12 +136,12 @@ end
 
 -- What needs more than the one call of the hot path: a resolver, a source address, a full relay.
 local function send_with(udp, payload, len, to, resolve, opts)
-  local mac, from, reason = nil, opts and opts.from and to_addr(opts.from) or nil, nil
-  if resolve and not is_group(to) then
+  local from, mac, reason = opts and opts.from and to_addr(opts.from) or nil, opts and opts.mac, nil
+  if not mac and resolve and not is_group(to) then
     mac, reason = resolve(to.ip_text)
     if not mac then return nil, reason or "unresolved" end
-    mac = addr.mac(mac)
   end
+  mac = mac and addr.mac(mac) or nil
   local function try() return C.el_udp_send(udp, payload, len, to, from, mac) end
   return endpoint.send_slowly(try(), try, misuse(udp, len, to), opts and opts.timeout)
 end
@@ -160,7 +160,8 @@ end
 -- Sends one datagram. Blocks only while the relay is full or the next hop is being resolved.
 ---@param payload string|ffi.cdata* a string, or a pointer followed by the length
 ---@param to? string|ffi.cdata* "10.0.0.1:67" or an ether.addr; nil: where it is connected to
----@param opts? table from = source address, timeout = seconds to wait for room
+---@param opts? table from = source address, mac = destination MAC address (instead of resolving), timeout = seconds to
+---  wait for room
 ---@return true|nil
 ---@return string|nil reason "link down", "interface gone", "full", or the resolver's
 function methods:send(payload, to, opts, last)

@@ -1,0 +1,30 @@
+-- random.lua: random numbers for transaction ids and jitter, from the operating system. Not math.random, whose seed
+-- belongs to the script.
+
+local bytes = require "etherlua.bytes"
+
+local M = {}
+
+local CHUNK = 4096
+local pool, at = "", 1
+
+---@return integer 0 to 2^32 - 1
+function M.u32()
+  if at + 3 > #pool then
+    local source = assert(io.open("/dev/urandom", "rb"))
+    source:setvbuf("no")
+    pool, at = source:read(CHUNK), 1
+    source:close()
+  end
+  at = at + 4
+  return bytes.u32(pool, at - 4)
+end
+
+---@param low number
+---@param high number
+---@return number evenly spread from low to high
+function M.between(low, high)
+  return low + (high - low) * M.u32() / 0xffffffff
+end
+
+return M

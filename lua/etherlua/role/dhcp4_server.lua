@@ -1,0 +1,254 @@
+-- role/dhcp4_server.lua: the decisions of a DHCP server (RFC 2131 4.3): who gets which address, and what is refused.
+-- It turns a client's message into a reply and keeps the leases; receiving and sending is gateway.lua's. Clients are
+-- told apart by VLAN stack and client identifier, or hardware address without one. One pool serves all VLAN stacks.
+
+local addr = require "etherlua.addr"
+local random = require "etherlua.random"
+local sched = require "etherlua.sched"
+
+local M = {}
+
+local ANY = "0.0.0.0"
+local OFFER_TIME = 60 -- seconds that an offered address is kept for its client
+
+local Server = {}
+Server.__index = Server
+
+local function pool_of(text)
+  local first, last = tostring(text):match("^%s*([%d.]+)%s*%-%s*([%d.]+)%s*$")
+  if not first then error(("bad pool %q: FIRST-LAST such as 10.0.0.10-10.0.0.254 is needed"):format(tostring(text)), 0) end
+  first, last = addr.ip4_number(first), addr.ip4_number(last)
+  if first > last then error(("bad pool %q: the first address is behind the last"):format(text), 0) end
+  return first, last
+end
+
+---@param opts table pool "10.0.0.10-10.0.0.254"; server (own address, 10.0.0.1), mask (255.0.0.0), router (server),
+---  dns (list), lease_time (3600 s), options (more, by name as in proto.dhcp4)
+---@return table server
+function M.new(opts)
+  local first, last = pool_of(opts.pool)
+  local server = opts.server or "10.0.0.1"
+  addr.ip4_number(server)
+  return setmetatable({
+    first = first, last = last, next = first,
+    server = server,
+    mask = opts.mask or "255.0.0.0",
+    router = opts.router or server,
+    dns = opts.dns,
+    lease_time = opts.lease_time or 3600,
+    options = opts.options or {},
+    by_client = {},   -- key -> binding { ip, key, state = "offered" | "bound", expires }
+    by_ip = {},       -- number -> binding
+    returned = {},    -- numbers that were given back, oldest first
+    returned_first = 1,
+    counters = { discover = 0, request = 0, release = 0, decline = 0, inform = 0, offer = 0, ack = 0, nak = 0,
+      exhausted = 0, ignored = 0 },
+  }, Server)
+end
+
+-- ---- bindings -----------------------------------------------------------------------------------------------------
+
+local function key_of(message, vlans)
+  return vlans .. "|" .. (message.options.client_id or message.chaddr)
+end
+
+local function drop(self, binding)
+  self.by_client[binding.key] = nil
+  self.by_ip[binding.ip] = nil
+end
+
+local function is_over(binding)
+  return binding.expires <= sched.now()
+end
+
+-- The address is nobody's, or its lease is over.
+local function is_free(self, number)
+  local binding = self.by_ip[number]
+  if binding and is_over(binding) then
+    drop(self, binding)
+    binding = nil
+  end
+  return not binding and number ~= addr.ip4_number(self.server)
+end
+
+local function take_returned(self)
+  while self.returned_first <= #self.returned do
+    local number = self.returned[self.returned_first]
+    self.returned[self.returned_first] = false
+    self.returned_first = self.returned_first + 1
+    if is_free(self, number) then return number end
+  end
+  self.returned, self.returned_first = {}, 1
+end
+
+-- An address that was never used, else one that came back, else one whose lease is over.
+local function free_address(self)
+  while self.next <= self.last do
+    self.next = self.next + 1
+    if is_free(self, self.next - 1) then return self.next - 1 end
+  end
+  local number = take_returned(self)
+  if number then return number end
+  for candidate = self.first, self.last do
+    if is_free(self, candidate) then return candidate end
+  end
+end
+
+local function in_pool(self, number)
+  return number >= self.first and number <= self.last
+end
+
+local function wanted_address(self, message)
+  local text = message.options.requested_address
+  local number = text and addr.ip4_number(text)
+  return number and in_pool(self, number) and is_free(self, number) and number or nil
+end
+
+local function bind(self, key, number, state, seconds)
+  local binding = { key = key, ip = number, state = state, expires = sched.now() + seconds }
+  self.by_client[key], self.by_ip[number] = binding, binding
+  return binding
+end
+
+local function binding_of(self, key)
+  local binding = self.by_client[key]
+  if binding and is_over(binding) then
+    drop(self, binding)
+    return nil
+  end
+  return binding
+end
+
+-- ---- replies ----------------------------------------------------------------------------------------------------------
+
+local function add_terms(self, options)
+  options.subnet_mask, options.routers = self.mask, { self.router }
+  options.dns_servers = self.dns
+  for name, value in pairs(self.options) do options[name] = value end
+end
+
+-- RFC 2131 4.3.1 table 3; the client identifier is returned (RFC 6842), and so is the relay agent's option (RFC 3046).
+local function reply(message, kind, options, yiaddr, ciaddr)
+  options.message_type = kind
+  options.client_id, options.relay_agent = message.options.client_id, message.options.relay_agent
+  return {
+    op = 2, xid = message.xid, flags = message.flags, giaddr = message.giaddr, chaddr = message.chaddr,
+    hlen = message.hlen, htype = message.htype, yiaddr = yiaddr, ciaddr = ciaddr, options = options,
+  }
+end
+
+local function grant(self, message, kind, binding, ciaddr)
+  local options = { server_id = self.server, lease_time = self.lease_time,
+    renewal_time = math.floor(self.lease_time / 2), rebinding_time = math.floor(self.lease_time * 7 / 8) }
+  add_terms(self, options)
+  return reply(message, kind, options, addr.ip4_text(binding.ip), ciaddr)
+end
+
+local function refuse(self, message, why)
+  self.counters.nak = self.counters.nak + 1
+  return reply(message, "NAK", { server_id = self.server, message = why })
+end
+
+local function acknowledge(self, message, binding)
+  binding.state, binding.expires = "bound", sched.now() + self.lease_time
+  self.counters.ack = self.counters.ack + 1
+  return grant(self, message, "ACK", binding, message.ciaddr)
+end
+
+-- ---- messages ---------------------------------------------------------------------------------------------------------
+
+local handlers = {}
+
+function handlers.DISCOVER(self, message, key)
+  local binding = binding_of(self, key)
+  if not binding then
+    local number = wanted_address(self, message) or free_address(self)
+    if not number then
+      self.counters.exhausted = self.counters.exhausted + 1
+      return nil
+    end
+    binding = bind(self, key, number, "offered", OFFER_TIME)
+  end
+  self.counters.offer = self.counters.offer + 1
+  return grant(self, message, "OFFER", binding)
+end
+
+-- RFC 2131 4.3.2: the state of the client is seen from which of the fields are set.
+function handlers.REQUEST(self, message, key)
+  local binding, options = binding_of(self, key), message.options
+  local asked = options.requested_address or message.ciaddr
+  if options.server_id and options.server_id ~= self.server then
+    if binding and binding.state == "offered" then drop(self, binding) end
+    return nil
+  end
+  if binding and addr.ip4_text(binding.ip) == asked then return acknowledge(self, message, binding) end
+  if binding or options.server_id or message.ciaddr ~= ANY then
+    return refuse(self, message, "this address is not yours")
+  end
+  if not in_pool(self, addr.ip4_number(asked)) then return refuse(self, message, "this address is not of this network") end
+  return nil -- INIT-REBOOT of a client that is not known: others may know it
+end
+
+function handlers.RELEASE(self, message, key)
+  local binding = binding_of(self, key)
+  if binding and addr.ip4_text(binding.ip) == message.ciaddr then
+    drop(self, binding)
+    table.insert(self.returned, binding.ip)
+  end
+end
+
+-- Somebody else uses the address: it is kept from all clients for the time of a lease.
+function handlers.DECLINE(self, message, key)
+  local binding = binding_of(self, key)
+  if not binding or addr.ip4_text(binding.ip) ~= message.options.requested_address then return end
+  drop(self, binding)
+  bind(self, ("declined|%d|%d"):format(binding.ip, random.u32()), binding.ip, "declined", self.lease_time)
+end
+
+-- RFC 2131 4.3.5: no address and no lease times.
+function handlers.INFORM(self, message)
+  local options = { server_id = self.server }
+  add_terms(self, options)
+  self.counters.ack = self.counters.ack + 1
+  return reply(message, "ACK", options, nil, message.ciaddr)
+end
+
+-- Decides about one message.
+---@param message table as from proto.dhcp4 parse
+---@param vlans string the VLAN stack that it came from
+---@return table|nil reply fields for proto.dhcp4 build; nil when there is none
+function Server:answer(message, vlans)
+  local handler = message.op == 1 and message.htype == 1 and handlers[message.options.message_type]
+  if not handler then
+    self.counters.ignored = self.counters.ignored + 1
+    return nil
+  end
+  local name = message.options.message_type:lower()
+  self.counters[name] = self.counters[name] + 1
+  return handler(self, message, key_of(message, vlans))
+end
+
+-- Where a reply goes (RFC 2131 4.1).
+---@param message table the request
+---@param out table the reply
+---@return string ip
+---@return integer port
+---@return string|nil mac nil: the sender's of the request
+function M.destination(message, out)
+  if message.giaddr ~= ANY then return message.giaddr, 67, nil end
+  if out.options.message_type == "NAK" then return "255.255.255.255", 68, "ff:ff:ff:ff:ff:ff" end
+  if message.ciaddr ~= ANY then return message.ciaddr, 68, nil end
+  if message.broadcast then return "255.255.255.255", 68, "ff:ff:ff:ff:ff:ff" end
+  return out.yiaddr, 68, message.chaddr
+end
+
+---@return integer leases that are in use now
+function Server:bound()
+  local count = 0
+  for _, binding in pairs(self.by_ip) do
+    if binding.state == "bound" and not is_over(binding) then count = count + 1 end
+  end
+  return count
+end
+
+return M

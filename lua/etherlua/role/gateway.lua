@@ -1,0 +1,95 @@
+-- role/gateway.lua: an emulated access network in one host: on every VLAN stack that it hears it is the default gateway,
+-- answers ARP for its address, ping, and DHCP. It reads the relay's default endpoint and answers each frame with the
+-- tags it came with, so any number of VLANs costs nothing.
+
+local arp = require "etherlua.proto.arp"
+local dhcp4 = require "etherlua.proto.dhcp4"
+local dhcp4_server = require "etherlua.role.dhcp4_server"
+local icmp = require "etherlua.proto.icmp"
+local ipv4 = require "etherlua.proto.ipv4"
+local udp = require "etherlua.proto.udp"
+local addr = require "etherlua.addr"
+
+local M = {}
+
+local BROADCAST = "ff:ff:ff:ff:ff:ff"
+local ARP, ICMP, UDP, SERVER_PORT = 0x0806, 1, 17, 67
+
+local Gateway = {}
+Gateway.__index = Gateway
+
+local function send(self, payload, mac, vlans, ethertype)
+  self.conn:send(payload, mac, { vlans = vlans, ethertype = ethertype })
+end
+
+local function answer_arp(self, payload, vlans)
+  local request = arp.parse(payload)
+  if not request or request.op ~= arp.REQUEST or request.tpa ~= self.server.server then return end
+  self.counters.arp = self.counters.arp + 1
+  send(self, arp.build { op = arp.REPLY, sha = self.mac, spa = request.tpa, tha = request.sha, tpa = request.spa },
+    request.sha, vlans, ARP)
+end
+
+local function answer_ping(self, packet, mac, vlans)
+  local message = packet.dst == self.server.server and icmp.parse(packet.payload)
+  if not message or message.type ~= icmp.ECHO_REQUEST then return end
+  self.counters.ping = self.counters.ping + 1
+  message.type, message.checksum = icmp.ECHO_REPLY, nil
+  send(self, ipv4.build { src = packet.dst, dst = packet.src, protocol = ICMP, payload = icmp.build(message) }, mac,
+    vlans)
+end
+
+local function answer_dhcp(self, packet, mac, vlans)
+  local datagram = udp.parse(packet.payload)
+  local message = datagram and datagram.dst_port == SERVER_PORT and dhcp4.parse(datagram.payload)
+  if not message then return end
+  local reply = self.server:answer(message, addr.vlans_key(vlans))
+  if not reply then return end
+  local ip, port, to = dhcp4_server.destination(message, reply)
+  local source = self.server.server
+  send(self, ipv4.build { src = source, dst = ip, protocol = UDP, payload = udp.build({ src_port = SERVER_PORT,
+    dst_port = port, payload = dhcp4.build(reply) }, { src = source, dst = ip }) }, to or mac, vlans)
+end
+
+local function answer_ip(self, payload, mac, vlans)
+  local packet = ipv4.parse(payload)
+  if not packet then return end
+  if packet.protocol == ICMP then
+    answer_ping(self, packet, mac, vlans)
+  elseif packet.protocol == UDP then
+    answer_dhcp(self, packet, mac, vlans)
+  end
+end
+
+local function answer(self, frame)
+  local to = frame.dst_mac
+  if to ~= self.mac and to ~= BROADCAST then return end
+  local payload, mac, vlans = frame.body, frame.src_mac, frame.vlans
+  if frame.ethertype == ARP then
+    answer_arp(self, payload, vlans)
+  elseif frame.ethertype == 0x0800 then
+    answer_ip(self, payload, mac, vlans)
+  end
+end
+
+-- Answers until the relay is closed. Blocks.
+function Gateway:run()
+  while true do
+    local frame, reason = self.conn:recv_frame()
+    if not frame then return reason end
+    answer(self, frame)
+  end
+end
+
+-- An access network behind a relay, which has to have no default endpoint yet.
+---@param relay table
+---@param opts table as dhcp4_server.new
+---@return table gateway run(), counters, server
+function M.new(relay, opts)
+  return setmetatable({
+    relay = relay, mac = relay.mac, server = dhcp4_server.new(opts), conn = relay:default_conn(),
+    counters = { arp = 0, ping = 0 },
+  }, Gateway)
+end
+
+return M

@@ -1,0 +1,170 @@
+-- dhcp4_client.lua: leases IPv4 addresses by DHCP for one host or many, each with a MAC address of its own.
+--
+--   etherlua run dhcp4_client -i eth1 --mac 02:00:00:11:22:33 --vlan 100.200
+--   etherlua run dhcp4_client --lab --count 1000 --rate 200 --hold
+
+local addr = require "etherlua.addr"
+local dhcp4 = require "etherlua.proto.dhcp4"
+local dhcp4_client = require "etherlua.role.dhcp4_client"
+local ether = require "etherlua"
+local random = require "etherlua.random"
+local script = require "etherlua.script"
+
+-- ---- options --------------------------------------------------------------------------------------------------------
+
+local function dhcp_option(text)
+  local name, value = text:match("^([^=]+)=(.*)$")
+  if not name then return nil, ("bad option %q: NAME=VALUE or CODE=VALUE is needed"):format(text) end
+  local ok, key, typed = pcall(dhcp4.option, name, value)
+  if not ok then return nil, tostring(key) end
+  return { key, typed }
+end
+
+local function options()
+  local parser = script.parser("dhcp4_client", "Lease IPv4 addresses by DHCP (RFC 2131).")
+  parser:option("--mac", "MAC address; of the first host, when there are more (default: a random one)."):argname("MAC")
+    :convert(script.accepted_by(addr.mac))
+  parser:option("--vlan", "VLAN stack, outer tag first: 100 or 100.200."):argname("VLANS"):convert(script.accepted_by(addr.vlans))
+  parser:option("--count", "Number of hosts, with MAC addresses that count up.", "1"):argname("N")
+    :convert(script.number(1, 1000000, true))
+  parser:option("--rate", "Hosts to start a second (default: all at once)."):argname("PER_SECOND")
+    :convert(script.number(0.001, math.huge))
+  parser:option("--option", "DHCP option to send, such as 60=etherlua, 43=0x0102 or host_name=cpe."):count("*")
+    :argname("NAME=VALUE"):convert(dhcp_option)
+  parser:option("--request", "Ask for this address."):argname("IP"):convert(script.accepted_by(addr.ip4_number))
+  parser:option("--arp-probe", "How to check that nobody else has the address (RFC 5227): quick, rfc, off.", "quick")
+    :choices { "quick", "rfc", "off" }
+  parser:option("--tries", "Transmissions of each message.", "4"):argname("N"):convert(script.number(1, 100, true))
+  parser:option("--timeout", "Seconds before the first retransmission, doubled each time.", "4"):argname("SECONDS")
+    :convert(script.number(0.01, 64))
+  parser:flag("--broadcast", "Ask the server to broadcast its replies.")
+  parser:flag("--hold", "Keep the leases, renewing them, until Ctrl-C.")
+  parser:flag("--no-release", "Do not release the leases at the end.")
+  parser:flag("--trace", "Print every frame, decoded.")
+  return script.parse(parser, arg)
+end
+
+local opts = options()
+
+local function random_mac()
+  return ether.mac_add(("02:%02x:00:00:00:00"):format(random.u32() % 256), random.u32())
+end
+
+local function lease_opts()
+  local sent = {}
+  for _, pair in ipairs(opts.option) do sent[pair[1]] = pair[2] end
+  return { options = sent, requested_address = opts.request, broadcast = opts.broadcast or nil, tries = opts.tries,
+    first_timeout = opts.timeout, probe = opts.arp_probe ~= "off" and opts.arp_probe or nil }
+end
+
+-- ---- output -----------------------------------------------------------------------------------------------------------
+
+local LEASE = { "mac", "vlans", "ip", "mask", "router", "server", "lease_time", "elapsed_ms" }
+local FAILURE = { "mac", "vlans", "error" }
+local SUMMARY = { "clients", "bound", "failed", "seconds", "rate" }
+
+local function seconds_text(seconds)
+  if seconds == 0xffffffff then return "for ever" end
+  if seconds >= 7200 then return ("%.3g h"):format(seconds / 3600) end
+  return ("%d s"):format(seconds)
+end
+
+local function prefix_length(mask)
+  local bits, number = 0, mask and addr.ip4_number(mask) or 0
+  while number >= 0x80000000 do bits, number = bits + 1, number * 2 % 0x100000000 end
+  return bits
+end
+
+local function tag_text(vlans)
+  return vlans ~= "" and " vlan " .. vlans or ""
+end
+
+local function report(mac, vlans, lease, reason)
+  if opts.json and lease then
+    return script.print_json(LEASE, { mac = mac, vlans = vlans, ip = lease.ip, mask = lease.mask,
+      router = lease.router, server = lease.server, lease_time = lease.lease_time, elapsed_ms = lease.elapsed * 1000 })
+  elseif opts.json then
+    return script.print_json(FAILURE, { mac = mac, vlans = vlans, error = reason })
+  elseif not lease then
+    return print(("%s%s  no lease: %s"):format(mac, tag_text(vlans), reason))
+  end
+  print(("%s%s  %s/%d  router %s  server %s  lease %s  %.1f ms"):format(mac, tag_text(vlans), lease.ip,
+    prefix_length(lease.mask), lease.router or "none", lease.server, seconds_text(lease.lease_time),
+    lease.elapsed * 1000))
+end
+
+local function report_event(event, lease)
+  if not opts.json then print(("%s%s  %s %s"):format(lease.mac, tag_text(lease.vlans), event, lease.ip)) end
+end
+
+-- ---- the hosts ----------------------------------------------------------------------------------------------------
+
+local relay = script.relay(opts)
+if opts.trace then script.trace(relay, opts.json and io.stderr or io.stdout) end
+
+local vlans = ether.vlans(opts.vlan)
+local base = opts.mac or random_mac()
+local settings = lease_opts()
+local counts = { bound = 0, failed = 0, lost = 0 }
+local started = ether.now()
+local finished_at
+local everyone_done = ether.channel()
+
+local function count(name)
+  counts[name] = counts[name] + 1
+  if counts.bound + counts.failed == opts.count then
+    finished_at = ether.now()
+    everyone_done:close()
+  end
+end
+
+local function keep(lease)
+  if not opts.hold then return ether.select { everyone_done } end
+  local _, reason = lease:hold(report_event)
+  counts.lost = counts.lost + 1
+  report(lease.mac, lease.vlans, nil, reason)
+end
+
+local function host(i)
+  local mac = ether.mac_add(base, i)
+  local conn = relay:conn { mac = mac, vlans = vlans }
+  local lease, reason = dhcp4_client.lease(conn, settings)
+  report(mac, tostring(vlans), lease, reason)
+  if lease then
+    ether.defer(function()
+      lease.released = opts.no_release
+      lease:close()
+    end)
+  end
+  count(lease and "bound" or "failed")
+  if lease then keep(lease) end
+end
+
+local function summarize()
+  local seconds = (finished_at or ether.now()) - started
+  local values = { clients = opts.count, bound = counts.bound, failed = opts.count - counts.bound, seconds = seconds,
+    rate = counts.bound / seconds }
+  if opts.json then return script.print_json(SUMMARY, values) end
+  if opts.count > 1 or counts.bound == 0 then
+    print(("%d of %d bound in %.3f s (%.0f/s)%s"):format(counts.bound, opts.count, seconds, values.rate,
+      counts.lost > 0 and (", %d lost later"):format(counts.lost) or ""))
+  end
+end
+
+-- Also after Ctrl-C: the hosts have released their leases when this ends.
+local tasks = {}
+ether.defer(function()
+  for _, task in ipairs(tasks) do task:join() end
+  summarize()
+  script.status = counts.bound == opts.count and counts.lost == 0 and script.DONE or script.REFUSED
+end)
+
+script.progress(function()
+  return ("%d of %d bound, %d failed, %.0f s"):format(counts.bound, opts.count, counts.failed, ether.now() - started)
+end)
+
+for i = 0, opts.count - 1 do
+  if opts.rate then ether.sleep(started + i / opts.rate - ether.now()) end
+  tasks[#tasks + 1] = ether.spawn(host, i)
+end
+for _, task in ipairs(tasks) do task:join() end

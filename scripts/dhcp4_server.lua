@@ -1,0 +1,75 @@
+-- dhcp4_server.lua: an emulated DHCP server and gateway. It answers on every VLAN stack that it hears, with the tags
+-- that the client used: DHCP, ARP for its address, and ping.
+--
+--   etherlua run dhcp4_server -i eth1 --pool 10.0.0.10-10.0.255.254
+
+local addr = require "etherlua.addr"
+local dhcp4 = require "etherlua.proto.dhcp4"
+local ether = require "etherlua"
+local gateway = require "etherlua.role.gateway"
+local script = require "etherlua.script"
+
+local function dhcp_option(text)
+  local name, value = text:match("^([^=]+)=(.*)$")
+  if not name then return nil, ("bad option %q: NAME=VALUE or CODE=VALUE is needed"):format(text) end
+  local ok, key, typed = pcall(dhcp4.option, name, value)
+  if not ok then return nil, tostring(key) end
+  return { key, typed }
+end
+
+local function options()
+  local ip = script.accepted_by(addr.ip4_number)
+  local parser = script.parser("dhcp4_server", "Answer DHCP, ARP and ping on every VLAN stack that is heard.")
+  parser:option("--pool", "Addresses to lease.", "10.0.0.10-10.0.255.254"):argname("FIRST-LAST")
+  parser:option("--server", "Own address, which is also the router's unless --router is given.", "10.0.0.1")
+    :argname("IP"):convert(ip)
+  parser:option("--mask", "Subnet mask.", "255.0.0.0"):argname("MASK"):convert(ip)
+  parser:option("--router", "Router to tell clients of."):argname("IP"):convert(ip)
+  parser:option("--dns", "DNS server to tell clients of."):argname("IP"):count("*"):convert(ip)
+  parser:option("--lease", "Lease time in seconds.", "3600"):argname("SECONDS")
+    :convert(script.number(1, 0xffffffff, true))
+  parser:option("--option", "More DHCP options to give, such as host_name=x or 43=0x0102."):count("*")
+    :argname("NAME=VALUE"):convert(dhcp_option)
+  parser:option("--duration", "Seconds to run (default: until Ctrl-C)."):argname("SECONDS")
+    :convert(script.number(0.001, math.huge))
+  return script.parse(parser, arg)
+end
+
+local COUNTERS = { "discover", "offer", "request", "ack", "nak", "release", "decline", "inform", "exhausted", "ignored",
+  "arp", "ping", "bound" }
+
+local function counters_of(gw)
+  local all = { bound = gw.server:bound() }
+  for name, value in pairs(gw.counters) do all[name] = value end
+  for name, value in pairs(gw.server.counters) do all[name] = value end
+  return all
+end
+
+local function line_of(all)
+  local parts = {}
+  for _, name in ipairs(COUNTERS) do
+    if all[name] > 0 then parts[#parts + 1] = ("%s %d"):format(name, all[name]) end
+  end
+  return #parts > 0 and table.concat(parts, ", ") or "nothing heard"
+end
+
+local opts = options()
+local more = {}
+for _, pair in ipairs(opts.option) do more[pair[1]] = pair[2] end
+if opts.lab then script.exit(script.USAGE, "the lab has such a server already: give -i SPEC") end
+
+local relay = script.relay(opts)
+local gw = script.check(gateway.new, relay, { pool = opts.pool, server = opts.server, mask = opts.mask,
+  router = opts.router, dns = #opts.dns > 0 and opts.dns or nil, lease_time = opts.lease, options = more })
+
+ether.defer(function()
+  if opts.json then script.print_json(COUNTERS, counters_of(gw)) else print(line_of(counters_of(gw))) end
+  script.status = script.DONE
+end)
+if not opts.json then
+  print(("serving %s on %s as %s (%s)"):format(opts.pool, relay.name, opts.server, relay.mac))
+end
+script.progress(function() return line_of(counters_of(gw)) end)
+
+local server = ether.spawn(function() gw:run() end)
+if not server:join(opts.duration) then server:cancel() end
