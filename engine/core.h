@@ -68,7 +68,7 @@ void el_pool_close(struct el_pool *pool);
 /* A frame with data set and len 0, or NULL when all are in use. */
 struct el_frame *el_pool_get(struct el_pool *pool);
 void el_pool_put(struct el_frame *frame);
-/* The next frame that waits in an endpoint's queue, walking round the pool; NULL when none does. */
+/* A frame that waits in an endpoint's queue and is the one to be evicted; NULL when none waits. */
 struct el_frame *el_pool_queued(struct el_pool *pool);
 
 /* ---- table.c: hash table and lists of nodes that are members of other structs ---- */

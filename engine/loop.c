@@ -170,12 +170,14 @@ static void expire(struct el_engine *engine)
 		uint32_t task = engine->heap[0].task;
 		double deadline = engine->tasks[task].deadline;
 
-		if (deadline <= engine->now)
-			el_engine_wake(engine, task);
-		if (deadline <= engine->now || isinf(deadline))
+		if (isinf(deadline)) {
 			pop_timer(engine);
-		else
+		} else if (deadline > engine->heap[0].at) {
 			sift_down(engine, 0, (struct timer){deadline, task});
+		} else {
+			el_engine_wake(engine, task);
+			pop_timer(engine);
+		}
 	}
 }
 

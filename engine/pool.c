@@ -9,6 +9,8 @@
 
 #include "core.h"
 
+enum { CANDIDATES = 4 }; /* queued frames that are compared before one is evicted */
+
 int el_pool_open(struct el_pool *pool, uint32_t count, uint32_t frame_size)
 {
 	size_t size = (size_t)count * frame_size;
@@ -70,13 +72,19 @@ void el_pool_put(struct el_frame *frame)
 	frame->pool->free = frame;
 }
 
+/* Of a few frames the one in the longest queue: whoever reads has a short one, and goes on. */
 struct el_frame *el_pool_queued(struct el_pool *pool)
 {
-	for (uint32_t i = 0; i < pool->fresh; i++) {
+	struct el_frame *best = NULL;
+
+	for (uint32_t i = 0, seen = 0; i < pool->fresh && seen < CANDIDATES; i++) {
 		struct el_frame *frame = &pool->frames[pool->hand++ % pool->fresh];
 
-		if (frame->state == EL_FRAME_QUEUED)
-			return frame;
+		if (frame->state != EL_FRAME_QUEUED)
+			continue;
+		if (!best || frame->owner->count > best->owner->count)
+			best = frame;
+		seen++;
 	}
-	return NULL;
+	return best;
 }

@@ -244,15 +244,20 @@ static void count_missed(struct el_relay *relay)
 		relay->stats.rx_missed += stats.tp_drops;
 }
 
-/* ENETDOWN is reported when the link goes down, from which the socket recovers, and when the interface goes away. */
+/*
+ * ENETDOWN is reported when the link goes down, from which the socket recovers, and when the interface goes away: then
+ * before it is away. Leaving a group that was never joined changes nothing, but waits for a deletion under way.
+ */
 static void trouble(struct el_relay *relay)
 {
 	struct afpacket *self = relay->private;
 	struct ifreq request = {.ifr_ifindex = self->ifindex};
+	struct packet_mreq none = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_ALLMULTI};
 	int error = 0;
 	socklen_t len = sizeof error;
 
 	getsockopt(relay->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	setsockopt(relay->fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &none, sizeof none);
 	if (ioctl(relay->fd, SIOCGIFNAME, &request))
 		relay->gone = true;
 }

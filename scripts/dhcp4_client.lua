@@ -10,27 +10,20 @@ local ether = require "etherlua"
 local random = require "etherlua.random"
 local script = require "etherlua.script"
 
--- ---- options --------------------------------------------------------------------------------------------------------
-
-local function dhcp_option(text)
-  local name, value = text:match("^([^=]+)=(.*)$")
-  if not name then return nil, ("bad option %q: NAME=VALUE or CODE=VALUE is needed"):format(text) end
-  local ok, key, typed = pcall(dhcp4.option, name, value)
-  if not ok then return nil, tostring(key) end
-  return { key, typed }
-end
+-- ---- options ------------------------------------------------------------------------------------------------------
 
 local function options()
   local parser = script.parser("dhcp4_client", "Lease IPv4 addresses by DHCP (RFC 2131).")
   parser:option("--mac", "MAC address; of the first host, when there are more (default: a random one)."):argname("MAC")
     :convert(script.accepted_by(addr.mac))
-  parser:option("--vlan", "VLAN stack, outer tag first: 100 or 100.200."):argname("VLANS"):convert(script.accepted_by(addr.vlans))
+  parser:option("--vlan", "VLAN stack, outer tag first: 100 or 100.200."):argname("VLANS")
+    :convert(script.accepted_by(addr.vlans))
   parser:option("--count", "Number of hosts, with MAC addresses that count up.", "1"):argname("N")
     :convert(script.number(1, 1000000, true))
   parser:option("--rate", "Hosts to start a second (default: all at once)."):argname("PER_SECOND")
     :convert(script.number(0.001, math.huge))
   parser:option("--option", "DHCP option to send, such as 60=etherlua, 43=0x0102 or host_name=cpe."):count("*")
-    :argname("NAME=VALUE"):convert(dhcp_option)
+    :argname("NAME=VALUE"):convert(dhcp4.option_text)
   parser:option("--request", "Ask for this address."):argname("IP"):convert(script.accepted_by(addr.ip4_number))
   parser:option("--arp-probe", "How to check that nobody else has the address (RFC 5227): quick, rfc, off.", "quick")
     :choices { "quick", "rfc", "off" }
@@ -57,7 +50,7 @@ local function lease_opts()
     first_timeout = opts.timeout, probe = opts.arp_probe ~= "off" and opts.arp_probe or nil }
 end
 
--- ---- output -----------------------------------------------------------------------------------------------------------
+-- ---- output -------------------------------------------------------------------------------------------------------
 
 local LEASE = { "mac", "vlans", "ip", "mask", "router", "server", "lease_time", "elapsed_ms" }
 local FAILURE = { "mac", "vlans", "error" }

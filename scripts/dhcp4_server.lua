@@ -9,14 +9,6 @@ local ether = require "etherlua"
 local gateway = require "etherlua.role.gateway"
 local script = require "etherlua.script"
 
-local function dhcp_option(text)
-  local name, value = text:match("^([^=]+)=(.*)$")
-  if not name then return nil, ("bad option %q: NAME=VALUE or CODE=VALUE is needed"):format(text) end
-  local ok, key, typed = pcall(dhcp4.option, name, value)
-  if not ok then return nil, tostring(key) end
-  return { key, typed }
-end
-
 local function options()
   local ip = script.accepted_by(addr.ip4_number)
   local parser = script.parser("dhcp4_server", "Answer DHCP, ARP and ping on every VLAN stack that is heard.")
@@ -29,7 +21,7 @@ local function options()
   parser:option("--lease", "Lease time in seconds.", "3600"):argname("SECONDS")
     :convert(script.number(1, 0xffffffff, true))
   parser:option("--option", "More DHCP options to give, such as host_name=x or 43=0x0102."):count("*")
-    :argname("NAME=VALUE"):convert(dhcp_option)
+    :argname("NAME=VALUE"):convert(dhcp4.option_text)
   parser:option("--duration", "Seconds to run (default: until Ctrl-C)."):argname("SECONDS")
     :convert(script.number(0.001, math.huge))
   return script.parse(parser, arg)

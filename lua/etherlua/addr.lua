@@ -22,7 +22,7 @@ local function misuse(...)
   error(string.format(...), 0)
 end
 
--- ---- MAC addresses -------------------------------------------------------------------------------------------------
+-- ---- MAC addresses ------------------------------------------------------------------------------------------------
 
 ---@param text string "aa:bb:cc:dd:ee:ff" or "aa-bb-cc-dd-ee-ff"
 ---@return string bytes six
@@ -74,7 +74,7 @@ effi.metatype("struct el_mac", {
   __eq = function(a, b) return tostring(a) == tostring(b) end,
 })
 
--- ---- IP addresses --------------------------------------------------------------------------------------------------
+-- ---- IP addresses -------------------------------------------------------------------------------------------------
 
 ---@param text string IPv4 or IPv6 address
 ---@return string bytes 4 or 16
@@ -157,7 +157,7 @@ effi.metatype("struct el_addr", {
   __eq = function(a, b) return tostring(a) == tostring(b) end,
 })
 
--- ---- VLAN stacks ---------------------------------------------------------------------------------------------------
+-- ---- VLAN stacks --------------------------------------------------------------------------------------------------
 
 local TPID_DOT1Q = 0x8100
 

@@ -17,7 +17,7 @@ for octet = 0, 255 do
   OCTETS[HEX[octet]] = char(octet)
 end
 
--- ---- Errors --------------------------------------------------------------------------------------------------------
+-- ---- Errors -------------------------------------------------------------------------------------------------------
 
 --- Raise an error about a value that the caller gave. No position: the message names the value.
 ---@param ... any as for string.format
@@ -94,7 +94,7 @@ function M.ip(what, text, size)
   return bytes
 end
 
--- ---- Numbers and addresses -----------------------------------------------------------------------------------------
+-- ---- Numbers and addresses ----------------------------------------------------------------------------------------
 
 ---@param bytes string
 ---@param at integer
@@ -157,7 +157,7 @@ function M.pad_to(bytes, unit)
   return bytes .. ("\0"):rep(-#bytes % unit)
 end
 
--- ---- The internet checksum (RFC 1071) ------------------------------------------------------------------------------
+-- ---- The internet checksum (RFC 1071) -----------------------------------------------------------------------------
 
 --- Add up 16-bit words; not folded, so that sums can be chained. Only the last string of a chain may be of odd length.
 ---@param bytes string
@@ -207,7 +207,7 @@ function M.pseudo_sum(context, protocol, length)
   return M.sum(src, M.sum(dst, protocol + length))
 end
 
--- ---- Text ----------------------------------------------------------------------------------------------------------
+-- ---- Text ---------------------------------------------------------------------------------------------------------
 
 ---@param bytes string
 ---@return string lower-case digits without spaces

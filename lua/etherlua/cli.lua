@@ -63,7 +63,7 @@ local function load_script(path)
   return chunk
 end
 
--- ---- run --------------------------------------------------------------------------------------------------------------
+-- ---- run ----------------------------------------------------------------------------------------------------------
 
 -- Splits into what is the program's and, from the first word that is no option, the script's.
 local function split(args)

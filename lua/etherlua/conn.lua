@@ -90,7 +90,7 @@ function methods:close()
   endpoint.retire(id, C.el_conn_free)
 end
 
--- ---- receiving ------------------------------------------------------------------------------------------------------
+-- ---- receiving ----------------------------------------------------------------------------------------------------
 
 -- One Ethernet payload; of IP packets without the padding behind them.
 ---@param timeout? number seconds; 0 only looks
@@ -106,7 +106,7 @@ function methods:recv(timeout)
   return payload, from
 end
 
--- ---- sending --------------------------------------------------------------------------------------------------------
+-- ---- sending ------------------------------------------------------------------------------------------------------
 
 -- The words for a send that the caller got wrong. Made only then: the hot path builds no strings.
 local function misuse(conn, len, opts)

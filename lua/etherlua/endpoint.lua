@@ -52,7 +52,7 @@ function M.relay_of(ep)
   return relays[address_of_struct(ep.relay)]
 end
 
--- ---- reading --------------------------------------------------------------------------------------------------------
+-- ---- reading ------------------------------------------------------------------------------------------------------
 
 local function check_timeout(timeout)
   if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
@@ -138,7 +138,7 @@ function M.methods:stats()
   return { received = tonumber(ep.received), dropped = tonumber(ep.dropped), queued = ep.count }
 end
 
--- ---- frames ---------------------------------------------------------------------------------------------------------
+-- ---- frames -------------------------------------------------------------------------------------------------------
 
 local vlans_t, addr_t = ffi.typeof("struct el_vlans"), ffi.typeof("struct el_addr")
 
@@ -198,7 +198,7 @@ function M.source(frame)
   return from
 end
 
--- ---- sending --------------------------------------------------------------------------------------------------------
+-- ---- sending ------------------------------------------------------------------------------------------------------
 
 -- While a relay has no room a sender tries again after so many seconds.
 local RETRY = 50e-6

@@ -22,7 +22,7 @@ local function check_open(relay)
   if not relay.handle then error(("relay %s is closed"):format(relay.name), 3) end
 end
 
--- ---- filter ---------------------------------------------------------------------------------------------------------
+-- ---- filter -------------------------------------------------------------------------------------------------------
 
 local DEFAULT_TYPES = { [0x0806] = "arp", [0x0800] = "ip", [0x86dd] = "ip6" }
 
@@ -68,7 +68,7 @@ local function widen_filter(relay, ethertypes)
   if text == "" then relay.types = nil end
 end
 
--- ---- opening and closing ----------------------------------------------------------------------------------------
+-- ---- opening and closing ------------------------------------------------------------------------------------------
 
 local KNOWN = {}
 for name in ("filter capture recv_depth frame_size frames promiscuous mtu"):gmatch("%S+") do KNOWN[name] = true end
@@ -149,7 +149,7 @@ function Relay:close()
   self.handle, self.conns, self.default = nil, {}, nil
 end
 
--- ---- endpoints ------------------------------------------------------------------------------------------------------
+-- ---- endpoints ----------------------------------------------------------------------------------------------------
 
 -- Closed EtherConns are forgotten when the list has doubled.
 local function remember(relay, one)
@@ -166,9 +166,9 @@ end
 
 -- An EtherConn. One whose mac is a group address receives what is sent to that very address, and sends nothing without
 -- opts.src_mac.
----@param given? table mac (the interface's), vlans (100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200}, up
----  to 4 tags), ethertypes (list; default IPv4, IPv6, ARP; {} all), multicast (false; true: frames to a group address on
----  its own VLAN stack and EtherTypes; "all": on any VLAN stack), recv_depth
+---@param given? table mac (the interface's), vlans (100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200},
+---  up to 4 tags), ethertypes (list; default IPv4, IPv6, ARP; {} all), multicast (false; true: frames to a group
+---  address on its own VLAN stack and EtherTypes; "all": on any VLAN stack), recv_depth
 ---@return ffi.cdata* EtherConn
 function Relay:conn(given)
   check_open(self)

@@ -51,7 +51,7 @@ function M.now()
   return C.el_now(engine or M.engine())
 end
 
--- ---- coroutines that users make inside tasks --------------------------------------------------------------------
+-- ---- coroutines that users make inside tasks ----------------------------------------------------------------------
 
 -- While the inner coroutine parks, the outer one parks too and hands on what comes back.
 local function pass_on(co, ok, value, ...)
@@ -247,7 +247,8 @@ end
 function Task:ended(ok, ...)
   if not self.results then
     self.results = { n = select("#", ...), ... }
-    self.reason = (self.cancelled or (...) == CANCELLED) and "cancelled" or not ok and "failed" or nil
+    local failed = not ok and (...) ~= CANCELLED
+    self.reason = failed and "failed" or (not ok or self.cancelled) and "cancelled" or nil
   end
   local deferred = self.defers and table.remove(self.defers)
   if not deferred then return finish(self) end

@@ -101,10 +101,11 @@ end
 -- From now on send() needs no destination, and only what comes from there is received.
 ---@param to string|ffi.cdata*|nil nil: from everybody again
 function methods:connect(to)
+  if self.ep.relay == nil then error("this endpoint is closed", 2) end
   self.peer = to and to_addr(to) or addr_t()
 end
 
--- ---- receiving ------------------------------------------------------------------------------------------------------
+-- ---- receiving ----------------------------------------------------------------------------------------------------
 
 ---@param timeout? number seconds; 0 only looks
 ---@return string|nil payload
@@ -117,7 +118,7 @@ function methods:recv(timeout)
   return payload, from
 end
 
--- ---- sending --------------------------------------------------------------------------------------------------------
+-- ---- sending ------------------------------------------------------------------------------------------------------
 
 local function misuse(udp, len, to)
   return function(reason)
@@ -136,10 +137,11 @@ end
 
 -- What needs more than the one call of the hot path: a resolver, a source address, a full relay.
 local function send_with(udp, payload, len, to, resolve, opts)
-  local from, mac, reason = opts and opts.from and to_addr(opts.from) or nil, opts and opts.mac, nil
+  local from, mac = opts and opts.from and to_addr(opts.from) or nil, opts and opts.mac
   if not mac and resolve and not is_group(to) then
-    mac, reason = resolve(to.ip_text)
-    if not mac then return nil, reason or "unresolved" end
+    local found, reason = resolve(to.ip_text)
+    if not found then return nil, reason or "unresolved" end
+    mac = found
   end
   mac = mac and addr.mac(mac) or nil
   local function try() return C.el_udp_send(udp, payload, len, to, from, mac) end

@@ -58,7 +58,7 @@ local function listener_of(relay, vlans)
   return listener
 end
 
--- ---- one exchange -----------------------------------------------------------------------------------------------------
+-- ---- one exchange -------------------------------------------------------------------------------------------------
 
 local function message_of(client, kind, fields, options)
   for name, value in pairs(client.opts.options or {}) do
@@ -129,7 +129,7 @@ local function back_off(opts)
   end
 end
 
--- ---- getting a lease ------------------------------------------------------------------------------------------------
+-- ---- getting a lease ----------------------------------------------------------------------------------------------
 
 local function discover(client)
   client.xid = random.u32()
@@ -248,7 +248,7 @@ function M.lease(conn, opts)
   return lease, reason
 end
 
--- ---- keeping it -------------------------------------------------------------------------------------------------------
+-- ---- keeping it ---------------------------------------------------------------------------------------------------
 
 -- RFC 2131 4.4.5: half of what remains until `limit`, but not less than a minute.
 local function halves_until(limit)

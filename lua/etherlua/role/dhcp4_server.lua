@@ -16,7 +16,9 @@ Server.__index = Server
 
 local function pool_of(text)
   local first, last = tostring(text):match("^%s*([%d.]+)%s*%-%s*([%d.]+)%s*$")
-  if not first then error(("bad pool %q: FIRST-LAST such as 10.0.0.10-10.0.0.254 is needed"):format(tostring(text)), 0) end
+  if not first then
+    error(("bad pool %q: FIRST-LAST such as 10.0.0.10-10.0.0.254 is needed"):format(tostring(text)), 0)
+  end
   first, last = addr.ip4_number(first), addr.ip4_number(last)
   if first > last then error(("bad pool %q: the first address is behind the last"):format(text), 0) end
   return first, last
@@ -119,7 +121,7 @@ local function binding_of(self, key)
   return binding
 end
 
--- ---- replies ----------------------------------------------------------------------------------------------------------
+-- ---- replies ------------------------------------------------------------------------------------------------------
 
 local function add_terms(self, options)
   options.subnet_mask, options.routers = self.mask, { self.router }
@@ -155,7 +157,7 @@ local function acknowledge(self, message, binding)
   return grant(self, message, "ACK", binding, message.ciaddr)
 end
 
--- ---- messages ---------------------------------------------------------------------------------------------------------
+-- ---- messages -----------------------------------------------------------------------------------------------------
 
 local handlers = {}
 
@@ -185,7 +187,9 @@ function handlers.REQUEST(self, message, key)
   if binding or options.server_id or message.ciaddr ~= ANY then
     return refuse(self, message, "this address is not yours")
   end
-  if not in_pool(self, addr.ip4_number(asked)) then return refuse(self, message, "this address is not of this network") end
+  if not in_pool(self, addr.ip4_number(asked)) then
+    return refuse(self, message, "this address is not of this network")
+  end
   return nil -- INIT-REBOOT of a client that is not known: others may know it
 end
 

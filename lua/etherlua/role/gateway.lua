@@ -1,6 +1,6 @@
--- role/gateway.lua: an emulated access network in one host: on every VLAN stack that it hears it is the default gateway,
--- answers ARP for its address, ping, and DHCP. It reads the relay's default endpoint and answers each frame with the
--- tags it came with, so any number of VLANs costs nothing.
+-- role/gateway.lua: an emulated access network in one host: on every VLAN stack that it hears it is the default
+-- gateway, answers ARP for its address, ping, and DHCP. It reads the relay's default endpoint and answers each frame
+-- with the tags it came with, so any number of VLANs costs nothing.
 
 local arp = require "etherlua.proto.arp"
 local dhcp4 = require "etherlua.proto.dhcp4"

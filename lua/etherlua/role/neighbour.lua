@@ -20,7 +20,7 @@ local C = effi.C
 local M = {}
 
 local BROADCAST, ANY4 = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
-local ARP, IP6, ICMP6 = 0x0806, 0x86dd, 58
+local ARP, ICMP6 = 0x0806, 58
 local TAP_DEPTH = 64
 
 local TRIES, TRY_TIMEOUT = 3, 0.5 -- seconds for each request
@@ -99,7 +99,7 @@ local function reserve(segment)
   if segment.cached > CACHE_MAX then segment.cache, segment.cached = {}, 1 end
 end
 
--- ---- neighbours of one EtherConn ------------------------------------------------------------------------------------
+-- ---- neighbours of one EtherConn ----------------------------------------------------------------------------------
 
 local Neighbours = {}
 Neighbours.__index = Neighbours
@@ -161,7 +161,7 @@ function Neighbours:close()
   endpoint.retire(self.tap_id)
 end
 
--- ---- resolving ------------------------------------------------------------------------------------------------------
+-- ---- resolving ----------------------------------------------------------------------------------------------------
 
 -- RFC 4291 2.7.1 and RFC 2464 7: the group of the last 24 bits of the address.
 local function solicited_node(ip)
@@ -178,7 +178,7 @@ local function ask(self, ip, source)
   return self.conn:send(arp.build { sha = self.mac, spa = source, tpa = ip }, BROADCAST, { ethertype = ARP })
 end
 
--- The task that asked first asks on behalf of all that wait for the same address.
+-- The task that asked first asks on behalf of all that wait for the same address. Returns why it could not.
 local function request(self, ip, source)
   local segment = self.segment
   local event = channel.new()
@@ -189,7 +189,7 @@ local function request(self, ip, source)
     if not sent then
       segment.pending[ip] = nil
       event:close()
-      return nil, reason
+      return reason
     end
     if sched.select { event, timeout = TRY_TIMEOUT } then break end
   end
@@ -209,7 +209,7 @@ function Neighbours:resolve(ip, source)
   if pending then
     sched.select { pending, timeout = TRIES * TRY_TIMEOUT + 1 }
   else
-    _, reason = request(self, ip, source)
+    reason = request(self, ip, source)
   end
   mac = cached(self.segment, ip)
   if mac then return mac end
@@ -225,7 +225,7 @@ function Neighbours:resolver(address)
   return function(ip) return self:resolve(ip, source) end
 end
 
--- ---- own addresses --------------------------------------------------------------------------------------------------
+-- ---- own addresses ------------------------------------------------------------------------------------------------
 
 -- From now on this EtherConn answers for the address.
 ---@param ip string
