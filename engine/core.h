@@ -54,6 +54,14 @@ int el_fail(char err[EL_ERR_MAX], int code, const char *format, ...) __attribute
 
 /* ---- pool.c: the memory that all frames of a relay live in ---- */
 
+/* Builds with the address sanitizer also find who touches unused frames, and bytes behind a received frame. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
 struct el_pool {
 	uint8_t *memory; /* count * frame_size bytes, page aligned, touched only when used */
 	struct el_frame *frames;
@@ -68,6 +76,11 @@ void el_pool_close(struct el_pool *pool);
 /* A frame with data set and len 0, or NULL when all are in use. */
 struct el_frame *el_pool_get(struct el_pool *pool);
 void el_pool_put(struct el_frame *frame);
+/* For the sanitizer: the frame is complete, nobody has to touch what is behind it. */
+static inline void el_pool_seal(const struct el_frame *frame)
+{
+	ASAN_POISON_MEMORY_REGION(frame->data + frame->len, frame->pool->frame_size - EL_HEADROOM - frame->len);
+}
 /* A frame that waits in an endpoint's queue and is the one to be evicted; NULL when none waits. */
 struct el_frame *el_pool_queued(struct el_pool *pool);
 

@@ -213,6 +213,7 @@ static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *f
 	copy->pool = &relay->pool;
 	copy->flags |= EL_FRAME_COPY;
 	copy->state = EL_FRAME_OWNED;
+	el_pool_seal(copy);
 	return copy;
 }
 

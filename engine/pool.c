@@ -27,6 +27,7 @@ int el_pool_open(struct el_pool *pool, uint32_t count, uint32_t frame_size)
 	}
 	pool->count = count;
 	pool->frame_size = frame_size;
+	ASAN_POISON_MEMORY_REGION(pool->memory, size);
 	return 0;
 }
 
@@ -34,9 +35,17 @@ void el_pool_close(struct el_pool *pool)
 {
 	if (!pool->frames)
 		return;
+	ASAN_UNPOISON_MEMORY_REGION(pool->memory, (size_t)pool->count * pool->frame_size);
 	munmap(pool->memory, (size_t)pool->count * pool->frame_size);
 	free(pool->frames);
 	memset(pool, 0, sizeof *pool);
+}
+
+static uint8_t *memory_of(const struct el_frame *frame)
+{
+	const struct el_pool *pool = frame->pool;
+
+	return pool->memory + (size_t)(frame - pool->frames) * pool->frame_size;
 }
 
 static struct el_frame *fresh(struct el_pool *pool)
@@ -58,7 +67,8 @@ struct el_frame *el_pool_get(struct el_pool *pool)
 		pool->free = frame->next;
 	else if (!(frame = fresh(pool)))
 		return NULL;
-	frame->data = pool->memory + (size_t)(frame - pool->frames) * pool->frame_size + EL_HEADROOM;
+	frame->data = memory_of(frame) + EL_HEADROOM;
+	ASAN_UNPOISON_MEMORY_REGION(memory_of(frame), pool->frame_size);
 	frame->owner = NULL;
 	frame->len = 0;
 	frame->state = EL_FRAME_OWNED;
@@ -67,6 +77,7 @@ struct el_frame *el_pool_get(struct el_pool *pool)
 
 void el_pool_put(struct el_frame *frame)
 {
+	ASAN_POISON_MEMORY_REGION(memory_of(frame), frame->pool->frame_size);
 	frame->state = EL_FRAME_UNUSED;
 	frame->next = frame->pool->free;
 	frame->pool->free = frame;

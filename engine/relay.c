@@ -235,6 +235,7 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 {
 	struct el_key key;
 
+	el_pool_seal(frame);
 	relay->stats.rx_frames++;
 	relay->stats.bytes_rx += frame->len;
 	frame->flags = 0;

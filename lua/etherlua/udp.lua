@@ -23,7 +23,8 @@ for name, method in pairs(endpoint.methods) do methods[name] = method end
 
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
--- The resolver: nil (broadcast) or a function from IP address text to MAC address, which may block.
+-- The resolver: nil (broadcast) or a function from IP address text to MAC address, which may block. With "arp" also a
+-- function that ends what was begun for the address.
 local function resolver(conn, address, resolve)
   if resolve == nil or resolve == "broadcast" then return nil end
   if type(resolve) == "function" then return resolve end
@@ -53,16 +54,17 @@ function M.open(conn, address, given)
   opts.ttl, opts.tos = check_byte("ttl", given.ttl, 64), check_byte("tos", given.tos, 0)
   opts.no_checksum = given.checksum == false and 1 or 0
   opts.recv_depth = given.recv_depth or 0
-  local resolve = resolver(conn, to_addr(address), given.resolve)
+  local resolve, release = resolver(conn, to_addr(address), given.resolve)
   local id = endpoint.new_id()
   opts.id = id
   local udp = C.el_udp_open(conn, opts, err)
   if udp == nil then
     endpoint.retire(id)
+    if release then release() end
     error(ffi.string(err), 0)
   end
   objects[id] = udp
-  if resolve then extras[id] = { resolve = resolve } end
+  if resolve then extras[id] = { resolve = resolve, release = release } end
   return udp
 end
 
@@ -75,6 +77,8 @@ end
 function methods:close()
   if self.ep.relay == nil then return end
   local id = self.ep.id
+  local extra = extras[id]
+  if extra and extra.release then extra.release() end
   C.el_udp_close(self)
   endpoint.retire(id, C.el_udp_free)
 end
@@ -96,6 +100,11 @@ end
 function methods:set_addr(address)
   local code = C.el_udp_rebind(self, to_addr(address))
   if code ~= 0 then error(("cannot use address %s: %s"):format(tostring(address), effi.reason(code)), 2) end
+  local extra = extras[self.ep.id]
+  if extra and extra.release then
+    extra.release()
+    extra.resolve, extra.release = resolver(self:conn(), self["local"], "arp")
+  end
 end
 
 -- From now on send() needs no destination, and only what comes from there is received.

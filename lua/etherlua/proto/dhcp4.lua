@@ -22,11 +22,23 @@ M.option_codes = dhcp4_options.codes
 -- A command line's "60=text", "43=0x0102", "dns_servers=1.1.1.1,8.8.8.8" as a key and value for the table of options.
 M.option = dhcp4_options.option
 
+-- The same for the whole text, as an option parser's convert() wants it.
+---@param text string "60=text"
+---@return table|nil pair { key, value }
+---@return string|nil reason
+function M.option_text(text)
+  local name, value = text:match("^([^=]+)=(.*)$")
+  if not name then return nil, format("bad option %q: NAME=VALUE or CODE=VALUE is needed", text) end
+  local ok, key, typed = pcall(M.option, name, value)
+  if not ok then return nil, tostring(key) end
+  return { key, typed }
+end
+
 -- The order of options when nothing else is asked for: the message type first, the relay agent's last (RFC 3046
 -- section 2.1), the others by code.
 local FIXED_RANK = { [MESSAGE_TYPE] = 0, [RELAY_AGENT] = 255 }
 
--- ---- Reading -------------------------------------------------------------------------------------------------------
+-- ---- Reading ------------------------------------------------------------------------------------------------------
 
 -- The options between two positions: bytes into raw by code, those of one code joined (RFC 3396), and codes into order
 -- as they were first seen. Returns the position of the end option, stop + 1 if there is none, or nil, reason.
@@ -147,7 +159,7 @@ function M.parse(message)
   }
 end
 
--- ---- Writing -------------------------------------------------------------------------------------------------------
+-- ---- Writing ------------------------------------------------------------------------------------------------------
 
 -- Options as code -> bytes.
 local function raw_options(options)
@@ -279,7 +291,7 @@ function M.build(fields)
   return filled_up(message, fields.pad or BOOTP_SIZE)
 end
 
--- ---- Text ----------------------------------------------------------------------------------------------------------
+-- ---- Text ---------------------------------------------------------------------------------------------------------
 
 -- What is worth a word, in this order: label, field of the header, option.
 local WORDS = {

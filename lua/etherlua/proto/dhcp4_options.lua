@@ -24,7 +24,7 @@ local function split(text)
   return items
 end
 
--- ---- Types of options ----------------------------------------------------------------------------------------------
+-- ---- Types of options ---------------------------------------------------------------------------------------------
 -- parse(raw) -> value, or nil if the bytes do not fit. build(value, label) -> raw, raises for a bad value; the label
 -- names the option. text(text, label) -> value, from a command line. hex: a text in hex means a value of this type.
 
@@ -240,7 +240,7 @@ types.relay_agent = {
   end,
 }
 
--- ---- The options ---------------------------------------------------------------------------------------------------
+-- ---- The options --------------------------------------------------------------------------------------------------
 -- RFC 2132 unless noted. Option overload (52) is missing on purpose: dhcp4.lua makes and reads it.
 
 local by_code = {}
@@ -312,7 +312,7 @@ for _, row in ipairs {
   M.codes[name] = code
 end
 
--- ---- One option ----------------------------------------------------------------------------------------------------
+-- ---- One option ---------------------------------------------------------------------------------------------------
 
 ---@param code integer
 ---@param raw string

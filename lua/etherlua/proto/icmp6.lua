@@ -17,7 +17,7 @@ local PROTOCOL = 58
 
 M.ECHO_REQUEST, M.ECHO_REPLY, M.NEIGHBOUR_SOLICITATION, M.NEIGHBOUR_ADVERTISEMENT = 128, 129, 135, 136
 
--- ---- Neighbour discovery options (RFC 4861 section 4.6) ------------------------------------------------------------
+-- ---- Neighbour discovery options (RFC 4861 section 4.6) -----------------------------------------------------------
 
 local LINK_LAYER = { "source_link_layer_address", "target_link_layer_address" }
 
@@ -57,7 +57,7 @@ local function build_options(fields)
   return table.concat(parts)
 end
 
--- ---- Kinds of message; see icmp.lua --------------------------------------------------------------------------------
+-- ---- Kinds of message; see icmp.lua -------------------------------------------------------------------------------
 
 local function parse_target(message, fields)
   if #message < 24 then return bytes.short("icmp6", #message, 24) end

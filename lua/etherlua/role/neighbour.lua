@@ -121,7 +121,7 @@ end
 
 function Neighbours:send_icmp6(message, src, dst, mac)
   local context = { src = src, dst = dst }
-  self.conn:send(ipv6.build { src = src, dst = dst, protocol = ICMP6, hop_limit = 255,
+  return self.conn:send(ipv6.build { src = src, dst = dst, protocol = ICMP6, hop_limit = 255,
     payload = icmp6.build(message, context) }, mac)
 end
 
@@ -156,7 +156,10 @@ function M.of(conn)
 end
 
 function Neighbours:close()
-  for ip in pairs(self.own) do self:release(ip) end
+  for ip, claim in pairs(self.own) do
+    if self.segment.claims[ip] == claim then self.segment.claims[ip] = nil end
+  end
+  self.own = {}
   C.el_tap_close(self.conn)
   endpoint.retire(self.tap_id)
 end
@@ -219,27 +222,33 @@ end
 -- For conn:udp{resolve = "arp"}: answers for the local address, asks for the others.
 ---@param address ffi.cdata* the RUDPConn's local address
 ---@return function ip -> mac
+---@return function to be called when the RUDPConn no longer has the address
 function Neighbours:resolver(address)
   local source = address.ip_text
-  if source ~= ANY4 and source ~= "::" then self:claim(source) end
-  return function(ip) return self:resolve(ip, source) end
+  local own = source ~= ANY4 and source ~= "::"
+  if own then self:claim(source) end
+  return function(ip) return self:resolve(ip, source) end, function() if own then self:release(source) end end
 end
 
 -- ---- own addresses ------------------------------------------------------------------------------------------------
 
--- From now on this EtherConn answers for the address.
+-- From now on this EtherConn answers for the address, until it was released as often as it was claimed.
 ---@param ip string
 ---@return table claim with .conflict (MAC address of another host that has the address) once there is one
 function Neighbours:claim(ip)
   local claim = self.own[ip] or { mac = self.mac, event = channel.new() }
-  claim.defended = true
+  claim.defended = (claim.defended or 0) + 1
   self.own[ip], self.segment.claims[ip] = claim, claim
   return claim
 end
 
 ---@param ip string
 function Neighbours:release(ip)
-  if self.segment.claims[ip] == self.own[ip] then self.segment.claims[ip] = nil end
+  local claim = self.own[ip]
+  if not claim then return end
+  claim.defended = claim.defended and claim.defended > 1 and claim.defended - 1 or nil
+  if claim.defended then return end
+  if self.segment.claims[ip] == claim then self.segment.claims[ip] = nil end
   self.own[ip] = nil
 end
 
