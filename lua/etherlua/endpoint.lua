@@ -60,6 +60,11 @@ local function check_timeout(timeout)
   end
 end
 
+-- 0 is no task: the engine is only asked whether a wait could bring anything.
+local function is_gone(ep)
+  return C.el_wait_frame(ep, 0, -1) == -6
+end
+
 -- The queue was empty: wait. A timeout of 0 still looks at what the interface has.
 local function wait_next(endpoint, take, timeout)
   check_timeout(timeout)
@@ -68,7 +73,7 @@ local function wait_next(endpoint, take, timeout)
     sched.give_way()
     local frame = take(endpoint)
     if frame ~= nil then return frame end
-    return nil, "timeout"
+    return nil, is_gone(endpoint) and "interface gone" or "timeout"
   end
   local deadline = timeout and sched.now() + timeout or -1
   while true do
@@ -119,7 +124,7 @@ end
 function M.methods:ready()
   local ep = self.ep
   if ep.count > 0 or ep.relay == nil then return true end
-  return C.el_wait_frame(ep, 0, -1) == -6 -- 0 is no task: it only asks; the interface is gone
+  return is_gone(ep)
 end
 
 function M.methods:watch(task)

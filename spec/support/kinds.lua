@@ -1,0 +1,127 @@
+-- kinds.lua: the relay kinds, so that one suite of specs runs over all of them. A new kind is one entry in M.list.
+--
+--      kinds.each("an EtherConn", function(it, kind)
+--        it("receives ...", function(a, b) ... end)              -- a task; a and b are relays that hear each other
+--        it("drops ...", { frames = 128 }, function(a, b) ... end) -- opened with these options
+--      end)
+
+local ether = require "etherlua"
+local lab = require "etherlua.lab"
+local leaks = require "support.leaks"
+local sched = require "etherlua.sched"
+
+local M = {}
+
+-- ---- labs -----------------------------------------------------------------------------------------------------------
+
+local labs = {} -- MTU -> lab that the specs of one file share
+
+local function lab_for(mtu)
+  labs[mtu] = labs[mtu] or lab.new { mtu = mtu }
+  return labs[mtu]
+end
+
+local function close_labs()
+  for _, one in pairs(labs) do one:close() end
+  labs = {}
+end
+
+-- ---- the kinds ------------------------------------------------------------------------------------------------------
+
+-- No filter unless a spec asks for one; `false` asks for the kind's default.
+local function relay_opts(given)
+  local opts = {}
+  for name, value in pairs(given) do opts[name] = value end
+  if opts.filter == nil then opts.filter = "" end
+  opts.filter = opts.filter or nil
+  return opts
+end
+
+local function open_wire(given)
+  return ether.wire(relay_opts(given))
+end
+
+-- For kinds that are bound to an interface: the relays are at the two ends of a veth pair.
+local function veth_opener(kind)
+  return function(given)
+    local opts, one = relay_opts(given), lab_for(given.mtu or 1500)
+    opts.mtu = nil
+    return one.near:enter(ether.open, kind .. ":eth0", opts), one.far:enter(ether.open, kind .. ":eth0", opts)
+  end
+end
+
+local function anywhere() return true end
+
+-- open(opts) returns two relays; possible() says why it would not work. `interface`: opened by the name of one.
+M.list = {
+  { name = "wire", open = open_wire, possible = anywhere },
+  { name = "afpacket", open = veth_opener "afpacket", possible = lab.root, interface = true },
+}
+
+-- ---- running --------------------------------------------------------------------------------------------------------
+
+-- ether.run, but a failed assertion reaches busted as it is, and ends tasks that still wait.
+---@param fn function
+function M.run(fn, ...)
+  local ok, failure = true, nil
+  ether.run(function(...)
+    ok, failure = pcall(fn, ...)
+    if not ok then sched.cancel_all() end
+  end, ...)
+  if not ok then error(failure, 0) end
+end
+
+-- What goes to busted's `it`: fn as a task, with what set_up(given) returns, where the kind can be had.
+local function task_test(words, kind, given, fn, set_up)
+  return function()
+    local possible, reason = kind.possible()
+    if not possible then return words.pending(reason) end
+    M.run(function() fn(set_up(given, words.finally)) end)
+  end
+end
+
+-- busted's words are globals of the spec file that it loads, and of no module: `words` is its environment.
+local function suite(words, list, noun, define, set_up)
+  for _, kind in ipairs(list) do
+    words.describe(("%s over %s"):format(noun, kind.name), function()
+      words.after_each(leaks.check)
+      words.teardown(close_labs)
+      define(function(name, given, fn)
+        if not fn then given, fn = {}, given end
+        words.it(name, task_test(words, kind, given, fn, set_up(kind)))
+      end, kind)
+    end)
+  end
+end
+
+-- One suite for all kinds: see above.
+---@param noun string what the sentences are about
+---@param define fun(it: function, kind: table)
+function M.each(noun, define)
+  suite(getfenv(2), M.list, noun, define, function(kind) return kind.open end)
+end
+
+-- The same for the kinds that are opened on an interface. Here fn gets a lab of its own, made with the options, and a
+-- function that opens a relay: open(namespace, opts), on its eth0 unless opts.on names another.
+---@param noun string
+---@param define fun(it: function, kind: table)
+function M.each_with_interface(noun, define)
+  local list = {}
+  for _, kind in ipairs(M.list) do
+    if kind.interface then list[#list + 1] = kind end
+  end
+  suite(getfenv(2), list, noun, define, function(kind)
+    return function(given, finally)
+      local one = lab.new(given)
+      finally(function() one:close() end)
+      return one, function(ns, opts)
+        opts = relay_opts(opts or {})
+        local on = opts.on or "eth0"
+        opts.on = nil
+        return ns:enter(ether.open, kind.name .. ":" .. on, opts)
+      end
+    end
+  end)
+end
+
+return M
