@@ -10,9 +10,9 @@ B       := build$(if $(SAN),/san)
 
 # pkg-config is asked when a command runs, not before: `make test` may just have installed it.
 WARN     = -Wall -Wextra -Wshadow
-INCLUDE  = -std=c11 -D_GNU_SOURCE -Iengine $(shell pkg-config --cflags luajit libpcap)
+INCLUDE  = -std=c11 -D_GNU_SOURCE -Iengine $(shell pkg-config --cflags luajit libpcap libxdp libbpf)
 CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) $(CPPFLAGS)
-LIBS     = $(shell pkg-config --libs libpcap)
+LIBS     = $(shell pkg-config --libs libpcap libxdp libbpf)
 HOSTLIBS = $(shell pkg-config --libs luajit)
 
 SOURCES := $(wildcard engine/*.c)
@@ -21,8 +21,9 @@ HOST    := $(B)/main.o
 FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch])
 
 # What Debian and Ubuntu call it.
-DEPS      := gcc libc6-dev make pkg-config luajit libluajit-5.1-dev libpcap-dev lua-argparse lua-cjson iproute2
-DEPS_TEST := lua-busted clang llvm libbpf-dev kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool
+DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev lua-argparse \
+             lua-cjson iproute2
+DEPS_TEST := lua-busted llvm kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool
 DEPS_LINT := clang clang-format cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -57,7 +58,14 @@ $(B)/%.o: engine/%.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CCARGS) -MMD -MP -c -o $@ $<
 
-$(B)/abi.o: engine/abi.h # by .incbin, which -MMD does not see
+# By .incbin, which -MMD does not see.
+$(B)/abi.o: engine/abi.h $(B)/steer.bpf.o
+$(B)/abi.o: CCARGS += -DSTEER_OBJECT='"$(B)/steer.bpf.o"'
+
+$(B)/steer.bpf.o: bpf/steer.bpf.c bpf/steer.h Makefile
+	$(call say,BPF)
+	@mkdir -p $(@D)
+	$(Q)clang -O2 -g -Wall -Werror -target bpf -I/usr/include/$(shell uname -m)-linux-gnu -c -o $@ $<
 
 -include $(OBJECTS:.o=.d)
 

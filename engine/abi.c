@@ -20,6 +20,17 @@ __asm__(".pushsection .rodata\n"
         ".size el_abi_text, . - el_abi_text\n"
         ".popsection\n");
 
+/* The steering program of xdp relays, which libbpf reads from memory. */
+__asm__(".pushsection .rodata\n"
+        ".balign 8\n"
+        ".globl el_steer_program, el_steer_program_end\n"
+        ".hidden el_steer_program\n"
+        ".hidden el_steer_program_end\n"
+        "el_steer_program:\n"
+        ".incbin \"" STEER_OBJECT "\"\n"
+        "el_steer_program_end:\n"
+        ".popsection\n");
+
 _Atomic int64_t live_engines, live_relays, live_conns, live_udps;
 
 const char *el_version(void)

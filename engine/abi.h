@@ -159,7 +159,17 @@ struct el_relay_opts {
 	uint32_t frames;      /* frames of memory (16384) */
 	uint32_t promiscuous; /* receive frames to any MAC address */
 	uint32_t mtu;         /* wire only (1500) */
+	/* xdp only */
+	uint32_t queues;         /* receive queues to serve, from the first (all) */
+	uint32_t mode;           /* EL_XDP_... */
+	uint32_t copy;           /* EL_COPY_... */
+	uint32_t no_need_wakeup; /* the kernel polls the rings by itself */
+	uint32_t steer_all;      /* take every frame of steer_ethertypes, not only those of registered endpoints */
+	uint16_t steer_ethertypes[EL_ETHERTYPES_MAX]; /* up to the first 0 */
 };
+
+enum { EL_XDP_AUTO, EL_XDP_NATIVE, EL_XDP_GENERIC };
+enum { EL_COPY_AUTO, EL_COPY, EL_ZEROCOPY };
 
 struct el_relay_info {
 	char name[64]; /* "afpacket:eth1" */
@@ -167,6 +177,7 @@ struct el_relay_info {
 	struct el_mac mac;
 	uint16_t up;
 	uint32_t mtu; /* bytes of Ethernet payload in an untagged frame */
+	char detail[64]; /* what was picked on opening, for people */
 };
 
 /*

@@ -56,6 +56,19 @@ static int join_groups(struct el_relay *relay, struct el_conn *conn, struct el_k
 	return el_table_add(&relay->by_group, &conn->by_group, el_key_hash(&key));
 }
 
+/* Tells the kind, unless others of the same MAC and VLAN stack are still there. */
+static int claim(struct el_relay *relay, const struct el_conn *conn, bool on)
+{
+	struct el_node *node = conn->is_default ? NULL : el_table_chain(&relay->by_key, conn->by_key.hash);
+
+	if (!relay->kind->claim)
+		return 0;
+	for (; !on && node; node = node->next)
+		if (!memcmp(container_of(node, struct el_conn, by_key)->key, conn->key, sizeof conn->key))
+			return 0;
+	return relay->kind->claim(relay, conn, on);
+}
+
 static void leave(struct el_relay *relay, struct el_conn *conn)
 {
 	if (relay->default_conn == conn)
@@ -65,6 +78,7 @@ static void leave(struct el_relay *relay, struct el_conn *conn)
 		el_table_remove(&relay->by_group, &conn->by_group);
 	el_node_unlink(&conn->by_group);
 	el_node_unlink(&conn->by_relay);
+	claim(relay, conn, false);
 }
 
 static int join(struct el_relay *relay, struct el_conn *conn, char err[EL_ERR_MAX])
@@ -78,7 +92,7 @@ static int join(struct el_relay *relay, struct el_conn *conn, char err[EL_ERR_MA
 		if (relay->default_conn)
 			return el_fail(err, -EADDRINUSE, "the relay has a default endpoint already");
 		relay->default_conn = conn;
-		return 0;
+		return claim(relay, conn, true);
 	}
 	hash = el_key_hash(&key);
 	if (taken(relay, conn, &key, hash))
@@ -88,6 +102,10 @@ static int join(struct el_relay *relay, struct el_conn *conn, char err[EL_ERR_MA
 		return el_fail(err, -ENOMEM, "out of memory");
 	}
 	el_list_add(&relay->conns, &conn->by_relay);
+	if (claim(relay, conn, true)) {
+		leave(relay, conn);
+		return el_fail(err, -ENOSPC, "the interface takes no more endpoints");
+	}
 	return 0;
 }
 

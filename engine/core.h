@@ -14,6 +14,9 @@
 extern const char el_abi_text[];
 #pragma GCC visibility pop
 
+/* abi.c: the steering program as an ELF object */
+extern const char el_steer_program[], el_steer_program_end[];
+
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
@@ -141,13 +144,38 @@ int el_filter_compile_live(struct bpf_program *program, int fd, const char *inte
 int el_filter_compile_wire(struct bpf_program *program, const char *text, char err[EL_ERR_MAX]);
 bool el_filter_match(const struct bpf_program *program, const struct el_frame *frame);
 
+/* ---- packet.c: an AF_PACKET socket with a receive ring ---- */
+
+struct el_packet {
+	int fd, ifindex;
+	uint8_t *ring;
+	uint32_t slots, slot_size, next;
+	char interface[16];
+};
+
+/* Opens it, not bound yet; sets relay's mac and mtu. el_packet_close() also after a failure. */
+int el_packet_open(struct el_packet *packet, struct el_relay *relay, const char *interface, bool promiscuous,
+                   char err[EL_ERR_MAX]);
+/* Frames come in from here on. */
+int el_packet_bind(struct el_packet *packet, char err[EL_ERR_MAX]);
+/* Classic BPF instructions; count 0: none. */
+int el_packet_filter(struct el_packet *packet, void *instructions, uint32_t count);
+uint32_t el_packet_recv(struct el_packet *packet, struct el_relay *relay, struct el_frame **frames, uint32_t max);
+/* Frames lost by the kernel since the last call. */
+uint64_t el_packet_missed(struct el_packet *packet);
+/* After an error of the socket: whether the interface is no more. */
+bool el_packet_gone(struct el_packet *packet);
+void el_packet_close(struct el_packet *packet);
+
 /* ---- relay.c ---- */
 
 /* What a relay kind does; a new kind is a file with one of these and a line in relay.c's table. */
 struct el_kind {
 	const char *name;
-	/* Sets relay's fd (-1: none), mac, mtu and private data. */
+	/* Sets relay's mac, mtu and private data. */
 	int (*open)(struct el_relay *relay, const char *name, const struct el_relay_opts *opts, char err[EL_ERR_MAX]);
+	/* The frame memory is there: frames may come in now. May be NULL. */
+	int (*start)(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX]);
 	/* Up to max received frames, from el_relay_frame(), data and len and timestamp set. NULL: nothing to poll. */
 	uint32_t (*recv)(struct el_relay *relay, struct el_frame **frames, uint32_t max);
 	/* Takes frames from the front; calls el_relay_sent() for each that it is done with; returns how many. */
@@ -156,27 +184,30 @@ struct el_kind {
 	void (*trouble)(struct el_relay *relay);
 	/* Filters in the kernel. NULL: relay.c filters. */
 	int (*filter)(struct el_relay *relay, const char *text, char err[EL_ERR_MAX]);
+	/* An EtherConn joins or leaves. NULL: the demux alone decides. */
+	int (*claim)(struct el_relay *relay, const struct el_conn *conn, bool on);
 	/* Brings relay->stats.rx_missed up to date. */
 	void (*count)(struct el_relay *relay);
 	void (*close)(struct el_relay *relay);
 };
 
-extern const struct el_kind el_kind_afpacket, el_kind_wire;
+extern const struct el_kind el_kind_afpacket, el_kind_wire, el_kind_xdp;
 
 struct el_relay {
 	const struct el_kind *kind;
 	struct el_engine *engine;
 	struct el_relay *next; /* of the engine's */
 	void *private;         /* the kind's */
-	int fd;
 	bool gone;    /* the interface is no more */
 	int tx_error; /* of the last frame that could not be sent; 0 once one was */
 	struct el_mac mac;
 	uint32_t mtu, recv_depth;
-	char name[64];
+	uint32_t headroom;             /* bytes that the kernel needs in front of a received frame */
+	char name[64], detail[64];
 	struct el_pool pool;
 	struct el_frame *tx[EL_BURST]; /* wait for the flush */
 	uint32_t tx_count;
+	uint32_t tx_inflight;          /* are in a ring of the kernel's */
 	struct el_table by_key;      /* EtherConns by MAC and VLAN stack */
 	struct el_table by_group;    /* those that receive group frames, by VLAN stack */
 	struct el_table udps;        /* RUDPConns by EtherConn, address and port */
@@ -197,6 +228,8 @@ struct el_frame *el_relay_slot(struct el_relay *relay, int *error);
 int el_relay_commit(struct el_relay *relay, struct el_frame *frame);
 /* The kind is done with a frame of its send(): error 0 when the interface took it. Counts; the frame stays the kind's. */
 void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error);
+/* The same for several, which go back to the pool. Returns count. */
+uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint32_t count, int error);
 /* One turn of the loop: a burst is received. Returns the number of frames. */
 uint32_t el_relay_pump(struct el_relay *relay);
 
@@ -243,7 +276,7 @@ struct el_engine {
 
 /* Makes a task ready, once. */
 void el_engine_wake(struct el_engine *engine, uint32_t task);
-int el_engine_watch(struct el_engine *engine, struct el_relay *relay);
-void el_engine_unwatch(struct el_engine *engine, struct el_relay *relay);
+/* fd belongs to the relay: what happens to it ends the loop's sleep. Closing it ends that. */
+int el_engine_watch(struct el_engine *engine, struct el_relay *relay, int fd, char err[EL_ERR_MAX]);
 /* fd becomes readable when a signal was counted. */
 int el_signals_watch(struct el_engine *engine, int fd);

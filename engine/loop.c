@@ -211,14 +211,11 @@ static int watch(struct el_engine *engine, int fd, uint32_t events, uint64_t dat
 }
 
 /* What an event is for: a relay's address is even, a task's number comes with the lowest bit set, signals are 0. */
-int el_engine_watch(struct el_engine *engine, struct el_relay *relay)
+int el_engine_watch(struct el_engine *engine, struct el_relay *relay, int fd, char err[EL_ERR_MAX])
 {
-	return watch(engine, relay->fd, EPOLLIN, (uintptr_t)relay);
-}
+	int error = watch(engine, fd, EPOLLIN, (uintptr_t)relay);
 
-void el_engine_unwatch(struct el_engine *engine, struct el_relay *relay)
-{
-	epoll_ctl(engine->epoll, EPOLL_CTL_DEL, relay->fd, NULL);
+	return error ? el_fail(err, error, "epoll: %s", strerror(-error)) : 0;
 }
 
 int el_wait_fd(struct el_engine *engine, int fd, uint32_t task)
@@ -246,10 +243,8 @@ static void handle(struct el_engine *engine, const struct epoll_event *event)
 		el_engine_wake(engine, (uint32_t)(event->data.u64 >> 1));
 	} else if (event->events & (EPOLLERR | EPOLLHUP) && relay->kind->trouble) {
 		relay->kind->trouble(relay);
-		if (relay->gone) {
-			el_engine_unwatch(engine, relay);
+		if (relay->gone)
 			wake_all(relay);
-		}
 	}
 }
 

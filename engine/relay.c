@@ -18,7 +18,7 @@ enum {
 	MAX_FRAME_SIZE = 65536,
 };
 
-static const struct el_kind *const kinds[] = {&el_kind_afpacket};
+static const struct el_kind *const kinds[] = {&el_kind_afpacket, &el_kind_xdp};
 
 /* ---- opening and closing ---- */
 
@@ -36,9 +36,10 @@ static const struct el_kind *kind_of(const char *spec, const char **name)
 	return NULL;
 }
 
-static uint32_t frame_size_for(uint32_t mtu)
+static uint32_t frame_size_for(const struct el_relay *relay)
 {
-	uint32_t need = EL_HEADROOM + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu, size = MIN_FRAME_SIZE;
+	uint32_t headroom = relay->headroom > EL_HEADROOM ? relay->headroom : EL_HEADROOM;
+	uint32_t need = headroom + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + relay->mtu, size = MIN_FRAME_SIZE;
 
 	while (size < need)
 		size *= 2;
@@ -47,7 +48,7 @@ static uint32_t frame_size_for(uint32_t mtu)
 
 static int open_memory(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
-	uint32_t need = frame_size_for(relay->mtu), size = opts->frame_size ? opts->frame_size : need;
+	uint32_t need = frame_size_for(relay), size = opts->frame_size ? opts->frame_size : need;
 	uint32_t count = opts->frames ? opts->frames : DEFAULT_FRAMES;
 
 	if (size < need || size > 2 * MAX_FRAME_SIZE)
@@ -66,12 +67,12 @@ static int open_parts(struct el_relay *relay, const char *name, const struct el_
 
 	if (!error)
 		error = open_memory(relay, opts, err);
+	if (!error && relay->kind->start)
+		error = relay->kind->start(relay, opts, err);
 	if (!error && !relay->kind->filter && opts->filter)
 		error = el_relay_filter(relay, opts->filter, err);
 	if (!error && opts->capture && !(relay->capture = el_capture_open(opts->capture, err)))
 		return -EIO;
-	if (!error && relay->fd >= 0 && (error = el_engine_watch(relay->engine, relay)))
-		return el_fail(err, error, "epoll: %s", strerror(-error));
 	return error;
 }
 
@@ -87,7 +88,6 @@ static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind
 	live_relays++;
 	relay->kind = kind;
 	relay->engine = engine;
-	relay->fd = -1;
 	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;
 	snprintf(relay->name, sizeof relay->name, "%s:%s", kind->name, name);
 	relay->next = engine->relays;
@@ -153,8 +153,6 @@ void el_relay_close(struct el_relay *relay)
 	while (*link != relay)
 		link = &(*link)->next;
 	*link = relay->next;
-	if (relay->fd >= 0)
-		el_engine_unwatch(relay->engine, relay);
 	relay->kind->close(relay);
 	if (relay->capture)
 		el_capture_close(relay->capture);
@@ -176,6 +174,7 @@ void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)
 	snprintf(out->kind, sizeof out->kind, "%s", relay->kind->name);
 	out->mac = relay->mac;
 	out->mtu = relay->mtu;
+	memcpy(out->detail, relay->detail, sizeof out->detail);
 	out->up = !relay->gone && !relay->tx_error;
 }
 
@@ -184,7 +183,7 @@ void el_relay_stats(struct el_relay *relay, struct el_stats *out)
 	if (relay->kind->count)
 		relay->kind->count(relay);
 	*out = relay->stats;
-	out->tx_pending = relay->tx_count;
+	out->tx_pending = relay->tx_count + relay->tx_inflight;
 }
 
 int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX])
@@ -291,6 +290,15 @@ void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error)
 	} else {
 		stats->tx_error++;
 	}
+}
+
+uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint32_t count, int error)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		el_relay_sent(relay, frames[i], error);
+		el_pool_put(frames[i]);
+	}
+	return count;
 }
 
 int el_relay_flush(struct el_relay *relay)

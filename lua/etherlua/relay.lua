@@ -71,12 +71,34 @@ end
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
 local KNOWN = {}
-for name in ("filter capture recv_depth frame_size frames promiscuous mtu"):gmatch("%S+") do KNOWN[name] = true end
+for name in ("filter capture recv_depth frame_size frames promiscuous mtu queues mode copy need_wakeup steer"):gmatch("%S+") do
+  KNOWN[name] = true
+end
 
 local function check_names(given)
   for name in pairs(given) do
     if not KNOWN[name] then error(("unknown relay option %q"):format(tostring(name)), 4) end
   end
+end
+
+local MODES = { auto = C.EL_XDP_AUTO, native = C.EL_XDP_NATIVE, generic = C.EL_XDP_GENERIC }
+local COPIES = { auto = C.EL_COPY_AUTO, copy = C.EL_COPY, zerocopy = C.EL_ZEROCOPY }
+
+local function choice(name, value, choices, allowed)
+  return choices[value or "auto"] or
+    error(("bad %s %s: %s is allowed"):format(name, tostring(value), allowed), 0)
+end
+
+-- steer: "endpoints", "all" (ARP, IPv4 and IPv6) or a list of EtherTypes of which every frame is taken.
+local function set_steering(opts, steer)
+  if steer == nil or steer == "endpoints" then return end
+  if steer == "all" then steer = { 0x0806, 0x0800, 0x86dd } end
+  if type(steer) ~= "table" or #steer == 0 or #steer > C.EL_ETHERTYPES_MAX then
+    error(('bad steer %s: "endpoints", "all" or a list of 1 to %d EtherTypes is allowed'):format(tostring(steer),
+      C.EL_ETHERTYPES_MAX), 0)
+  end
+  opts.steer_all = 1
+  for i, ethertype in ipairs(steer) do opts.steer_ethertypes[i - 1] = ethertype end
 end
 
 -- The C struct, and the strings it points to, which the caller keeps alive for the call.
@@ -89,7 +111,11 @@ local function make_opts(given, types)
     keep.capture = given.capture
     opts.capture = keep.capture
   end
-  for _, name in ipairs { "recv_depth", "frame_size", "frames", "mtu" } do opts[name] = given[name] or 0 end
+  for _, name in ipairs { "recv_depth", "frame_size", "frames", "mtu", "queues" } do opts[name] = given[name] or 0 end
+  opts.mode = choice("mode", given.mode, MODES, '"auto", "native" or "generic"')
+  opts.copy = choice("copy", given.copy, COPIES, '"auto", "copy" or "zerocopy"')
+  opts.no_need_wakeup = given.need_wakeup == false and 1 or 0
+  set_steering(opts, given.steer)
   opts.promiscuous = given.promiscuous ~= false and 1 or 0
   return opts, keep
 end
@@ -103,6 +129,7 @@ local function wrap(handle, types)
     kind = ffi.string(info.kind),
     mac = tostring(info.mac),
     mtu = info.mtu,
+    detail = ffi.string(info.detail),
     types = types,
     conns = {},
   }, Relay)

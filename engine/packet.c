@@ -1,0 +1,220 @@
+/*
+ * packet.c: an AF_PACKET socket with a TPACKET_V2 receive ring, which hands over each frame at once and needs no system
+ * call while frames keep coming. The outer VLAN tag, which the kernel takes out of every frame, is put back. All that
+ * is changed on the interface is a promiscuous membership of the socket, which ends with it. The relay kinds afpacket
+ * and xdp own one each.
+ */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core.h"
+
+enum {
+	RING_BYTES = 8 << 20, /* 4096 frames at an MTU of 1500 */
+	MAX_MTU = 65000,      /* loopback's is 65536, more than a frame's length can say */
+	NS = 1000000000,
+};
+
+/* ---- opening ---- */
+
+static int open_socket(struct el_packet *self, char err[EL_ERR_MAX])
+{
+	self->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (self->fd < 0 && errno == EPERM)
+		return el_fail(err, -EPERM,
+		               "no privilege to open %s: CAP_NET_RAW is missing (run as root, or: "
+		               "setcap cap_net_raw,cap_net_admin+ep build/etherlua)",
+		               self->interface);
+	if (self->fd < 0)
+		return el_fail(err, -errno, "AF_PACKET socket: %s", strerror(errno));
+	return 0;
+}
+
+static int interface_facts(struct el_packet *self, struct el_relay *relay, char err[EL_ERR_MAX])
+{
+	struct ifreq request = {0};
+	const char *name = self->interface;
+
+	memcpy(request.ifr_name, name, IFNAMSIZ);
+	if (ioctl(self->fd, SIOCGIFINDEX, &request))
+		return el_fail(err, -ENODEV, "no such interface: %s", name);
+	self->ifindex = request.ifr_ifindex;
+	if (ioctl(self->fd, SIOCGIFFLAGS, &request) || !(request.ifr_flags & IFF_UP))
+		return el_fail(err, -ENETDOWN, "interface %s is down: ip link set %s up", name, name);
+	if (ioctl(self->fd, SIOCGIFMTU, &request))
+		return el_fail(err, -errno, "MTU of %s: %s", name, strerror(errno));
+	relay->mtu = request.ifr_mtu < MAX_MTU ? (uint32_t)request.ifr_mtu : MAX_MTU;
+	if (ioctl(self->fd, SIOCGIFHWADDR, &request))
+		return el_fail(err, -errno, "MAC address of %s: %s", name, strerror(errno));
+	memcpy(relay->mac.byte, request.ifr_hwaddr.sa_data, 6);
+	return 0;
+}
+
+static int set(const struct el_packet *self, int option, int value)
+{
+	return setsockopt(self->fd, SOL_PACKET, option, &value, sizeof value);
+}
+
+static int map_ring(struct el_packet *self, uint32_t mtu, char err[EL_ERR_MAX])
+{
+	struct tpacket_req request = {0};
+
+	self->slot_size = 2048;
+	while (self->slot_size < TPACKET2_HDRLEN + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu)
+		self->slot_size *= 2;
+	self->slots = RING_BYTES / self->slot_size;
+	request.tp_frame_size = self->slot_size;
+	request.tp_frame_nr = self->slots;
+	request.tp_block_size = self->slot_size > 1 << 18 ? self->slot_size : 1 << 18;
+	request.tp_block_nr = RING_BYTES / request.tp_block_size;
+	if (set(self, PACKET_VERSION, TPACKET_V2) ||
+	    setsockopt(self->fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request))
+		return el_fail(err, -errno, "receive ring on %s: %s", self->interface, strerror(errno));
+	self->ring = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	if (self->ring == MAP_FAILED) {
+		self->ring = NULL;
+		return el_fail(err, -errno, "mapping the receive ring of %s: %s", self->interface, strerror(errno));
+	}
+	return 0;
+}
+
+/* Own transmitted frames must not come back, else every endpoint would hear itself. */
+static int set_options(struct el_packet *self, bool promiscuous, char err[EL_ERR_MAX])
+{
+	struct packet_mreq member = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_PROMISC};
+
+	if (set(self, PACKET_IGNORE_OUTGOING, 1))
+		return el_fail(err, -errno, "PACKET_IGNORE_OUTGOING (Linux 4.20) on %s: %s", self->interface,
+		               strerror(errno));
+	set(self, PACKET_QDISC_BYPASS, 1); /* slower without, that is all */
+	if (promiscuous && setsockopt(self->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &member, sizeof member))
+		return el_fail(err, -errno, "promiscuous mode on %s: %s", self->interface, strerror(errno));
+	return 0;
+}
+
+int el_packet_open(struct el_packet *self, struct el_relay *relay, const char *name, bool promiscuous,
+                   char err[EL_ERR_MAX])
+{
+	int error;
+
+	self->fd = -1;
+	if (!*name || strlen(name) >= IFNAMSIZ)
+		return el_fail(err, -EINVAL, "bad interface name \"%.64s\": 1 to %d characters", name, IFNAMSIZ - 1);
+	strcpy(self->interface, name);
+	error = open_socket(self, err);
+	if (!error)
+		error = interface_facts(self, relay, err);
+	if (!error)
+		error = map_ring(self, relay->mtu, err);
+	return error ? error : set_options(self, promiscuous, err);
+}
+
+int el_packet_bind(struct el_packet *self, char err[EL_ERR_MAX])
+{
+	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = self->ifindex};
+
+	address.sll_protocol = __builtin_bswap16(ETH_P_ALL);
+	if (bind(self->fd, (struct sockaddr *)&address, sizeof address))
+		return el_fail(err, -errno, "%s: %s", self->interface, strerror(errno));
+	return 0;
+}
+
+int el_packet_filter(struct el_packet *self, void *instructions, uint32_t count)
+{
+	struct sock_fprog program = {.len = (unsigned short)count, .filter = instructions};
+	int none = 0;
+
+	if (!count)
+		return setsockopt(self->fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none) && errno != ENOENT ? -errno : 0;
+	return setsockopt(self->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ? -errno : 0;
+}
+
+void el_packet_close(struct el_packet *self)
+{
+	if (self->ring)
+		munmap(self->ring, RING_BYTES);
+	if (self->fd >= 0)
+		close(self->fd);
+}
+
+/* ---- receiving ---- */
+
+static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
+{
+	const uint8_t *from = (const uint8_t *)slot + slot->tp_mac;
+	uint32_t len = slot->tp_snaplen;
+
+	/* Cut short, or longer than the MTU lets a frame be (the kernel's own offloads): empty, it counts as invalid. */
+	if (slot->tp_len != len || len < ETH_HEADER || len + TAG_LEN > frame->pool->frame_size - EL_HEADROOM)
+		return;
+	if (!(slot->tp_status & TP_STATUS_VLAN_VALID)) {
+		memcpy(frame->data, from, len);
+		frame->len = (uint16_t)len;
+		return;
+	}
+	memcpy(frame->data, from, 12);
+	put16(frame->data + 12, slot->tp_status & TP_STATUS_VLAN_TPID_VALID ? slot->tp_vlan_tpid : ETHERTYPE_DOT1Q);
+	put16(frame->data + 14, slot->tp_vlan_tci);
+	memcpy(frame->data + 16, from + 12, len - 12);
+	frame->len = (uint16_t)(len + TAG_LEN);
+}
+
+/* The kernel stamps with the wall clock. */
+static double engine_time(const struct el_relay *relay, const struct tpacket2_hdr *slot)
+{
+	return (double)((int64_t)slot->tp_sec * NS + slot->tp_nsec - relay->engine->wall_offset) / NS;
+}
+
+uint32_t el_packet_recv(struct el_packet *self, struct el_relay *relay, struct el_frame **frames, uint32_t max)
+{
+	uint32_t count = 0;
+
+	while (count < max) {
+		struct tpacket2_hdr *slot = (void *)(self->ring + (size_t)self->next * self->slot_size);
+		struct el_frame *frame;
+
+		if (!(__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+			break;
+		frame = el_relay_frame(relay);
+		if (frame) {
+			copy_frame(frame, slot);
+			frame->timestamp = engine_time(relay, slot);
+			frames[count++] = frame;
+		} else {
+			relay->stats.rx_frames++;
+			relay->stats.rx_no_memory++;
+		}
+		__atomic_store_n(&slot->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+		if (++self->next == self->slots)
+			self->next = 0;
+	}
+	return count;
+}
+
+uint64_t el_packet_missed(struct el_packet *self)
+{
+	struct tpacket_stats stats = {0};
+	socklen_t len = sizeof stats;
+
+	return getsockopt(self->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) ? 0 : stats.tp_drops;
+}
+
+/* Leaving a group that was never joined changes nothing, but waits for a deletion that is under way. */
+bool el_packet_gone(struct el_packet *self)
+{
+	struct ifreq request = {.ifr_ifindex = self->ifindex};
+	struct packet_mreq none = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_ALLMULTI};
+	int error = 0;
+	socklen_t len = sizeof error;
+
+	getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	setsockopt(self->fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &none, sizeof none);
+	return ioctl(self->fd, SIOCGIFNAME, &request) != 0;
+}

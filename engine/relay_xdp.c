@@ -1,0 +1,477 @@
+/*
+ * relay_xdp.c: AF_XDP sockets, one for each receive queue, on one memory (UMEM) that is the relay's frame pool. The
+ * steering program (bpf/steer.bpf.c) sends them the frames of registered endpoints and leaves the rest to the kernel;
+ * group frames, and for a default endpoint everything that the kernel got, come in through a packet.c socket beside
+ * them. Program and maps are held by file descriptors alone, so nothing is left when the process ends.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/filter.h>
+#include <linux/if_link.h>
+#include <linux/if_xdp.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <xdp/xsk.h>
+
+#include "../bpf/steer.h"
+#include "core.h"
+
+enum {
+	RING = 2048,          /* entries of each ring of a queue */
+	KERNEL_HEADROOM = 256, /* XDP_PACKET_HEADROOM: bytes in front of each received frame */
+	KICK = 32,            /* frames that one wakeup sends in copy mode */
+};
+
+struct queue {
+	struct xsk_socket *socket;
+	struct xsk_ring_cons rx, completion;
+	struct xsk_ring_prod tx, fill;
+	int fd;
+};
+
+struct xdp {
+	struct el_packet group; /* what the program leaves to the kernel */
+	struct bpf_object *program;
+	int link, endpoints;
+	struct xsk_umem *umem;
+	struct queue queue[STEER_QUEUES_MAX];
+	uint32_t queues, next;
+	uint64_t group_missed;
+	bool native;
+};
+
+/* ---- steering ---- */
+
+static void steer_key_of(const struct el_conn *conn, struct steer_key *key)
+{
+	memset(key, 0, sizeof *key);
+	memcpy(key->mac, conn->mac.byte, 6);
+	key->tags = (uint16_t)conn->vlans.count;
+	for (uint32_t i = 0; i < conn->vlans.count; i++)
+		key->tag[i] = (uint32_t)conn->vlans.tag[i].tpid << 16 | (conn->vlans.tag[i].tci & 0x0fff);
+}
+
+/* The socket beside sees group frames, or everything while there is a default endpoint. */
+static int filter_group(struct xdp *self, bool everything)
+{
+	struct sock_filter group_only[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 1, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+
+	return everything ? el_packet_filter(&self->group, NULL, 0) : el_packet_filter(&self->group, group_only, 4);
+}
+
+static int claim(struct el_relay *relay, const struct el_conn *conn, bool on)
+{
+	struct xdp *self = relay->private;
+	struct steer_key key;
+	uint8_t one = 1;
+
+	if (conn->is_default)
+		return filter_group(self, on);
+	steer_key_of(conn, &key);
+	if (on)
+		return bpf_map_update_elem(self->endpoints, &key, &one, BPF_ANY);
+	bpf_map_delete_elem(self->endpoints, &key);
+	return 0;
+}
+
+/* ---- the program ---- */
+
+static int owner_of(int ifindex, char *name, size_t size)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t id = 0, len = sizeof info;
+	int fd;
+
+	if (bpf_xdp_query_id(ifindex, 0, &id) || !id)
+		return -ENOENT;
+	fd = bpf_prog_get_fd_by_id(id);
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len))
+		snprintf(name, size, "%s (id %u)", info.name, id);
+	else
+		snprintf(name, size, "id %u", id);
+	if (fd >= 0)
+		close(fd);
+	return 0;
+}
+
+static int load_program(struct xdp *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct bpf_map *constants;
+	int error;
+
+	self->program = bpf_object__open_mem(el_steer_program, (size_t)(el_steer_program_end - el_steer_program), NULL);
+	error = self->program ? 0 : -errno;
+	constants = error ? NULL : bpf_object__find_map_by_name(self->program, ".rodata");
+	if (constants && opts->steer_all)
+		*(uint8_t *)bpf_map__initial_value(constants, &(size_t){0}) = 1;
+	if (!error)
+		error = bpf_object__load(self->program);
+	if (error == -EPERM)
+		return el_fail(err, error, "no privilege for XDP on %s: CAP_BPF and CAP_NET_ADMIN are missing (run as root)",
+		               self->group.interface);
+	if (error)
+		return el_fail(err, error, "loading the steering program: %s", strerror(-error));
+	self->endpoints = bpf_object__find_map_fd_by_name(self->program, "endpoints");
+	return 0;
+}
+
+static int set_ethertypes(struct xdp *self, const struct el_relay_opts *opts)
+{
+	int map = bpf_object__find_map_fd_by_name(self->program, "ethertypes");
+	uint8_t one = 1;
+
+	for (int i = 0; i < EL_ETHERTYPES_MAX && opts->steer_ethertypes[i]; i++)
+		if (bpf_map_update_elem(map, &opts->steer_ethertypes[i], &one, BPF_ANY))
+			return -errno;
+	return 0;
+}
+
+static int link_program(struct xdp *self, uint32_t flags)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+	int program = bpf_program__fd(bpf_object__find_program_by_name(self->program, "steer"));
+
+	return bpf_link_create(program, self->group.ifindex, BPF_XDP, &opts);
+}
+
+/* Native mode where the driver has it, else generic, unless one was asked for. */
+static int attach(struct xdp *self, uint32_t mode, char err[EL_ERR_MAX])
+{
+	char owner[64];
+	int native = -EOPNOTSUPP;
+
+	if (!owner_of(self->group.ifindex, owner, sizeof owner))
+		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", self->group.interface, owner);
+	if (mode != EL_XDP_GENERIC)
+		native = self->link = link_program(self, XDP_FLAGS_DRV_MODE);
+	self->native = self->link >= 0;
+	if (self->link < 0 && mode != EL_XDP_NATIVE)
+		self->link = link_program(self, XDP_FLAGS_SKB_MODE);
+	if (self->link >= 0)
+		return 0;
+	return el_fail(err, self->link, "cannot attach XDP to %s (%s): %s", self->group.interface,
+	               mode == EL_XDP_NATIVE ? "native" : "generic", strerror(mode == EL_XDP_NATIVE ? -native : -self->link));
+}
+
+/* ---- queues ---- */
+
+/* Receive queues of the interface, 1 where the driver does not tell. */
+static uint32_t count_queues(const struct xdp *self)
+{
+	struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
+	struct ifreq request = {0};
+	uint32_t count;
+
+	memcpy(request.ifr_name, self->group.interface, IFNAMSIZ);
+	request.ifr_data = (void *)&channels;
+	if (ioctl(self->group.fd, SIOCETHTOOL, &request))
+		return 1;
+	count = channels.combined_count + channels.rx_count;
+	return count ? count : 1;
+}
+
+static struct el_frame *frame_at(struct el_pool *pool, uint64_t address)
+{
+	return &pool->frames[address / pool->frame_size];
+}
+
+/* Gives the kernel free frames to receive into. */
+static void fill(struct el_relay *relay, struct queue *queue, uint32_t count)
+{
+	struct el_frame *frames[EL_BURST];
+	uint32_t room = xsk_prod_nb_free(&queue->fill, count), have = 0, at;
+
+	count = count < room ? count : room;
+	while (have < count && have < EL_BURST && (frames[have] = el_relay_frame(relay)))
+		have++;
+	if (!have || !xsk_ring_prod__reserve(&queue->fill, have, &at))
+		return;
+	for (uint32_t i = 0; i < have; i++)
+		*xsk_ring_prod__fill_addr(&queue->fill, at + i) =
+			(uint64_t)(frames[i] - relay->pool.frames) * relay->pool.frame_size;
+	xsk_ring_prod__submit(&queue->fill, have);
+}
+
+static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number, const struct el_relay_opts *opts)
+{
+	static const uint16_t copy_flags[] = {[EL_COPY_AUTO] = 0, [EL_COPY] = XDP_COPY, [EL_ZEROCOPY] = XDP_ZEROCOPY};
+	struct queue *queue = &self->queue[number];
+	struct xsk_socket_config config = {
+		.rx_size = RING,
+		.tx_size = RING,
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.xdp_flags = self->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE,
+		.bind_flags = (uint16_t)(copy_flags[opts->copy] | (opts->no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP)),
+	};
+	int error, sockets = bpf_object__find_map_fd_by_name(self->program, "sockets");
+	uint32_t share = relay->pool.count / 2 / self->queues;
+
+	error = xsk_socket__create_shared(&queue->socket, self->group.interface, number, self->umem, &queue->rx, &queue->tx,
+	                                  &queue->fill, &queue->completion, &config);
+	if (error)
+		return error;
+	queue->fd = xsk_socket__fd(queue->socket);
+	for (uint32_t given = 0; given < share && given < RING; given += EL_BURST)
+		fill(relay, queue, EL_BURST);
+	return bpf_map_update_elem(sockets, &number, &queue->fd, BPF_ANY) ? -errno : 0;
+}
+
+static int open_umem(struct el_relay *relay, struct xdp *self, char err[EL_ERR_MAX])
+{
+	struct xsk_umem_config config = {.fill_size = RING, .comp_size = RING, .frame_size = relay->pool.frame_size};
+	struct queue *first = &self->queue[0];
+	int error = xsk_umem__create(&self->umem, relay->pool.memory,
+	                             (uint64_t)relay->pool.count * relay->pool.frame_size, &first->fill,
+	                             &first->completion, &config);
+
+	if (error == -EPERM || error == -ENOBUFS)
+		return el_fail(err, error, "no locked memory for %u frames: ulimit -l unlimited, or CAP_IPC_LOCK",
+		               relay->pool.count);
+	return error ? el_fail(err, error, "UMEM of %s: %s", self->group.interface, strerror(-error)) : 0;
+}
+
+static int open_queues(struct el_relay *relay, struct xdp *self, const struct el_relay_opts *opts,
+                       char err[EL_ERR_MAX])
+{
+	for (uint32_t i = 0; i < self->queues; i++) {
+		int error = open_queue(relay, self, i, opts);
+
+		if (!error)
+			error = el_engine_watch(relay->engine, relay, self->queue[i].fd, err);
+		if (error == -EOPNOTSUPP && opts->copy == EL_ZEROCOPY)
+			return el_fail(err, error, "%s has no zero-copy AF_XDP: copy = \"auto\"", self->group.interface);
+		if (error == -EBUSY)
+			return el_fail(err, error, "queue %u of %s has an AF_XDP socket already", i, self->group.interface);
+		if (error)
+			return el_fail(err, error, "AF_XDP socket on queue %u of %s: %s", i, self->group.interface,
+			               strerror(-error));
+	}
+	return 0;
+}
+
+/* ---- opening and closing ---- */
+
+static int check_size(struct el_relay *relay, char err[EL_ERR_MAX])
+{
+	uint32_t size = relay->pool.frame_size, need = KERNEL_HEADROOM + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + relay->mtu;
+
+	if ((size != 2048 && size != 4096) || need > size)
+		return el_fail(err, -EMSGSIZE,
+		               "frames of %u bytes cannot be received by AF_XDP at MTU %u: frame_size 2048 or 4096 with %u "
+		               "bytes or more is needed",
+		               size, relay->mtu, need);
+	return 0;
+}
+
+static int open_interface(struct el_relay *relay, const char *name, const struct el_relay_opts *opts,
+                          char err[EL_ERR_MAX])
+{
+	struct xdp *self = calloc(1, sizeof *self);
+	int error;
+
+	if (!self)
+		return el_fail(err, -ENOMEM, "out of memory");
+	self->link = self->endpoints = -1;
+	relay->private = self;
+	relay->headroom = KERNEL_HEADROOM;
+	error = el_packet_open(&self->group, relay, name, opts->promiscuous, err);
+	if (error)
+		return error;
+	self->queues = count_queues(self);
+	if (opts->queues > self->queues || self->queues > STEER_QUEUES_MAX)
+		return el_fail(err, -EINVAL, "bad number of queues %u: %s has %u, up to %d are possible",
+		               opts->queues ? opts->queues : self->queues, name, self->queues, STEER_QUEUES_MAX);
+	if (opts->queues)
+		self->queues = opts->queues;
+	return filter_group(self, false);
+}
+
+static int start(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct xdp *self = relay->private;
+	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+	int error;
+
+	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* older kernels count maps and UMEM against it */
+	error = check_size(relay, err);
+	if (!error)
+		error = load_program(self, opts, err);
+	if (!error && opts->steer_all && (error = set_ethertypes(self, opts)))
+		return el_fail(err, error, "steering map: %s", strerror(-error));
+	if (!error)
+		error = attach(self, opts->mode, err);
+	if (!error)
+		error = open_umem(relay, self, err);
+	if (!error)
+		error = open_queues(relay, self, opts, err);
+	if (!error)
+		error = el_packet_bind(&self->group, err);
+	if (error)
+		return error;
+	snprintf(relay->detail, sizeof relay->detail, "%s mode, %u queue%s", self->native ? "native" : "generic",
+	         self->queues, self->queues > 1 ? "s" : "");
+	return el_engine_watch(relay->engine, relay, self->group.fd, err);
+}
+
+static void close_interface(struct el_relay *relay)
+{
+	struct xdp *self = relay->private;
+
+	if (!self)
+		return;
+	if (self->link >= 0)
+		close(self->link);
+	for (uint32_t i = 0; i < self->queues; i++)
+		if (self->queue[i].socket)
+			xsk_socket__delete(self->queue[i].socket);
+	if (self->umem)
+		xsk_umem__delete(self->umem);
+	bpf_object__close(self->program);
+	el_packet_close(&self->group);
+	free(self);
+}
+
+/* ---- receiving ---- */
+
+static uint32_t recv_queue(struct el_relay *relay, struct queue *queue, struct el_frame **frames, uint32_t max)
+{
+	uint32_t at, count = xsk_ring_cons__peek(&queue->rx, max, &at);
+
+	if (!count)
+		return 0;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&queue->rx, at + i);
+		struct el_frame *frame = frame_at(&relay->pool, desc->addr);
+
+		frame->data = relay->pool.memory + desc->addr;
+		frame->len = (uint16_t)desc->len;
+		frame->timestamp = relay->engine->now;
+		frames[i] = frame;
+	}
+	xsk_ring_cons__release(&queue->rx, count);
+	fill(relay, queue, count);
+	return count;
+}
+
+/* Frames that were sent come back from the kernel. */
+static void reap(struct el_relay *relay, struct queue *queue)
+{
+	uint32_t at, count = xsk_ring_cons__peek(&queue->completion, RING, &at);
+
+	if (!count)
+		return;
+	for (uint32_t i = 0; i < count; i++) {
+		struct el_frame *frame = frame_at(&relay->pool, *xsk_ring_cons__comp_addr(&queue->completion, at + i));
+
+		el_relay_sent(relay, frame, 0);
+		el_pool_put(frame);
+	}
+	xsk_ring_cons__release(&queue->completion, count);
+	relay->tx_inflight -= count;
+}
+
+/* Makes the kernel look at the transmit ring: 0, or why it cannot send now. */
+static int kick(const struct queue *queue)
+{
+	if (!sendto(queue->fd, NULL, 0, MSG_DONTWAIT, NULL, 0))
+		return 0;
+	return errno == ENETDOWN || errno == ENXIO ? errno : 0; /* EAGAIN, EBUSY, ENOBUFS: the next turn goes on */
+}
+
+static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)
+{
+	struct xdp *self = relay->private;
+	uint32_t count = 0;
+
+	if (unlikely(relay->tx_inflight)) {
+		kick(&self->queue[0]);
+		reap(relay, &self->queue[0]);
+	}
+	for (uint32_t i = 0; i < self->queues && count < max; i++, self->next = (self->next + 1) % self->queues)
+		count += recv_queue(relay, &self->queue[self->next], frames + count, max - count);
+	return count + el_packet_recv(&self->group, relay, frames + count, max - count);
+}
+
+static void count_missed(struct el_relay *relay)
+{
+	struct xdp *self = relay->private;
+	struct xdp_statistics stats = {0};
+	socklen_t len = sizeof stats;
+
+	self->group_missed += el_packet_missed(&self->group);
+	relay->stats.rx_missed = self->group_missed;
+	for (uint32_t i = 0; i < self->queues; i++)
+		if (!getsockopt(self->queue[i].fd, SOL_XDP, XDP_STATISTICS, &stats, &len))
+			relay->stats.rx_missed += stats.rx_dropped + stats.rx_ring_full + stats.rx_fill_ring_empty_descs;
+}
+
+static void trouble(struct el_relay *relay)
+{
+	struct xdp *self = relay->private;
+
+	relay->gone = el_packet_gone(&self->group);
+}
+
+/* ---- sending ---- */
+
+static void submit(struct el_relay *relay, struct queue *queue, struct el_frame **frames, uint32_t count)
+{
+	uint32_t at = 0;
+
+	xsk_ring_prod__reserve(&queue->tx, count, &at);
+	for (uint32_t i = 0; i < count; i++) {
+		struct xdp_desc *desc = xsk_ring_prod__tx_desc(&queue->tx, at + i);
+
+		desc->addr = (uint64_t)(frames[i]->data - relay->pool.memory);
+		desc->len = frames[i]->len;
+		desc->options = 0;
+	}
+	xsk_ring_prod__submit(&queue->tx, count);
+	relay->tx_inflight += count;
+}
+
+/* After a failure nothing is put into the ring, where it would wait for the link, until the kernel takes a kick. */
+static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, uint32_t count)
+{
+	struct queue *queue = &((struct xdp *)relay->private)->queue[0];
+	uint32_t room;
+	int error = 0;
+
+	reap(relay, queue);
+	if (relay->tx_error && (error = kick(queue)))
+		return el_relay_finish(relay, frames, count, error);
+	room = xsk_prod_nb_free(&queue->tx, count);
+	count = count < room ? count : room;
+	if (count)
+		submit(relay, queue, frames, count);
+	for (uint32_t sent = 0; relay->tx_inflight && sent <= count && !error; sent += KICK)
+		error = kick(queue);
+	relay->tx_error = error;
+	reap(relay, queue);
+	return count;
+}
+
+const struct el_kind el_kind_xdp = {
+	.name = "xdp",
+	.open = open_interface,
+	.start = start,
+	.recv = recv_frames,
+	.send = send_frames,
+	.trouble = trouble,
+	.claim = claim,
+	.count = count_missed,
+	.close = close_interface,
+};
