@@ -27,7 +27,8 @@ __asm__(".pushsection .rodata\n"
         ".hidden el_steer_program\n"
         ".hidden el_steer_program_end\n"
         "el_steer_program:\n"
-        ".incbin \"" STEER_OBJECT "\"\n"
+        ".incbin \"" STEER_OBJECT
+        "\"\n"
         "el_steer_program_end:\n"
         ".popsection\n");
 

@@ -159,6 +159,9 @@ struct el_relay_opts {
 	uint32_t frames;      /* frames of memory (16384) */
 	uint32_t promiscuous; /* receive frames to any MAC address */
 	uint32_t mtu;         /* wire only (1500) */
+	/* file only */
+	const char *output; /* pcap file that gets what is sent (none) */
+	uint32_t timing;    /* receive with the timing of the file, not as fast as it is read */
 	/* xdp only */
 	uint32_t queues;         /* receive queues to serve, from the first (all) */
 	uint32_t mode;           /* EL_XDP_... */
@@ -176,8 +179,9 @@ struct el_relay_info {
 	char kind[16];
 	struct el_mac mac;
 	uint16_t up;
-	uint32_t mtu; /* bytes of Ethernet payload in an untagged frame */
-	char detail[64]; /* what was picked on opening, for people */
+	uint32_t mtu;           /* bytes of Ethernet payload in an untagged frame */
+	char detail[64];        /* what was picked on opening, for people */
+	uint32_t capture_error; /* errno for which the capture stopped, 0: none */
 };
 
 /*

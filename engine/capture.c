@@ -14,7 +14,8 @@ enum { SNAPLEN = 262144 };
 struct el_capture {
 	pcap_t *format;
 	pcap_dumper_t *file;
-	bool broken, dirty;
+	int error; /* for which it stopped */
+	bool dirty;
 };
 
 struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX])
@@ -48,7 +49,7 @@ void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, 
 {
 	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len};
 
-	if (capture->broken)
+	if (capture->error)
 		return;
 	header.ts.tv_sec = wall / 1000000000;
 	header.ts.tv_usec = wall % 1000000000; /* nanoseconds, as the file's magic number says */
@@ -61,6 +62,12 @@ void el_capture_flush(struct el_capture *capture)
 	if (!capture->dirty)
 		return;
 	capture->dirty = false;
+	errno = 0;
 	if (pcap_dump_flush(capture->file) || ferror(pcap_dump_file(capture->file)))
-		capture->broken = true;
+		capture->error = errno ? errno : EIO;
+}
+
+int el_capture_error(const struct el_capture *capture)
+{
+	return capture->error;
 }

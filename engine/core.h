@@ -132,6 +132,8 @@ void el_capture_close(struct el_capture *capture);
 void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, int64_t wall);
 /* Brings what was captured so far to the file. */
 void el_capture_flush(struct el_capture *capture);
+/* The errno for which it stopped, 0 while it works. */
+int el_capture_error(const struct el_capture *capture);
 
 /* ---- filter.c: pcap-filter text ---- */
 
@@ -180,7 +182,7 @@ struct el_kind {
 	uint32_t (*recv)(struct el_relay *relay, struct el_frame **frames, uint32_t max);
 	/* Takes frames from the front; calls el_relay_sent() for each that it is done with; returns how many. */
 	uint32_t (*send)(struct el_relay *relay, struct el_frame **frames, uint32_t count);
-	/* The file descriptor reported an error: find out what and set relay->gone when it is for good. */
+	/* A file descriptor reported an error: el_relay_end() when it is for good. */
 	void (*trouble)(struct el_relay *relay);
 	/* Filters in the kernel. NULL: relay.c filters. */
 	int (*filter)(struct el_relay *relay, const char *text, char err[EL_ERR_MAX]);
@@ -191,23 +193,24 @@ struct el_kind {
 	void (*close)(struct el_relay *relay);
 };
 
-extern const struct el_kind el_kind_afpacket, el_kind_wire, el_kind_xdp;
+extern const struct el_kind el_kind_afpacket, el_kind_file, el_kind_pcap, el_kind_wire, el_kind_xdp;
 
 struct el_relay {
 	const struct el_kind *kind;
 	struct el_engine *engine;
 	struct el_relay *next; /* of the engine's */
 	void *private;         /* the kind's */
-	bool gone;    /* the interface is no more */
-	int tx_error; /* of the last frame that could not be sent; 0 once one was */
+	int ended;             /* nothing more is received: ENXIO interface gone, ENODATA end of the file */
+	double wake_at;        /* the next frame is due then, by the engine's clock; INFINITY: nothing is known */
+	int tx_error;          /* of the last frame that could not be sent; 0 once one was */
 	struct el_mac mac;
 	uint32_t mtu, recv_depth;
-	uint32_t headroom;             /* bytes that the kernel needs in front of a received frame */
+	uint32_t headroom; /* bytes that the kernel needs in front of a received frame */
 	char name[64], detail[64];
 	struct el_pool pool;
 	struct el_frame *tx[EL_BURST]; /* wait for the flush */
 	uint32_t tx_count;
-	uint32_t tx_inflight;          /* are in a ring of the kernel's */
+	uint32_t tx_inflight;        /* are in a ring of the kernel's */
 	struct el_table by_key;      /* EtherConns by MAC and VLAN stack */
 	struct el_table by_group;    /* those that receive group frames, by VLAN stack */
 	struct el_table udps;        /* RUDPConns by EtherConn, address and port */
@@ -221,6 +224,10 @@ struct el_relay {
 
 /* A frame to receive into or to send from; evicts a queued one when the pool is used up. NULL: all are borrowed. */
 struct el_frame *el_relay_frame(struct el_relay *relay);
+/* A frame with these bytes, of `len` on the wire; one that was cut short or is too long is empty, so it is invalid. */
+struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len);
+/* Nothing more will be received: readers return once their queues are empty. error: see relay->ended. */
+void el_relay_end(struct el_relay *relay, int error);
 /* A received frame enters: counted, parsed, handed to its endpoints. Takes ownership. */
 void el_relay_input(struct el_relay *relay, struct el_frame *frame);
 /* A slot to write a frame into (data is set); NULL and *error when there is no room. el_relay_commit sends it. */

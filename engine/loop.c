@@ -187,8 +187,8 @@ int el_wait_frame(struct el_endpoint *ep, uint32_t task, double deadline)
 {
 	if (!ep->relay)
 		return -EBADF;
-	if (ep->relay->gone)
-		return -ENXIO;
+	if (ep->relay->ended)
+		return -ep->relay->ended;
 	if (ep->waiter && ep->waiter != task)
 		return -EBUSY;
 	if (el_timer(ep->relay->engine, task, deadline))
@@ -231,8 +231,6 @@ void el_unwait_fd(struct el_engine *engine, int fd)
 	epoll_ctl(engine->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-static void wake_all(struct el_relay *relay);
-
 static void handle(struct el_engine *engine, const struct epoll_event *event)
 {
 	struct el_relay *relay = (void *)(uintptr_t)event->data.u64;
@@ -243,8 +241,6 @@ static void handle(struct el_engine *engine, const struct epoll_event *event)
 		el_engine_wake(engine, (uint32_t)(event->data.u64 >> 1));
 	} else if (event->events & (EPOLLERR | EPOLLHUP) && relay->kind->trouble) {
 		relay->kind->trouble(relay);
-		if (relay->gone)
-			wake_all(relay);
 	}
 }
 
@@ -264,9 +260,11 @@ static void wake_conn(struct el_conn *conn)
 		wake_endpoint(&container_of(node, struct el_udp, by_conn)->ep);
 }
 
-/* The interface is gone: whoever waits on the relay has to hear of it. */
-static void wake_all(struct el_relay *relay)
+void el_relay_end(struct el_relay *relay, int error)
 {
+	if (relay->ended)
+		return;
+	relay->ended = error;
 	for (struct el_node *node = relay->conns; node; node = node->next)
 		wake_conn(container_of(node, struct el_conn, by_relay));
 	if (relay->default_conn)
@@ -276,14 +274,16 @@ static void wake_all(struct el_relay *relay)
 static void nap(struct el_engine *engine, double end)
 {
 	struct epoll_event events[EVENTS];
-	double until = engine->timers && engine->heap[0].at < end ? engine->heap[0].at : end;
-	double length = until - engine->now;
+	double until = engine->timers && engine->heap[0].at < end ? engine->heap[0].at : end, length;
 	struct timespec timeout = {0};
 	int count;
 
-	for (struct el_relay *relay = engine->relays; relay; relay = relay->next)
+	for (struct el_relay *relay = engine->relays; relay; relay = relay->next) {
+		until = relay->wake_at < until ? relay->wake_at : until;
 		if (relay->capture)
 			el_capture_flush(relay->capture);
+	}
+	length = until - engine->now;
 	if (length > 0 && !isinf(length)) {
 		timeout.tv_sec = (time_t)length;
 		timeout.tv_nsec = (long)((length - (double)timeout.tv_sec) * NS);

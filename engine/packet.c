@@ -132,7 +132,9 @@ int el_packet_filter(struct el_packet *self, void *instructions, uint32_t count)
 	int none = 0;
 
 	if (!count)
-		return setsockopt(self->fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none) && errno != ENOENT ? -errno : 0;
+		return setsockopt(self->fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none) && errno != ENOENT
+		               ? -errno
+		               : 0;
 	return setsockopt(self->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ? -errno : 0;
 }
 

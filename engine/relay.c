@@ -4,6 +4,7 @@
  * by its engine until el_relay_close.
  */
 #include <errno.h>
+#include <math.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ enum {
 	MAX_FRAME_SIZE = 65536,
 };
 
-static const struct el_kind *const kinds[] = {&el_kind_afpacket, &el_kind_xdp};
+static const struct el_kind *const kinds[] = {&el_kind_afpacket, &el_kind_xdp, &el_kind_pcap, &el_kind_file};
 
 /* ---- opening and closing ---- */
 
@@ -88,6 +89,7 @@ static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind
 	live_relays++;
 	relay->kind = kind;
 	relay->engine = engine;
+	relay->wake_at = INFINITY;
 	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;
 	snprintf(relay->name, sizeof relay->name, "%s:%s", kind->name, name);
 	relay->next = engine->relays;
@@ -175,7 +177,8 @@ void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)
 	out->mac = relay->mac;
 	out->mtu = relay->mtu;
 	memcpy(out->detail, relay->detail, sizeof out->detail);
-	out->up = !relay->gone && !relay->tx_error;
+	out->capture_error = relay->capture ? (uint32_t)el_capture_error(relay->capture) : 0;
+	out->up = !relay->ended && !relay->tx_error;
 }
 
 void el_relay_stats(struct el_relay *relay, struct el_stats *out)
@@ -230,6 +233,20 @@ struct el_frame *el_relay_frame(struct el_relay *relay)
 	return el_pool_get(&relay->pool);
 }
 
+struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len)
+{
+	struct el_frame *frame = el_relay_frame(relay);
+
+	if (!frame) {
+		relay->stats.rx_frames++;
+		relay->stats.rx_no_memory++;
+	} else if (have == len && len <= relay->pool.frame_size - EL_HEADROOM) {
+		memcpy(frame->data, bytes, len);
+		frame->len = (uint16_t)len;
+	}
+	return frame;
+}
+
 void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 {
 	struct el_key key;
@@ -258,7 +275,7 @@ uint32_t el_relay_pump(struct el_relay *relay)
 	struct el_frame *frames[EL_BURST];
 	uint32_t count;
 
-	if (!relay->kind->recv || relay->gone)
+	if (!relay->kind->recv || relay->ended)
 		return 0;
 	count = relay->kind->recv(relay, frames, EL_BURST);
 	for (uint32_t i = 0; i < count; i++)
@@ -320,8 +337,8 @@ struct el_frame *el_relay_slot(struct el_relay *relay, int *error)
 
 	if (unlikely(relay->tx_count == EL_BURST))
 		el_relay_flush(relay);
-	*error = relay->gone ? -ENXIO : -EAGAIN;
-	if (unlikely(relay->gone || relay->tx_count == EL_BURST))
+	*error = relay->ended == ENXIO ? -ENXIO : -EAGAIN;
+	if (unlikely(relay->ended == ENXIO || relay->tx_count == EL_BURST))
 		return NULL;
 	frame = el_relay_frame(relay);
 	return frame;

@@ -71,7 +71,8 @@ static void count_missed(struct el_relay *relay)
 
 static void trouble(struct el_relay *relay)
 {
-	relay->gone = el_packet_gone(relay->private);
+	if (el_packet_gone(relay->private))
+		el_relay_end(relay, ENXIO);
 }
 
 /* ---- sending ---- */

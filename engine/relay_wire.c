@@ -19,15 +19,10 @@ static int open_end(struct el_relay *relay, const char *name, const struct el_re
 
 static void deliver(struct el_relay *to, const struct el_frame *frame)
 {
-	struct el_frame *copy = el_relay_frame(to);
+	struct el_frame *copy = el_relay_copy_in(to, frame->data, frame->len, frame->len);
 
-	if (!copy) {
-		to->stats.rx_frames++;
-		to->stats.rx_no_memory++;
+	if (!copy)
 		return;
-	}
-	memcpy(copy->data, frame->data, frame->len);
-	copy->len = frame->len;
 	copy->timestamp = to->engine->now;
 	el_relay_input(to, copy);
 }

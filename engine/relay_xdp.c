@@ -25,9 +25,9 @@
 #include "core.h"
 
 enum {
-	RING = 2048,          /* entries of each ring of a queue */
+	RING = 2048,           /* entries of each ring of a queue */
 	KERNEL_HEADROOM = 256, /* XDP_PACKET_HEADROOM: bytes in front of each received frame */
-	KICK = 32,            /* frames that one wakeup sends in copy mode */
+	KICK = 32,             /* frames that one wakeup sends in copy mode */
 };
 
 struct queue {
@@ -120,7 +120,8 @@ static int load_program(struct xdp *self, const struct el_relay_opts *opts, char
 	if (!error)
 		error = bpf_object__load(self->program);
 	if (error == -EPERM)
-		return el_fail(err, error, "no privilege for XDP on %s: CAP_BPF and CAP_NET_ADMIN are missing (run as root)",
+		return el_fail(err, error,
+		               "no privilege for XDP on %s: CAP_BPF and CAP_NET_ADMIN are missing (run as root)",
 		               self->group.interface);
 	if (error)
 		return el_fail(err, error, "loading the steering program: %s", strerror(-error));
@@ -154,7 +155,8 @@ static int attach(struct xdp *self, uint32_t mode, char err[EL_ERR_MAX])
 	int native = -EOPNOTSUPP;
 
 	if (!owner_of(self->group.ifindex, owner, sizeof owner))
-		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", self->group.interface, owner);
+		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", self->group.interface,
+		               owner);
 	if (mode != EL_XDP_GENERIC)
 		native = self->link = link_program(self, XDP_FLAGS_DRV_MODE);
 	self->native = self->link >= 0;
@@ -163,7 +165,8 @@ static int attach(struct xdp *self, uint32_t mode, char err[EL_ERR_MAX])
 	if (self->link >= 0)
 		return 0;
 	return el_fail(err, self->link, "cannot attach XDP to %s (%s): %s", self->group.interface,
-	               mode == EL_XDP_NATIVE ? "native" : "generic", strerror(mode == EL_XDP_NATIVE ? -native : -self->link));
+	               mode == EL_XDP_NATIVE ? "native" : "generic",
+	               strerror(mode == EL_XDP_NATIVE ? -native : -self->link));
 }
 
 /* ---- queues ---- */
@@ -219,8 +222,8 @@ static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number,
 	int error, sockets = bpf_object__find_map_fd_by_name(self->program, "sockets");
 	uint32_t share = relay->pool.count / 2 / self->queues;
 
-	error = xsk_socket__create_shared(&queue->socket, self->group.interface, number, self->umem, &queue->rx, &queue->tx,
-	                                  &queue->fill, &queue->completion, &config);
+	error = xsk_socket__create_shared(&queue->socket, self->group.interface, number, self->umem, &queue->rx,
+	                                  &queue->tx, &queue->fill, &queue->completion, &config);
 	if (error)
 		return error;
 	queue->fd = xsk_socket__fd(queue->socket);
@@ -233,9 +236,9 @@ static int open_umem(struct el_relay *relay, struct xdp *self, char err[EL_ERR_M
 {
 	struct xsk_umem_config config = {.fill_size = RING, .comp_size = RING, .frame_size = relay->pool.frame_size};
 	struct queue *first = &self->queue[0];
-	int error = xsk_umem__create(&self->umem, relay->pool.memory,
-	                             (uint64_t)relay->pool.count * relay->pool.frame_size, &first->fill,
-	                             &first->completion, &config);
+	int error =
+		xsk_umem__create(&self->umem, relay->pool.memory, (uint64_t)relay->pool.count * relay->pool.frame_size,
+	                         &first->fill, &first->completion, &config);
 
 	if (error == -EPERM || error == -ENOBUFS)
 		return el_fail(err, error, "no locked memory for %u frames: ulimit -l unlimited, or CAP_IPC_LOCK",
@@ -243,8 +246,7 @@ static int open_umem(struct el_relay *relay, struct xdp *self, char err[EL_ERR_M
 	return error ? el_fail(err, error, "UMEM of %s: %s", self->group.interface, strerror(-error)) : 0;
 }
 
-static int open_queues(struct el_relay *relay, struct xdp *self, const struct el_relay_opts *opts,
-                       char err[EL_ERR_MAX])
+static int open_queues(struct el_relay *relay, struct xdp *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
 	for (uint32_t i = 0; i < self->queues; i++) {
 		int error = open_queue(relay, self, i, opts);
@@ -252,9 +254,11 @@ static int open_queues(struct el_relay *relay, struct xdp *self, const struct el
 		if (!error)
 			error = el_engine_watch(relay->engine, relay, self->queue[i].fd, err);
 		if (error == -EOPNOTSUPP && opts->copy == EL_ZEROCOPY)
-			return el_fail(err, error, "%s has no zero-copy AF_XDP: copy = \"auto\"", self->group.interface);
+			return el_fail(err, error, "%s has no zero-copy AF_XDP: copy = \"auto\"",
+			               self->group.interface);
 		if (error == -EBUSY)
-			return el_fail(err, error, "queue %u of %s has an AF_XDP socket already", i, self->group.interface);
+			return el_fail(err, error, "queue %u of %s has an AF_XDP socket already", i,
+			               self->group.interface);
 		if (error)
 			return el_fail(err, error, "AF_XDP socket on queue %u of %s: %s", i, self->group.interface,
 			               strerror(-error));
@@ -266,13 +270,15 @@ static int open_queues(struct el_relay *relay, struct xdp *self, const struct el
 
 static int check_size(struct el_relay *relay, char err[EL_ERR_MAX])
 {
-	uint32_t size = relay->pool.frame_size, need = KERNEL_HEADROOM + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + relay->mtu;
+	uint32_t size = relay->pool.frame_size,
+		 need = KERNEL_HEADROOM + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + relay->mtu;
 
 	if ((size != 2048 && size != 4096) || need > size)
-		return el_fail(err, -EMSGSIZE,
-		               "frames of %u bytes cannot be received by AF_XDP at MTU %u: frame_size 2048 or 4096 with %u "
-		               "bytes or more is needed",
-		               size, relay->mtu, need);
+		return el_fail(
+			err, -EMSGSIZE,
+			"frames of %u bytes cannot be received by AF_XDP at MTU %u: frame_size 2048 or 4096 with %u "
+			"bytes or more is needed",
+			size, relay->mtu, need);
 	return 0;
 }
 
@@ -415,14 +421,16 @@ static void count_missed(struct el_relay *relay)
 	relay->stats.rx_missed = self->group_missed;
 	for (uint32_t i = 0; i < self->queues; i++)
 		if (!getsockopt(self->queue[i].fd, SOL_XDP, XDP_STATISTICS, &stats, &len))
-			relay->stats.rx_missed += stats.rx_dropped + stats.rx_ring_full + stats.rx_fill_ring_empty_descs;
+			relay->stats.rx_missed +=
+				stats.rx_dropped + stats.rx_ring_full + stats.rx_fill_ring_empty_descs;
 }
 
 static void trouble(struct el_relay *relay)
 {
 	struct xdp *self = relay->private;
 
-	relay->gone = el_packet_gone(&self->group);
+	if (el_packet_gone(&self->group))
+		el_relay_end(relay, ENXIO);
 }
 
 /* ---- sending ---- */

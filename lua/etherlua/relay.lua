@@ -71,7 +71,8 @@ end
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
 local KNOWN = {}
-for name in ("filter capture recv_depth frame_size frames promiscuous mtu queues mode copy need_wakeup steer"):gmatch("%S+") do
+for name in ("filter capture recv_depth frame_size frames promiscuous mtu queues mode copy need_wakeup steer timing " ..
+  "output"):gmatch("%S+") do
   KNOWN[name] = true
 end
 
@@ -117,6 +118,11 @@ local function make_opts(given, types)
   opts.no_need_wakeup = given.need_wakeup == false and 1 or 0
   set_steering(opts, given.steer)
   opts.promiscuous = given.promiscuous ~= false and 1 or 0
+  if given.output then
+    keep.output = given.output
+    opts.output = keep.output
+  end
+  opts.timing = given.timing and 1 or 0
   return opts, keep
 end
 

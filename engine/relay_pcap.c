@@ -1,0 +1,186 @@
+/*
+ * relay_pcap.c: live capture and injection by libpcap, for where its reach counts more than speed. libpcap puts the
+ * outer VLAN tag back and filters in the kernel; immediate mode hands over each frame at once.
+ */
+#include <errno.h>
+#include <net/if.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core.h"
+
+enum { SNAPLEN = 65535, BUFFER_BYTES = 16 << 20, MAX_MTU = 65000, NS = 1000000000 };
+
+struct live {
+	pcap_t *handle;
+	int socket; /* to ask for facts about the interface, in its own namespace */
+	int ifindex;
+};
+
+/* ---- opening ---- */
+
+static int interface_facts(struct el_relay *relay, struct live *self, const char *name, char err[EL_ERR_MAX])
+{
+	struct ifreq request = {0};
+
+	if (!*name || strlen(name) >= IFNAMSIZ)
+		return el_fail(err, -EINVAL, "bad interface name \"%.64s\": 1 to %d characters", name, IFNAMSIZ - 1);
+	self->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	strcpy(request.ifr_name, name);
+	if (self->socket < 0 || ioctl(self->socket, SIOCGIFINDEX, &request))
+		return el_fail(err, -ENODEV, "no such interface: %s", name);
+	self->ifindex = request.ifr_ifindex;
+	if (ioctl(self->socket, SIOCGIFFLAGS, &request) || !(request.ifr_flags & IFF_UP))
+		return el_fail(err, -ENETDOWN, "interface %s is down: ip link set %s up", name, name);
+	if (!ioctl(self->socket, SIOCGIFMTU, &request))
+		relay->mtu = request.ifr_mtu < MAX_MTU ? (uint32_t)request.ifr_mtu : MAX_MTU;
+	if (!ioctl(self->socket, SIOCGIFHWADDR, &request))
+		memcpy(relay->mac.byte, request.ifr_hwaddr.sa_data, 6);
+	return 0;
+}
+
+static int activate(struct live *self, const char *name, bool promiscuous, char err[EL_ERR_MAX])
+{
+	char reason[PCAP_ERRBUF_SIZE] = "";
+	int error;
+
+	self->handle = pcap_create(name, reason);
+	if (!self->handle)
+		return el_fail(err, -EINVAL, "%s: %s", name, reason);
+	pcap_set_snaplen(self->handle, SNAPLEN);
+	pcap_set_buffer_size(self->handle, BUFFER_BYTES);
+	pcap_set_promisc(self->handle, promiscuous);
+	pcap_set_immediate_mode(self->handle, 1);
+	pcap_set_tstamp_precision(self->handle, PCAP_TSTAMP_PRECISION_NANO);
+	error = pcap_activate(self->handle);
+	if (error == PCAP_ERROR_PERM_DENIED)
+		return el_fail(err, -EPERM, "no privilege to open %s: CAP_NET_RAW is missing (run as root)", name);
+	if (error < 0)
+		return el_fail(err, -EIO, "%s: %s", name, pcap_statustostr(error));
+	if (pcap_datalink(self->handle) != DLT_EN10MB)
+		return el_fail(err, -EINVAL, "%s is no Ethernet interface", name);
+	/* Own frames must not come back, else every endpoint would hear itself. */
+	if (pcap_setdirection(self->handle, PCAP_D_IN) || pcap_setnonblock(self->handle, 1, reason))
+		return el_fail(err, -EIO, "%s: %s", name, pcap_geterr(self->handle));
+	return 0;
+}
+
+static int set_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX])
+{
+	struct live *self = relay->private;
+	struct bpf_program program;
+	int error = 0;
+
+	if (pcap_compile(self->handle, &program, text, 1, PCAP_NETMASK_UNKNOWN))
+		return el_fail(err, -EINVAL, "bad filter \"%.80s\": %s", text, pcap_geterr(self->handle));
+	if (pcap_setfilter(self->handle, &program))
+		error = el_fail(err, -EIO, "filter: %s", pcap_geterr(self->handle));
+	pcap_freecode(&program);
+	return error;
+}
+
+static int open_interface(struct el_relay *relay, const char *name, const struct el_relay_opts *opts,
+                          char err[EL_ERR_MAX])
+{
+	struct live *self = calloc(1, sizeof *self);
+	int error;
+
+	if (!self)
+		return el_fail(err, -ENOMEM, "out of memory");
+	self->socket = -1;
+	relay->private = self;
+	error = interface_facts(relay, self, name, err);
+	if (!error)
+		error = activate(self, name, opts->promiscuous, err);
+	if (!error && opts->filter)
+		error = set_filter(relay, opts->filter, err);
+	return error ? error : el_engine_watch(relay->engine, relay, pcap_get_selectable_fd(self->handle), err);
+}
+
+static void close_interface(struct el_relay *relay)
+{
+	struct live *self = relay->private;
+
+	if (!self)
+		return;
+	if (self->handle)
+		pcap_close(self->handle);
+	if (self->socket >= 0)
+		close(self->socket);
+	free(self);
+}
+
+/* ---- receiving ---- */
+
+static void trouble(struct el_relay *relay)
+{
+	struct live *self = relay->private;
+	struct ifreq request = {.ifr_ifindex = self->ifindex};
+
+	if (ioctl(self->socket, SIOCGIFNAME, &request))
+		el_relay_end(relay, ENXIO);
+}
+
+static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)
+{
+	struct live *self = relay->private;
+	struct pcap_pkthdr *header;
+	const uint8_t *bytes;
+	uint32_t count = 0;
+	int got = 0;
+
+	while (count < max && (got = pcap_next_ex(self->handle, &header, &bytes)) == 1) {
+		int64_t wall = (int64_t)header->ts.tv_sec * NS + header->ts.tv_usec;
+		struct el_frame *frame = el_relay_copy_in(relay, bytes, header->caplen, header->len);
+
+		if (!frame)
+			continue;
+		frame->timestamp = (double)(wall - relay->engine->wall_offset) / NS;
+		frames[count++] = frame;
+	}
+	if (got == PCAP_ERROR)
+		trouble(relay);
+	return count;
+}
+
+static void count_missed(struct el_relay *relay)
+{
+	struct live *self = relay->private;
+	struct pcap_stat stats = {0};
+
+	if (!pcap_stats(self->handle, &stats))
+		relay->stats.rx_missed = stats.ps_drop;
+}
+
+/* ---- sending ---- */
+
+static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, uint32_t count)
+{
+	struct live *self = relay->private;
+
+	for (uint32_t i = 0; i < count; i++) {
+		errno = 0;
+		if (pcap_inject(self->handle, frames[i]->data, frames[i]->len) >= 0)
+			el_relay_finish(relay, frames + i, 1, 0);
+		else if (errno == EAGAIN)
+			return i;
+		else
+			el_relay_finish(relay, frames + i, 1, errno ? errno : EIO);
+	}
+	return count;
+}
+
+const struct el_kind el_kind_pcap = {
+	.name = "pcap",
+	.open = open_interface,
+	.recv = recv_frames,
+	.send = send_frames,
+	.trouble = trouble,
+	.filter = set_filter,
+	.count = count_missed,
+	.close = close_interface,
+};
