@@ -13,7 +13,7 @@
 
 #include "core.h"
 
-enum { SNAPLEN = 65535, BUFFER_BYTES = 16 << 20, MAX_MTU = 65000, NS = 1000000000 };
+enum { BUFFER_BYTES = 16 << 20, MAX_MTU = 65000, NS = 1000000000 };
 
 struct live {
 	pcap_t *handle;
@@ -43,7 +43,7 @@ static int interface_facts(struct el_relay *relay, struct live *self, const char
 	return 0;
 }
 
-static int activate(struct live *self, const char *name, bool promiscuous, char err[EL_ERR_MAX])
+static int activate(struct live *self, uint32_t mtu, const char *name, bool promiscuous, char err[EL_ERR_MAX])
 {
 	char reason[PCAP_ERRBUF_SIZE] = "";
 	int error;
@@ -51,7 +51,8 @@ static int activate(struct live *self, const char *name, bool promiscuous, char 
 	self->handle = pcap_create(name, reason);
 	if (!self->handle)
 		return el_fail(err, -EINVAL, "%s: %s", name, reason);
-	pcap_set_snaplen(self->handle, SNAPLEN);
+	/* Not more than a frame can be: the ring has a slot of this size for each. */
+	pcap_set_snaplen(self->handle, (int)(ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu));
 	pcap_set_buffer_size(self->handle, BUFFER_BYTES);
 	pcap_set_promisc(self->handle, promiscuous);
 	pcap_set_immediate_mode(self->handle, 1);
@@ -95,7 +96,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	relay->private = self;
 	error = interface_facts(relay, self, name, err);
 	if (!error)
-		error = activate(self, name, opts->promiscuous, err);
+		error = activate(self, relay->mtu, name, opts->promiscuous, err);
 	if (!error && opts->filter)
 		error = set_filter(relay, opts->filter, err);
 	return error ? error : el_engine_watch(relay->engine, relay, pcap_get_selectable_fd(self->handle), err);
