@@ -47,7 +47,7 @@ static __always_inline int is_tpid(__be16 type)
 }
 
 SEC("xdp")
-int steer(struct xdp_md *ctx)
+int etherlua_steer(struct xdp_md *ctx)
 {
 	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *header = (void *)(long)ctx->data;

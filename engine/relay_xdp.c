@@ -143,7 +143,7 @@ static int set_ethertypes(struct xdp *self, const struct el_relay_opts *opts)
 static int link_program(struct xdp *self, uint32_t flags)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
-	int program = bpf_program__fd(bpf_object__find_program_by_name(self->program, "steer"));
+	int program = bpf_program__fd(bpf_object__find_program_by_name(self->program, "etherlua_steer"));
 
 	return bpf_link_create(program, self->group.ifindex, BPF_XDP, &opts);
 }
@@ -421,8 +421,7 @@ static void count_missed(struct el_relay *relay)
 	relay->stats.rx_missed = self->group_missed;
 	for (uint32_t i = 0; i < self->queues; i++)
 		if (!getsockopt(self->queue[i].fd, SOL_XDP, XDP_STATISTICS, &stats, &len))
-			relay->stats.rx_missed +=
-				stats.rx_dropped + stats.rx_ring_full + stats.rx_fill_ring_empty_descs;
+			relay->stats.rx_missed += stats.rx_dropped + stats.rx_ring_full;
 }
 
 static void trouble(struct el_relay *relay)

@@ -13,7 +13,8 @@ local function open_files()
   local own = assert(io.open("/proc/self/stat"))
   local pid = own:read("*n")
   own:close()
-  local pipe = assert(io.popen(("ls /proc/%d/fd | wc -l"):format(pid)))
+  -- Not at once: until popen returns this process has the other end of the pipe too.
+  local pipe = assert(io.popen(("sleep 0.02; ls /proc/%d/fd | wc -l"):format(pid)))
   local count = pipe:read("*n")
   pipe:close()
   return assert(count)
@@ -70,7 +71,7 @@ kinds.each_with_interface("opening a relay", function(it, kind)
 
   it("tells the interface's MAC address and MTU", { near_mac = "02:00:00:00:00:77", mtu = 1600 }, function(l, open)
     local relay = open(l.near)
-    assert.same({ "02:00:00:00:00:77", 1600, kind.name, kind.name .. ":eth0" },
+    assert.same({ "02:00:00:00:00:77", 1600, kind.spec, kind.spec .. ":eth0" },
       { relay.mac, relay.mtu, relay.kind, relay.name })
     assert.equal("02:00:00:00:00:77", tostring(relay:conn().mac))
   end)
@@ -99,11 +100,13 @@ kinds.each_with_interface("opening a relay", function(it, kind)
   it("makes the interface promiscuous until the relay is closed", function(l, open)
     local function promiscuous() return l.near:run("ip -d link show eth0"):match("promiscuity (%d)") end
     assert.equal("0", promiscuous())
-    local relay, quiet = open(l.near), open(l.near, { promiscuous = false })
+    local quiet = open(l.near, { promiscuous = false })
+    assert.equal("0", promiscuous())
+    quiet:close()
+    local relay = open(l.near)
     assert.equal("1", promiscuous())
     relay:close()
     assert.equal("0", promiscuous())
-    quiet:close()
   end)
 end)
 
@@ -140,7 +143,8 @@ kinds.each_with_interface("the default filter", function(it)
       end
     end
     for _, frame in ipairs(sent) do frames.assert_same_bytes(frame, frames.whole(rest)) end
-    assert.equal(#sent, b:stats().rx_frames)
+    local stats = b:stats()
+    assert.equal(#sent, stats.rx_frames - stats.rx_filtered)
   end)
 
   it("is widened by endpoints with another EtherType, in any VLAN stack", function(l, open)
@@ -171,9 +175,13 @@ kinds.each_with_interface("the default filter", function(it)
   end)
 end)
 
-kinds.each_with_interface("a relay", function(it)
+kinds.each_with_interface("a relay", function(it, kind)
   it("receives beside another one on the same interface", function(l, open)
     local from = open(l.near):conn { mac = A }
+    if kind.steers then -- an interface has one XDP program
+      open(l.far)
+      return assert.error_matches(function() open(l.far) end, "attached to eth0 already: etherlua_steer")
+    end
     local one, two = open(l.far):conn { mac = B }, open(l.far):conn { mac = B }
     from:send(frames.udp(), B)
     assert.equal(frames.udp(), (one:recv(1)))
@@ -227,7 +235,8 @@ kinds.each_with_interface("a relay", function(it)
     near:send(frames.udp(), B)
     a:flush()
     local stats = frames.assert_balanced(a)
-    assert.equal(1, stats.tx_link_down + stats.tx_refused)
+    assert.equal(kind.steers and 1 or 0, stats.tx_sent) -- the kernel does not tell AF_XDP
+    assert.equal(kind.steers and 0 or 1, stats.tx_link_down + stats.tx_refused)
     l.far:run("ip link set eth0 up")
     assert.is_true(eventually(function()
       near:send(frames.udp(), B)

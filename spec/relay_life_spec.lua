@@ -153,7 +153,7 @@ kinds.each("an endpoint that is closed", function(it)
     end
   end)
 
-  it("gives its memory back, what it has queued and what it has lent", { frames = 128 }, function(a, b)
+  it("gives its memory back, what it has queued and what it has lent", { frames = 256 }, function(a, b)
     local from = a:conn { mac = A }
     for _ = 1, 10 do
       local conn = b:conn { mac = B }

@@ -28,10 +28,11 @@ end
 
 -- ---- the kinds ------------------------------------------------------------------------------------------------------
 
--- No filter unless a spec asks for one; `false` asks for the kind's default.
-local function relay_opts(given)
+-- No filter unless a spec asks for one; `false` asks for the kind's default. more: options of the kind.
+local function relay_opts(given, more)
   local opts = {}
   for name, value in pairs(given) do opts[name] = value end
+  for name, value in pairs(more or {}) do opts[name] = value end
   if opts.filter == nil then opts.filter = "" end
   opts.filter = opts.filter or nil
   return opts
@@ -42,20 +43,29 @@ local function open_wire(given)
 end
 
 -- For kinds that are bound to an interface: the relays are at the two ends of a veth pair.
-local function veth_opener(kind)
-  return function(given)
-    local opts, one = relay_opts(given), lab_for(given.mtu or 1500)
+local function veth_kind(kind)
+  kind.possible, kind.interface, kind.spec = lab.root, true, kind.name:match("%w+")
+  function kind.open(given)
+    local opts, one = relay_opts(given, kind.opts), lab_for(given.mtu or 1500)
     opts.mtu = nil
-    return one.near:enter(ether.open, kind .. ":eth0", opts), one.far:enter(ether.open, kind .. ":eth0", opts)
+    return one.near:enter(ether.open, kind.spec .. ":eth0", opts), one.far:enter(ether.open, kind.spec .. ":eth0", opts)
   end
+  return kind
 end
 
 local function anywhere() return true end
 
--- open(opts) returns two relays; possible() says why it would not work. `interface`: opened by the name of one.
+local ONE_PAGE = "AF_XDP receives frames of one page at the most"
+
+-- open(opts) returns two relays; possible() says why it would not work. `interface`: opened by the name of one, with
+-- opts. max_mtu: larger ones cannot be had, for the reason given. `steers`: frames for nobody stay the kernel's.
 M.list = {
   { name = "wire", open = open_wire, possible = anywhere },
-  { name = "afpacket", open = veth_opener "afpacket", possible = lab.root, interface = true },
+  veth_kind { name = "afpacket" },
+  veth_kind { name = "pcap" },
+  veth_kind { name = "xdp", opts = { mode = "native" }, max_mtu = 3500, reason = ONE_PAGE, steers = true },
+  veth_kind { name = "xdp in generic mode", opts = { mode = "generic" }, max_mtu = 3500, reason = ONE_PAGE,
+    steers = true },
 }
 
 -- ---- running --------------------------------------------------------------------------------------------------------
@@ -76,6 +86,7 @@ local function task_test(words, kind, given, fn, set_up)
   return function()
     local possible, reason = kind.possible()
     if not possible then return words.pending(reason) end
+    if kind.max_mtu and (given.mtu or 0) > kind.max_mtu then return words.pending(kind.reason) end
     M.run(function() fn(set_up(given, words.finally)) end)
   end
 end
@@ -115,10 +126,10 @@ function M.each_with_interface(noun, define)
       local one = lab.new(given)
       finally(function() one:close() end)
       return one, function(ns, opts)
-        opts = relay_opts(opts or {})
+        opts = relay_opts(opts or {}, kind.opts)
         local on = opts.on or "eth0"
         opts.on = nil
-        return ns:enter(ether.open, kind.name .. ":" .. on, opts)
+        return ns:enter(ether.open, kind.spec .. ":" .. on, opts)
       end
     end
   end)
