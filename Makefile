@@ -62,7 +62,7 @@ $(B)/%.o: engine/%.c Makefile
 $(B)/abi.o: engine/abi.h $(B)/steer.bpf.o
 $(B)/abi.o: CCARGS += -DSTEER_OBJECT='"$(B)/steer.bpf.o"'
 
-$(B)/steer.bpf.o: bpf/steer.bpf.c bpf/steer.h Makefile
+%/steer.bpf.o: bpf/steer.bpf.c bpf/steer.h Makefile
 	$(call say,BPF)
 	@mkdir -p $(@D)
 	$(Q)clang -O2 -g -Wall -Werror -target bpf -I/usr/include/$(shell uname -m)-linux-gnu -c -o $@ $<
@@ -109,7 +109,7 @@ test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with
 # $(call check,NAME,COMMAND): a line for the tool, what it said when it failed, and on to the next.
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
 
-lint: deps-lint ## compilers, clang-format, cppcheck and luacheck, none of which may complain
+lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck and luacheck, none of which may complain
 	@$(call check,gcc,set -e; for f in $(SOURCES); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
 	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES)) \
 	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \

@@ -10,6 +10,10 @@
 #define EL_VERSION "0.1.0"
 #endif
 
+#ifndef STEER_OBJECT
+#define STEER_OBJECT "build/steer.bpf.o"
+#endif
+
 /* The text of abi.h, for ffi.cdef. It ends with a NUL. */
 __asm__(".pushsection .rodata\n"
         ".globl el_abi_text\n"
@@ -23,13 +27,14 @@ __asm__(".pushsection .rodata\n"
 /* The steering program of xdp relays, which libbpf reads from memory. */
 __asm__(".pushsection .rodata\n"
         ".balign 8\n"
-        ".globl el_steer_program, el_steer_program_end\n"
+        ".globl el_steer_program, el_steer_size\n"
         ".hidden el_steer_program\n"
-        ".hidden el_steer_program_end\n"
+        ".hidden el_steer_size\n"
         "el_steer_program:\n"
         ".incbin \"" STEER_OBJECT
         "\"\n"
-        "el_steer_program_end:\n"
+        "1: .balign 8\n"
+        "el_steer_size: .quad 1b - el_steer_program\n"
         ".popsection\n");
 
 _Atomic int64_t live_engines, live_relays, live_conns, live_udps;

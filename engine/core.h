@@ -15,7 +15,8 @@ extern const char el_abi_text[];
 #pragma GCC visibility pop
 
 /* abi.c: the steering program as an ELF object */
-extern const char el_steer_program[], el_steer_program_end[];
+extern const char el_steer_program[];
+extern const uint64_t el_steer_size;
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

@@ -112,7 +112,7 @@ static int load_program(struct xdp *self, const struct el_relay_opts *opts, char
 	struct bpf_map *constants;
 	int error;
 
-	self->program = bpf_object__open_mem(el_steer_program, (size_t)(el_steer_program_end - el_steer_program), NULL);
+	self->program = bpf_object__open_mem(el_steer_program, el_steer_size, NULL);
 	error = self->program ? 0 : -errno;
 	constants = error ? NULL : bpf_object__find_map_by_name(self->program, ".rodata");
 	if (constants && opts->steer_all)
@@ -142,7 +142,7 @@ static int set_ethertypes(struct xdp *self, const struct el_relay_opts *opts)
 
 static int link_program(struct xdp *self, uint32_t flags)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = flags);
+	struct bpf_link_create_opts opts = {.sz = sizeof opts, .flags = flags};
 	int program = bpf_program__fd(bpf_object__find_program_by_name(self->program, "etherlua_steer"));
 
 	return bpf_link_create(program, self->group.ifindex, BPF_XDP, &opts);
