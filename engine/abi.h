@@ -163,6 +163,7 @@ struct el_relay_opts {
 	const char *output; /* pcap file that gets what is sent (none) */
 	uint32_t timing;    /* receive with the timing of the file, not as fast as it is read */
 	/* xdp only */
+	const char *program;     /* ELF file with an XDP program to use instead of the steering program (none) */
 	uint32_t queues;         /* receive queues to serve, from the first (all) */
 	uint32_t mode;           /* EL_XDP_... */
 	uint32_t copy;           /* EL_COPY_... */

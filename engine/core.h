@@ -170,6 +170,27 @@ uint64_t el_packet_missed(struct el_packet *packet);
 bool el_packet_gone(struct el_packet *packet);
 void el_packet_close(struct el_packet *packet);
 
+/* ---- steer.c: the XDP program of an interface ---- */
+
+struct bpf_object;
+
+struct el_steer {
+	struct bpf_object *object;
+	int program, link;      /* file descriptors; the link is the attachment */
+	int endpoints, sockets; /* maps; a program that the user brought may have no endpoints (-1) */
+	bool native;
+	char detail[48]; /* the mode that was picked, and why */
+};
+
+/* Loads and attaches to the packet's interface. el_steer_close() also after a failure. */
+int el_steer_open(struct el_steer *steer, const struct el_packet *packet, const struct el_relay_opts *opts,
+                  char err[EL_ERR_MAX]);
+void el_steer_close(struct el_steer *steer);
+/* Frames of this queue that are steered go to the AF_XDP socket. */
+int el_steer_socket(const struct el_steer *steer, uint32_t queue, int fd);
+/* Frames to the MAC address and VLAN stack of conn are steered, or no more. */
+int el_steer_claim(const struct el_steer *steer, const struct el_conn *conn, bool on);
+
 /* ---- relay.c ---- */
 
 /* What a relay kind does; a new kind is a file with one of these and a line in relay.c's table. */

@@ -4,8 +4,6 @@
  * group frames, and for a default endpoint everything that the kernel got, come in through a packet.c socket beside
  * them. Program and maps are held by file descriptors alone, so nothing is left when the process ends.
  */
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/filter.h>
@@ -39,25 +37,14 @@ struct queue {
 
 struct xdp {
 	struct el_packet group; /* what the program leaves to the kernel */
-	struct bpf_object *program;
-	int link, endpoints;
+	struct el_steer steer;
 	struct xsk_umem *umem;
 	struct queue queue[STEER_QUEUES_MAX];
 	uint32_t queues, next;
 	uint64_t group_missed;
-	bool native;
 };
 
-/* ---- steering ---- */
-
-static void steer_key_of(const struct el_conn *conn, struct steer_key *key)
-{
-	memset(key, 0, sizeof *key);
-	memcpy(key->mac, conn->mac.byte, 6);
-	key->tags = (uint16_t)conn->vlans.count;
-	for (uint32_t i = 0; i < conn->vlans.count; i++)
-		key->tag[i] = (uint32_t)conn->vlans.tag[i].tpid << 16 | (conn->vlans.tag[i].tci & 0x0fff);
-}
+/* ---- who gets what ---- */
 
 /* The socket beside sees group frames, or everything while there is a default endpoint. */
 static int filter_group(struct xdp *self, bool everything)
@@ -75,98 +62,8 @@ static int filter_group(struct xdp *self, bool everything)
 static int claim(struct el_relay *relay, const struct el_conn *conn, bool on)
 {
 	struct xdp *self = relay->private;
-	struct steer_key key;
-	uint8_t one = 1;
 
-	if (conn->is_default)
-		return filter_group(self, on);
-	steer_key_of(conn, &key);
-	if (on)
-		return bpf_map_update_elem(self->endpoints, &key, &one, BPF_ANY);
-	bpf_map_delete_elem(self->endpoints, &key);
-	return 0;
-}
-
-/* ---- the program ---- */
-
-static int owner_of(int ifindex, char *name, size_t size)
-{
-	struct bpf_prog_info info = {0};
-	uint32_t id = 0, len = sizeof info;
-	int fd;
-
-	if (bpf_xdp_query_id(ifindex, 0, &id) || !id)
-		return -ENOENT;
-	fd = bpf_prog_get_fd_by_id(id);
-	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len))
-		snprintf(name, size, "%s (id %u)", info.name, id);
-	else
-		snprintf(name, size, "id %u", id);
-	if (fd >= 0)
-		close(fd);
-	return 0;
-}
-
-static int load_program(struct xdp *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
-{
-	struct bpf_map *constants;
-	int error;
-
-	self->program = bpf_object__open_mem(el_steer_program, el_steer_size, NULL);
-	error = self->program ? 0 : -errno;
-	constants = error ? NULL : bpf_object__find_map_by_name(self->program, ".rodata");
-	if (constants && opts->steer_all)
-		*(uint8_t *)bpf_map__initial_value(constants, &(size_t){0}) = 1;
-	if (!error)
-		error = bpf_object__load(self->program);
-	if (error == -EPERM)
-		return el_fail(err, error,
-		               "no privilege for XDP on %s: CAP_BPF and CAP_NET_ADMIN are missing (run as root)",
-		               self->group.interface);
-	if (error)
-		return el_fail(err, error, "loading the steering program: %s", strerror(-error));
-	self->endpoints = bpf_object__find_map_fd_by_name(self->program, "endpoints");
-	return 0;
-}
-
-static int set_ethertypes(struct xdp *self, const struct el_relay_opts *opts)
-{
-	int map = bpf_object__find_map_fd_by_name(self->program, "ethertypes");
-	uint8_t one = 1;
-
-	for (int i = 0; i < EL_ETHERTYPES_MAX && opts->steer_ethertypes[i]; i++)
-		if (bpf_map_update_elem(map, &opts->steer_ethertypes[i], &one, BPF_ANY))
-			return -errno;
-	return 0;
-}
-
-static int link_program(struct xdp *self, uint32_t flags)
-{
-	struct bpf_link_create_opts opts = {.sz = sizeof opts, .flags = flags};
-	int program = bpf_program__fd(bpf_object__find_program_by_name(self->program, "etherlua_steer"));
-
-	return bpf_link_create(program, self->group.ifindex, BPF_XDP, &opts);
-}
-
-/* Native mode where the driver has it, else generic, unless one was asked for. */
-static int attach(struct xdp *self, uint32_t mode, char err[EL_ERR_MAX])
-{
-	char owner[64];
-	int native = -EOPNOTSUPP;
-
-	if (!owner_of(self->group.ifindex, owner, sizeof owner))
-		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", self->group.interface,
-		               owner);
-	if (mode != EL_XDP_GENERIC)
-		native = self->link = link_program(self, XDP_FLAGS_DRV_MODE);
-	self->native = self->link >= 0;
-	if (self->link < 0 && mode != EL_XDP_NATIVE)
-		self->link = link_program(self, XDP_FLAGS_SKB_MODE);
-	if (self->link >= 0)
-		return 0;
-	return el_fail(err, self->link, "cannot attach XDP to %s (%s): %s", self->group.interface,
-	               mode == EL_XDP_NATIVE ? "native" : "generic",
-	               strerror(mode == EL_XDP_NATIVE ? -native : -self->link));
+	return conn->is_default ? filter_group(self, on) : el_steer_claim(&self->steer, conn, on);
 }
 
 /* ---- queues ---- */
@@ -216,10 +113,10 @@ static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number,
 		.rx_size = RING,
 		.tx_size = RING,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
-		.xdp_flags = self->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE,
+		.xdp_flags = self->steer.native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE,
 		.bind_flags = (uint16_t)(copy_flags[opts->copy] | (opts->no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP)),
 	};
-	int error, sockets = bpf_object__find_map_fd_by_name(self->program, "sockets");
+	int error;
 	uint32_t share = relay->pool.count / 2 / self->queues;
 
 	error = xsk_socket__create_shared(&queue->socket, self->group.interface, number, self->umem, &queue->rx,
@@ -229,7 +126,7 @@ static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number,
 	queue->fd = xsk_socket__fd(queue->socket);
 	for (uint32_t given = 0; given < share && given < RING; given += EL_BURST)
 		fill(relay, queue, EL_BURST);
-	return bpf_map_update_elem(sockets, &number, &queue->fd, BPF_ANY) ? -errno : 0;
+	return el_steer_socket(&self->steer, number, queue->fd);
 }
 
 static int open_umem(struct el_relay *relay, struct xdp *self, char err[EL_ERR_MAX])
@@ -290,7 +187,6 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 
 	if (!self)
 		return el_fail(err, -ENOMEM, "out of memory");
-	self->link = self->endpoints = -1;
 	relay->private = self;
 	relay->headroom = KERNEL_HEADROOM;
 	error = el_packet_open(&self->group, relay, name, opts->promiscuous, err);
@@ -314,11 +210,7 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* older kernels count maps and UMEM against it */
 	error = check_size(relay, err);
 	if (!error)
-		error = load_program(self, opts, err);
-	if (!error && opts->steer_all && (error = set_ethertypes(self, opts)))
-		return el_fail(err, error, "steering map: %s", strerror(-error));
-	if (!error)
-		error = attach(self, opts->mode, err);
+		error = el_steer_open(&self->steer, &self->group, opts, err);
 	if (!error)
 		error = open_umem(relay, self, err);
 	if (!error)
@@ -327,8 +219,8 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 		error = el_packet_bind(&self->group, err);
 	if (error)
 		return error;
-	snprintf(relay->detail, sizeof relay->detail, "%s mode, %u queue%s", self->native ? "native" : "generic",
-	         self->queues, self->queues > 1 ? "s" : "");
+	snprintf(relay->detail, sizeof relay->detail, "%.40s, %u queue%s", self->steer.detail, self->queues,
+	         self->queues > 1 ? "s" : "");
 	return el_engine_watch(relay->engine, relay, self->group.fd, err);
 }
 
@@ -338,14 +230,12 @@ static void close_interface(struct el_relay *relay)
 
 	if (!self)
 		return;
-	if (self->link >= 0)
-		close(self->link);
 	for (uint32_t i = 0; i < self->queues; i++)
 		if (self->queue[i].socket)
 			xsk_socket__delete(self->queue[i].socket);
 	if (self->umem)
 		xsk_umem__delete(self->umem);
-	bpf_object__close(self->program);
+	el_steer_close(&self->steer);
 	el_packet_close(&self->group);
 	free(self);
 }

@@ -72,7 +72,7 @@ end
 
 local KNOWN = {}
 for name in ("filter capture recv_depth frame_size frames promiscuous mtu queues mode copy need_wakeup steer timing " ..
-  "output"):gmatch("%S+") do
+  "output program"):gmatch("%S+") do
   KNOWN[name] = true
 end
 
@@ -108,9 +108,11 @@ local function make_opts(given, types)
   local opts, keep = relay_opts_t(), {}
   keep.filter = given.filter or (types and filter_for(types)) or ""
   opts.filter = keep.filter
-  if given.capture then
-    keep.capture = given.capture
-    opts.capture = keep.capture
+  for _, name in ipairs { "capture", "output", "program" } do
+    if given[name] then
+      keep[name] = tostring(given[name])
+      opts[name] = keep[name]
+    end
   end
   for _, name in ipairs { "recv_depth", "frame_size", "frames", "mtu", "queues" } do opts[name] = given[name] or 0 end
   opts.mode = choice("mode", given.mode, MODES, '"auto", "native" or "generic"')
@@ -118,10 +120,6 @@ local function make_opts(given, types)
   opts.no_need_wakeup = given.need_wakeup == false and 1 or 0
   set_steering(opts, given.steer)
   opts.promiscuous = given.promiscuous ~= false and 1 or 0
-  if given.output then
-    keep.output = given.output
-    opts.output = keep.output
-  end
   opts.timing = given.timing and 1 or 0
   return opts, keep
 end
