@@ -147,6 +147,11 @@ int el_filter_compile_live(struct bpf_program *program, int fd, const char *inte
 int el_filter_compile_wire(struct bpf_program *program, const char *text, char err[EL_ERR_MAX]);
 bool el_filter_match(const struct bpf_program *program, const struct el_frame *frame);
 
+/* ---- netdev.c ---- */
+
+/* 0 up, ENETDOWN down, ENXIO no more. fd: any socket of the interface's namespace. */
+int el_interface_state(int fd, int ifindex);
+
 /* ---- packet.c: an AF_PACKET socket with a receive ring ---- */
 
 struct el_packet {
@@ -166,8 +171,8 @@ int el_packet_filter(struct el_packet *packet, void *instructions, uint32_t coun
 uint32_t el_packet_recv(struct el_packet *packet, struct el_relay *relay, struct el_frame **frames, uint32_t max);
 /* Frames lost by the kernel since the last call. */
 uint64_t el_packet_missed(struct el_packet *packet);
-/* After an error of the socket: whether the interface is no more. */
-bool el_packet_gone(struct el_packet *packet);
+/* After an error of the socket: as el_interface_state(). */
+int el_packet_state(struct el_packet *packet);
 void el_packet_close(struct el_packet *packet);
 
 /* ---- steer.c: the XDP program of an interface ---- */
@@ -204,7 +209,7 @@ struct el_kind {
 	uint32_t (*recv)(struct el_relay *relay, struct el_frame **frames, uint32_t max);
 	/* Takes frames from the front; calls el_relay_sent() for each that it is done with; returns how many. */
 	uint32_t (*send)(struct el_relay *relay, struct el_frame **frames, uint32_t count);
-	/* A file descriptor reported an error: el_relay_end() when it is for good. */
+	/* A file descriptor reported an error: tells el_relay_state() how the interface is. */
 	void (*trouble)(struct el_relay *relay);
 	/* Filters in the kernel. NULL: relay.c filters. */
 	int (*filter)(struct el_relay *relay, const char *text, char err[EL_ERR_MAX]);
@@ -248,6 +253,8 @@ struct el_relay {
 struct el_frame *el_relay_frame(struct el_relay *relay);
 /* A frame with these bytes, of `len` on the wire; one that was cut short or is too long is empty, so it is invalid. */
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len);
+/* How the interface is: 0, ENETDOWN or ENXIO. One that is down is looked at again: nobody tells when it is deleted. */
+void el_relay_state(struct el_relay *relay, int state);
 /* Nothing more will be received: readers return once their queues are empty. error: see relay->ended. */
 void el_relay_end(struct el_relay *relay, int error);
 /* A received frame enters: counted, parsed, handed to its endpoints. Takes ownership. */

@@ -1,5 +1,5 @@
 /*
- * netdev.c: network namespaces and the user namespace that lets an ordinary user make them.
+ * netdev.c: network namespaces, the user namespace that lets an ordinary user make them, and the state of interfaces.
  *
  * A namespace is nothing but a file descriptor here: the caller owns it, and the kernel takes the namespace and its
  * devices away when the last descriptor and the last process in it are gone. No names under /run/netns are made.
@@ -11,11 +11,21 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/nsfs.h>
+#include <net/if.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+int el_interface_state(int fd, int ifindex)
+{
+	struct ifreq request = {.ifr_ifindex = ifindex};
+
+	if (ioctl(fd, SIOCGIFNAME, &request) || ioctl(fd, SIOCGIFFLAGS, &request))
+		return ENXIO;
+	return request.ifr_flags & IFF_UP ? 0 : ENETDOWN;
+}
 
 static int netns_path(const char *name, char path[PATH_MAX])
 {

@@ -209,14 +209,13 @@ uint64_t el_packet_missed(struct el_packet *self)
 }
 
 /* Leaving a group that was never joined changes nothing, but waits for a deletion that is under way. */
-bool el_packet_gone(struct el_packet *self)
+int el_packet_state(struct el_packet *self)
 {
-	struct ifreq request = {.ifr_ifindex = self->ifindex};
 	struct packet_mreq none = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_ALLMULTI};
 	int error = 0;
 	socklen_t len = sizeof error;
 
 	getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	setsockopt(self->fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &none, sizeof none);
-	return ioctl(self->fd, SIOCGIFNAME, &request) != 0;
+	return el_interface_state(self->fd, self->ifindex);
 }

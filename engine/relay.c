@@ -19,6 +19,8 @@ enum {
 	MAX_FRAME_SIZE = 65536,
 };
 
+static const double RECHECK = 0.5; /* seconds between looks at an interface that is down */
+
 static const struct el_kind *const kinds[] = {&el_kind_afpacket, &el_kind_xdp, &el_kind_pcap, &el_kind_file};
 
 /* ---- opening and closing ---- */
@@ -270,6 +272,13 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	el_demux(relay, frame, &key);
 }
 
+void el_relay_state(struct el_relay *relay, int state)
+{
+	relay->wake_at = state == ENETDOWN ? relay->engine->now + RECHECK : INFINITY;
+	if (state == ENXIO)
+		el_relay_end(relay, ENXIO);
+}
+
 uint32_t el_relay_pump(struct el_relay *relay)
 {
 	struct el_frame *frames[EL_BURST];
@@ -277,6 +286,8 @@ uint32_t el_relay_pump(struct el_relay *relay)
 
 	if (!relay->kind->recv || relay->ended)
 		return 0;
+	if (unlikely(relay->wake_at <= relay->engine->now) && relay->kind->trouble)
+		relay->kind->trouble(relay);
 	count = relay->kind->recv(relay, frames, EL_BURST);
 	for (uint32_t i = 0; i < count; i++)
 		el_relay_input(relay, frames[i]);

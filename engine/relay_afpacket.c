@@ -71,8 +71,7 @@ static void count_missed(struct el_relay *relay)
 
 static void trouble(struct el_relay *relay)
 {
-	if (el_packet_gone(relay->private))
-		el_relay_end(relay, ENXIO);
+	el_relay_state(relay, el_packet_state(relay->private));
 }
 
 /* ---- sending ---- */

@@ -120,10 +120,8 @@ static void close_interface(struct el_relay *relay)
 static void trouble(struct el_relay *relay)
 {
 	struct live *self = relay->private;
-	struct ifreq request = {.ifr_ifindex = self->ifindex};
 
-	if (ioctl(self->socket, SIOCGIFNAME, &request))
-		el_relay_end(relay, ENXIO);
+	el_relay_state(relay, el_interface_state(self->socket, self->ifindex));
 }
 
 static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)

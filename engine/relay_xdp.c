@@ -318,8 +318,7 @@ static void trouble(struct el_relay *relay)
 {
 	struct xdp *self = relay->private;
 
-	if (el_packet_gone(&self->group))
-		el_relay_end(relay, ENXIO);
+	el_relay_state(relay, el_packet_state(&self->group));
 }
 
 /* ---- sending ---- */

@@ -262,6 +262,15 @@ kinds.each_with_interface("a relay", function(it, kind)
     end
   end)
 
+  it('tells its readers "interface gone" when that is deleted after its link went down', function(l, open)
+    local conn = open(l.near):conn { mac = A }
+    local reader = ether.spawn(function() return conn:recv(5) end)
+    l.near:run("ip link set eth0 down")
+    ether.sleep(0.1)
+    l.near:run("ip link del eth0")
+    assert.same({ nil, "interface gone" }, { reader:join() })
+  end)
+
   it('tells its senders "interface gone" when that is deleted, and closes', function(l, open)
     local a = open(l.near)
     local conn = a:conn { mac = A }

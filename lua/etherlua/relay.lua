@@ -99,7 +99,24 @@ local function set_steering(opts, steer)
       C.EL_ETHERTYPES_MAX), 0)
   end
   opts.steer_all = 1
-  for i, ethertype in ipairs(steer) do opts.steer_ethertypes[i - 1] = ethertype end
+  for i, ethertype in ipairs(steer) do
+    if type(ethertype) ~= "number" or ethertype < 0x0600 or ethertype > 0xffff then
+      error(("bad EtherType %s in steer: 0x0600 to 0xffff is allowed"):format(tostring(ethertype)), 0)
+    end
+    opts.steer_ethertypes[i - 1] = ethertype
+  end
+end
+
+-- 0 asks the engine for its default.
+local function whole_number(name, value)
+  if value == nil then return 0 end
+  if type(value) == "number" and value >= 1 and value <= 0x7fffffff and value % 1 == 0 then return value end
+  error(("bad %s %s: a whole number from 1 is needed"):format(name, tostring(value)), 0)
+end
+
+local function path_of(name, value)
+  if type(value) == "string" and value ~= "" then return value end
+  error(("bad %s %s: the path of a file is needed"):format(name, tostring(value)), 0)
 end
 
 -- The C struct, and the strings it points to, which the caller keeps alive for the call.
@@ -109,12 +126,14 @@ local function make_opts(given, types)
   keep.filter = given.filter or (types and filter_for(types)) or ""
   opts.filter = keep.filter
   for _, name in ipairs { "capture", "output", "program" } do
-    if given[name] then
-      keep[name] = tostring(given[name])
+    if given[name] ~= nil then
+      keep[name] = path_of(name, given[name])
       opts[name] = keep[name]
     end
   end
-  for _, name in ipairs { "recv_depth", "frame_size", "frames", "mtu", "queues" } do opts[name] = given[name] or 0 end
+  for _, name in ipairs { "recv_depth", "frame_size", "frames", "mtu", "queues" } do
+    opts[name] = whole_number(name, given[name])
+  end
   opts.mode = choice("mode", given.mode, MODES, '"auto", "native" or "generic"')
   opts.copy = choice("copy", given.copy, COPIES, '"auto", "copy" or "zerocopy"')
   opts.no_need_wakeup = given.need_wakeup == false and 1 or 0
