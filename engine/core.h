@@ -83,7 +83,10 @@ void el_pool_put(struct el_frame *frame);
 /* For the sanitizer: the frame is complete, nobody has to touch what is behind it. */
 static inline void el_pool_seal(const struct el_frame *frame)
 {
-	ASAN_POISON_MEMORY_REGION(frame->data + frame->len, frame->pool->frame_size - EL_HEADROOM - frame->len);
+	const struct el_pool *pool = frame->pool;
+	uint8_t *end = pool->memory + (size_t)(frame - pool->frames + 1) * pool->frame_size;
+
+	ASAN_POISON_MEMORY_REGION(frame->data + frame->len, (size_t)(end - frame->data) - frame->len);
 }
 /* A frame that waits in an endpoint's queue and is the one to be evicted; NULL when none waits. */
 struct el_frame *el_pool_queued(struct el_pool *pool);

@@ -133,6 +133,7 @@ int el_steer_open(struct el_steer *self, const struct el_packet *packet, const s
 {
 	int error;
 
+	libbpf_set_print(NULL); /* a library does not print */
 	self->link = -1;
 	error = load(self, opts, err);
 	return error ? error : attach(self, packet, opts->mode, err);

@@ -17,6 +17,7 @@ Scripted hosts on a wire: MAC addresses, VLAN tags and IP addresses that exist n
 
 Commands:
    run [OPTIONS] SCRIPT [ARGUMENTS]   Run a Lua script: a path, or the name of one that is shipped.
+   doctor [OPTIONS] [IFACE]           Say what keeps it from working here, or on an interface, and how to mend it.
 
 Options:
    -h, --help                         Show this help. `etherlua run --help` lists the scripts.
@@ -113,6 +114,7 @@ end
 local function dispatch(args, env)
   local command = args[1]
   if command == "run" then return run({ unpack(args, 2) }, env.scripts) end
+  if command == "doctor" then return require("etherlua.doctor").main { unpack(args, 2) } end
   if command == "--version" then
     print("etherlua " .. ether.version)
   elseif command == "-h" or command == "--help" then
