@@ -12,10 +12,15 @@ local script = require "etherlua.script"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 
+local function host_mac(text)
+  if addr.mac_bytes(text):byte() % 2 == 0 then return end
+  error(("bad MAC address %q: a host's is no group address"):format(text), 0)
+end
+
 local function options()
   local parser = script.parser("dhcp4_client", "Lease IPv4 addresses by DHCP (RFC 2131).")
   parser:option("--mac", "MAC address; of the first host, when there are more (default: a random one)."):argname("MAC")
-    :convert(script.accepted_by(addr.mac))
+    :convert(script.accepted_by(host_mac))
   parser:option("--vlan", "VLAN stack, outer tag first: 100 or 100.200."):argname("VLANS")
     :convert(script.accepted_by(addr.vlans))
   parser:option("--count", "Number of hosts, with MAC addresses that count up.", "1"):argname("N")
@@ -48,6 +53,19 @@ local function lease_opts()
   for _, pair in ipairs(opts.option) do sent[pair[1]] = pair[2] end
   return { options = sent, requested_address = opts.request, broadcast = opts.broadcast or nil, tries = opts.tries,
     first_timeout = opts.timeout, probe = opts.arp_probe ~= "off" and opts.arp_probe or nil }
+end
+
+-- Bytes of the options that the client adds, and of the headers in front of a message.
+local OWN_OPTIONS, HEADERS, TAG = 40, 28, 4
+
+-- Options that no message has room for are the user's mistake, told before anything is sent.
+local function check_room(relay, vlans, settings)
+  local size = #dhcp4.build { options = settings.options } + OWN_OPTIONS
+  local room = relay.mtu - HEADERS - TAG * math.max(#vlans - 1, 0) -- the interface lets one tag pass for nothing
+  if size > room then
+    script.exit(script.USAGE, ("DHCP messages with these options need up to %d bytes: %d fit the MTU of %s"):format(
+      size, room, relay.name))
+  end
 end
 
 -- ---- output -------------------------------------------------------------------------------------------------------
@@ -98,6 +116,7 @@ if opts.trace then script.trace(relay, opts.json and io.stderr or io.stdout) end
 local vlans = ether.vlans(opts.vlan)
 local base = opts.mac or random_mac()
 local settings = lease_opts()
+check_room(relay, vlans, settings)
 local counts = { bound = 0, failed = 0, lost = 0 }
 local started = ether.now()
 local finished_at

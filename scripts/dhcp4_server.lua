@@ -28,7 +28,7 @@ local function options()
 end
 
 local COUNTERS = { "discover", "offer", "request", "ack", "nak", "release", "decline", "inform", "exhausted", "ignored",
-  "arp", "ping", "bound" }
+  "arp", "ping", "too_long", "bound" }
 
 local function counters_of(gw)
   local all = { bound = gw.server:bound() }
@@ -63,5 +63,7 @@ if not opts.json then
 end
 script.progress(function() return line_of(counters_of(gw)) end)
 
-local server = ether.spawn(function() gw:run() end)
-if not server:join(opts.duration) then server:cancel() end
+local server = ether.spawn(function() return gw:run() end)
+local problem = server:join(opts.duration)
+if problem then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
+server:cancel()

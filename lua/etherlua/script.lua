@@ -138,7 +138,8 @@ local function open_in_lab(opts, given)
   local net = M.check(lab.new)
   sched.close_at_end(net)
   net:serve(opts.lab_network)
-  return net:relay(opts.relay and opts.relay:gsub(":eth0$", ""), given), net
+  local kind = opts.relay and opts.relay:gsub(":?eth0$", "") or ""
+  return M.check(net.relay, net, kind ~= "" and kind or nil, given), net
 end
 
 -- The relay that the options name.

@@ -23,7 +23,7 @@ local PARAMETERS = { 1, 3, 6, 12, 15, 28, 42, 51, 58, 59 }
 
 -- RFC 2131 4.1: the first retransmission after 4 s, then twice as long each time up to 64 s, each +- 1 s at random.
 local FIRST_TIMEOUT, MAX_TIMEOUT, JITTER = 4, 64, 1
-local TRIES = 4
+local TRIES, ROUNDS = 4, 3
 local MIN_RENEW_PAUSE = 60 -- RFC 2131 4.4.5
 local DECLINE_PAUSE = 10   -- RFC 2131 3.1: the least time to wait after a DECLINE
 local NAK_PAUSE = 1
@@ -37,11 +37,12 @@ Client.__index = Client
 local listeners = setmetatable({}, { __mode = "k" }) -- relay -> VLAN stack -> listener
 
 local function read_broadcasts(listener)
-  while true do
-    local message = listener.udp:recv()
-    if not message then return end
+  while listener.udp.ep.relay ~= nil do
+    local frame = listener.udp:recv_frame()
+    if not frame then return end
+    local message = frame.body
     local client = #message >= 34 and listener.clients[message:sub(29, 34)]
-    if client then client.mailbox:send(message, 0) end
+    if client then client.mailbox:send({ message, frame.src_mac }, 0) end
   end
 end
 
@@ -60,12 +61,16 @@ end
 
 -- ---- one exchange -------------------------------------------------------------------------------------------------
 
+-- What a DECLINE and a RELEASE may carry of the user's options (RFC 2131 table 5; RFC 3046 for the relay agent's).
+local ALWAYS = { client_id = true, [61] = true, relay_agent = true, [82] = true }
+
 local function message_of(client, kind, fields, options)
+  local asks = kind == "DISCOVER" or kind == "REQUEST"
   for name, value in pairs(client.opts.options or {}) do
-    if options[name] == nil then options[name] = value end
+    if options[name] == nil and (asks or ALWAYS[name]) then options[name] = value end
   end
   options.message_type = kind
-  if kind == "DISCOVER" or kind == "REQUEST" then
+  if asks then
     options.parameter_request_list = options.parameter_request_list or PARAMETERS
     options.max_message_size = options.max_message_size or 1500
   end
@@ -74,25 +79,35 @@ local function message_of(client, kind, fields, options)
   return dhcp4.build(fields)
 end
 
+-- An offer that does not say of whom, or no address at all, is of no use.
+local function is_complete(reply)
+  local kind = reply.options.message_type
+  return kind == "NAK" or reply.yiaddr ~= ANY and (kind ~= "OFFER" or reply.options.server_id)
+end
+
 -- Whether the reply is for this client and of a kind that it waits for.
 local function accept(client, message, kinds)
   local reply = dhcp4.parse(message)
   if not reply or reply.op ~= 2 or reply.xid ~= client.xid or reply.chaddr ~= client.mac or
-    not kinds[reply.options.message_type] then
+    not kinds[reply.options.message_type] or not is_complete(reply) then
     client.ignored = client.ignored + 1
     return nil
   end
   return reply
 end
 
--- The next message of either way in, with the MAC address that it came from.
+-- The next message of either way in, with the MAC address that it came from. The frame goes back to the pool at once:
+-- a host that waits for T1 has to hold none of it.
 local function next_message(client, deadline)
   local source, reason = sched.select { client.udp, client.mailbox, timeout = math.max(0, deadline - sched.now()) }
   if not source then return nil, reason end
-  if source == client.mailbox then return source:recv() end
+  if source == client.mailbox then return unpack(source:recv()) end
+  if client.udp.ep.relay == nil then return nil, "closed" end
   local frame, why = client.udp:recv_frame(0)
   if not frame then return nil, why end
-  return frame.body, frame.src_mac
+  local message, mac = frame.body, frame.src_mac
+  frame:release()
+  return message, mac
 end
 
 local function wait_reply(client, kinds, deadline)
@@ -134,7 +149,7 @@ end
 local function discover(client)
   client.xid = random.u32()
   local started = sched.now()
-  local requested = client.opts.requested_address
+  local requested = client.requested
   return exchange(client, function()
     client.secs = math.floor(sched.now() - started)
     return client.udp:send(message_of(client, "DISCOVER", { secs = client.secs }, { requested_address = requested }),
@@ -157,26 +172,32 @@ end
 local Lease = {}
 Lease.__index = Lease
 
--- What an ACK says. Times in seconds; T1 and T2 as in RFC 2131 4.4.5 unless the server gave them.
+-- T1 and T2 in seconds: as the server says when it makes sense, 0 < T1 <= T2 <= the lease's time; else as in RFC 2131
+-- 4.4.5.
+local function renewal_times(options, lease_time)
+  local t1, t2 = options.renewal_time or lease_time / 2, options.rebinding_time or lease_time * 7 / 8
+  if t1 > 0 and t1 <= t2 and t2 <= lease_time then return t1, t2 end
+  return lease_time / 2, lease_time * 7 / 8
+end
+
+-- What an ACK says. Times in seconds.
 local function take_terms(lease, ack, server_mac)
   local options = ack.options
   lease.mask, lease.router = options.subnet_mask, options.routers and options.routers[1]
-  lease.server, lease.server_mac = options.server_id, server_mac or lease.server_mac
+  lease.server, lease.server_mac = options.server_id or lease.server, server_mac
   lease.lease_time = options.lease_time or INFINITE
-  lease.renewal_time = options.renewal_time or math.floor(lease.lease_time / 2)
-  lease.rebinding_time = options.rebinding_time or math.floor(lease.lease_time * 7 / 8)
+  lease.renewal_time, lease.rebinding_time = renewal_times(options, lease.lease_time)
   lease.options, lease.since = options, sched.now()
 end
 
--- One round of DISCOVER to ACK. Returns ack, mac; nil, reason, and whether another round may help.
+-- One round of DISCOVER to ACK. Returns ack, mac, server; nil, reason, and whether another round may help.
 local function round(client)
   local offer, reason = discover(client)
   if not offer then return nil, reason == "timeout" and "no offer" or reason end
-  if not offer.options.server_id then return nil, "offer without a server identifier", true end
   local ack, mac = request(client, offer)
   if not ack then return nil, mac == "timeout" and "no answer to the request" or mac end
-  if ack.options.message_type == "ACK" then return ack, mac end
-  sched.sleep(NAK_PAUSE)
+  if ack.options.message_type == "ACK" then return ack, mac, offer.options.server_id end
+  client.requested, client.pause = nil, NAK_PAUSE
   return nil, "refused (NAK)" .. (ack.options.message and ": " .. ack.options.message or ""), true
 end
 
@@ -187,40 +208,48 @@ local function address_is_free(client, ack)
   local free, mac = neighbour.of(client.conn):probe(ack.yiaddr, timing)
   if free then return true end
   decline(client, ack)
-  sched.sleep(client.opts.decline_pause or DECLINE_PAUSE)
+  client.requested, client.pause = nil, client.opts.decline_pause or DECLINE_PAUSE
   return false, ("%s is in use by %s (declined)"):format(ack.yiaddr, mac)
 end
 
-local function settle(client, ack, server_mac, started)
+-- From now on the host answers ARP for its address.
+local function claim(lease)
+  if lease.neighbours then return end
+  lease.neighbours = neighbour.of(lease.client.conn)
+  lease.neighbours:claim(lease.ip)
+end
+
+local function settle(client, ack, server_mac, server, started)
   local lease = setmetatable({ client = client, ip = ack.yiaddr, mac = client.mac, vlans = tostring(client.conn.vlans),
-    elapsed = sched.now() - started }, Lease)
+    server = server, elapsed = sched.now() - started }, Lease)
   take_terms(lease, ack, server_mac)
   local free, reason = address_is_free(client, ack)
   if not free then return nil, reason end
   if client.opts.probe then
-    local neighbours = neighbour.of(client.conn)
-    neighbours:claim(lease.ip)
-    neighbours:announce(lease.ip)
+    claim(lease)
+    lease.neighbours:announce(lease.ip)
   end
   return lease
 end
 
 local function acquire(client)
   local started, reason = sched.now(), nil
-  for _ = 1, client.opts.rounds or 3 do
-    local ack, mac, again = round(client)
+  for i = 1, client.opts.rounds or ROUNDS do
+    if i > 1 then sched.sleep(client.pause) end
+    local ack, mac, server = round(client)
     reason = mac
     if ack then
       local lease
-      lease, reason = settle(client, ack, mac, started)
+      lease, reason = settle(client, ack, mac, server, started)
       if lease then return lease end
-    elseif not again then
+    elseif not server then
       break
     end
   end
   return nil, reason
 end
 
+-- Also after a cancellation: the EtherConn may be used again.
 function Client:close()
   if self.listener.clients[self.chaddr] == self then self.listener.clients[self.chaddr] = nil end
   self.udp:close()
@@ -237,14 +266,19 @@ end
 ---  elapsed (seconds to the ACK), mac, vlans, options; hold(), renew(), rebind(), release(), close()
 ---@return string|nil reason
 function M.lease(conn, opts)
-  local client = setmetatable({ conn = conn, opts = opts or {}, mac = tostring(conn.mac), ignored = 0,
-    transmissions = 0, secs = 0, mailbox = channel.new(16) }, Client)
+  opts = opts or {}
+  if opts.probe and not neighbour.PROBES[opts.probe] then
+    error(('bad probe %s: "rfc", "quick" or false is allowed'):format(tostring(opts.probe)), 2)
+  end
+  local client = setmetatable({ conn = conn, opts = opts, mac = tostring(conn.mac), ignored = 0, transmissions = 0,
+    secs = 0, requested = opts.requested_address, mailbox = channel.new(16) }, Client)
   client.chaddr = addr.mac_bytes(client.mac)
   client.listener = listener_of(conn:relay(), addr.vlans(conn.vlans))
   client.listener.clients[client.chaddr] = client
   client.udp = conn:udp(ANY .. ":68")
-  local lease, reason = acquire(client)
-  if not lease then client:close() end
+  local ok, lease, reason = pcall(acquire, client)
+  if not ok or not lease then client:close() end
+  if not ok then error(lease, 0) end
   return lease, reason
 end
 
@@ -259,10 +293,15 @@ local function halves_until(limit)
   end
 end
 
+-- A link that is down loses a message like any other: there is time to try again.
 local function extend(lease, send, limit)
   local client = lease.client
   client.xid = random.u32()
-  local reply, mac = exchange(client, send, { ACK = true, NAK = true }, halves_until(limit))
+  local function try()
+    local sent, reason = send()
+    return sent or reason == "link down", reason
+  end
+  local reply, mac = exchange(client, try, { ACK = true, NAK = true }, halves_until(limit))
   if not reply then return nil, mac end
   if reply.options.message_type == "NAK" then return nil, "refused (NAK)" end
   if reply.yiaddr ~= lease.ip then return nil, "another address was given: " .. reply.yiaddr end
@@ -291,11 +330,13 @@ function Lease:rebind()
   end, self.since + self.lease_time)
 end
 
--- Keeps the lease: renews at T1, rebinds at T2. Blocks until it is lost.
+-- Keeps the lease: renews at T1, rebinds at T2, answers ARP for the address, without which a server on the link cannot
+-- reach it. Blocks until it is lost.
 ---@param on_event? function called with "renewed" or "rebound" and the lease
 ---@return nil
 ---@return string reason
 function Lease:hold(on_event)
+  claim(self)
   while true do
     if self.lease_time == INFINITE then return sched.sleep(math.huge) end
     sched.sleep(self.since + self.renewal_time - sched.now())
@@ -322,7 +363,8 @@ end
 function Lease:close()
   if self.client.udp.ep.relay == nil then return end
   self:release()
-  if self.client.opts.probe then neighbour.of(self.client.conn):release(self.ip) end
+  if self.neighbours then self.neighbours:release(self.ip) end
+  self.neighbours = nil
   self.client:close()
 end
 

@@ -146,9 +146,12 @@ local function grant(self, message, kind, binding, ciaddr)
   return reply(message, kind, options, addr.ip4_text(binding.ip), ciaddr)
 end
 
+-- A relay agent broadcasts a NAK, for the client has no address to reach it at (RFC 2131 4.3.2).
 local function refuse(self, message, why)
   self.counters.nak = self.counters.nak + 1
-  return reply(message, "NAK", { server_id = self.server, message = why })
+  local out = reply(message, "NAK", { server_id = self.server, message = why })
+  out.broadcast = message.giaddr ~= ANY or nil
+  return out
 end
 
 local function acknowledge(self, message, binding)
@@ -171,6 +174,7 @@ function handlers.DISCOVER(self, message, key)
     end
     binding = bind(self, key, number, "offered", OFFER_TIME)
   end
+  binding.expires = math.max(binding.expires, sched.now() + OFFER_TIME)
   self.counters.offer = self.counters.offer + 1
   return grant(self, message, "OFFER", binding)
 end
@@ -222,7 +226,8 @@ end
 ---@param vlans string the VLAN stack that it came from
 ---@return table|nil reply fields for proto.dhcp4 build; nil when there is none
 function Server:answer(message, vlans)
-  local handler = message.op == 1 and message.htype == 1 and handlers[message.options.message_type]
+  local on_ethernet = message.htype == 1 and message.hlen == 6
+  local handler = message.op == 1 and on_ethernet and handlers[message.options.message_type]
   if not handler then
     self.counters.ignored = self.counters.ignored + 1
     return nil

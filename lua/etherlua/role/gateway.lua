@@ -13,18 +13,30 @@ local addr = require "etherlua.addr"
 local M = {}
 
 local BROADCAST = "ff:ff:ff:ff:ff:ff"
-local ARP, ICMP, UDP, SERVER_PORT = 0x0806, 1, 17, 67
+local ARP, IP4, DOT1Q, ICMP, UDP, SERVER_PORT = 0x0806, 0x0800, 0x8100, 1, 17, 67
+local TAG_SIZE = 4
 
 local Gateway = {}
 Gateway.__index = Gateway
 
+-- Bytes of payload that the interface sends behind these tags; it lets one 802.1Q tag pass for nothing.
+local function room_for(self, vlans)
+  local outer = vlans[1]
+  return self.relay.mtu - TAG_SIZE * #vlans + (outer and outer.tpid == DOT1Q and TAG_SIZE or 0)
+end
+
 local function send(self, payload, mac, vlans, ethertype)
+  if #payload > room_for(self, vlans) then
+    self.counters.too_long = self.counters.too_long + 1
+    return
+  end
   self.conn:send(payload, mac, { vlans = vlans, ethertype = ethertype })
 end
 
 local function answer_arp(self, payload, vlans)
   local request = arp.parse(payload)
-  if not request or request.op ~= arp.REQUEST or request.tpa ~= self.server.server then return end
+  local of_ip4 = request and request.hln == 6 and request.pro == IP4 and request.pln == 4
+  if not of_ip4 or request.op ~= arp.REQUEST or request.tpa ~= self.server.server then return end
   self.counters.arp = self.counters.arp + 1
   send(self, arp.build { op = arp.REPLY, sha = self.mac, spa = request.tpa, tha = request.sha, tpa = request.spa },
     request.sha, vlans, ARP)
@@ -53,7 +65,7 @@ end
 
 local function answer_ip(self, payload, mac, vlans)
   local packet = ipv4.parse(payload)
-  if not packet then return end
+  if not packet or packet.mf or packet.fragment_offset > 0 then return end -- nothing that it serves needs fragments
   if packet.protocol == ICMP then
     answer_ping(self, packet, mac, vlans)
   elseif packet.protocol == UDP then
@@ -67,7 +79,7 @@ local function answer(self, frame)
   local payload, mac, vlans = frame.body, frame.src_mac, frame.vlans
   if frame.ethertype == ARP then
     answer_arp(self, payload, vlans)
-  elseif frame.ethertype == 0x0800 then
+  elseif frame.ethertype == IP4 then
     answer_ip(self, payload, mac, vlans)
   end
 end
@@ -88,7 +100,7 @@ end
 function M.new(relay, opts)
   return setmetatable({
     relay = relay, mac = relay.mac, server = dhcp4_server.new(opts), conn = relay:default_conn(),
-    counters = { arp = 0, ping = 0 },
+    counters = { arp = 0, ping = 0, too_long = 0 },
   }, Gateway)
 end
 

@@ -68,7 +68,7 @@ local function hear_arp(segment, payload)
 end
 
 local function read_broadcasts(segment)
-  while true do
+  while segment.broadcast.ep.relay ~= nil do
     local payload = segment.broadcast:recv()
     if not payload then return end
     hear_arp(segment, payload)
@@ -127,7 +127,7 @@ end
 
 -- What arrives for this EtherConn's own MAC address.
 local function read_tap(self)
-  while true do
+  while self.tap.relay ~= nil do
     local frame = endpoint.take(self.tap)
     if not frame then return end
     local ethertype, payload = frame.ethertype, frame.body
@@ -181,23 +181,27 @@ local function ask(self, ip, source)
   return self.conn:send(arp.build { sha = self.mac, spa = source, tpa = ip }, BROADCAST, { ethertype = ARP })
 end
 
--- The task that asked first asks on behalf of all that wait for the same address. Returns why it could not.
-local function request(self, ip, source)
-  local segment = self.segment
-  local event = channel.new()
-  segment.pending[ip] = event
-  reserve(segment)
+-- Returns why it could not ask, if so.
+local function ask_until_answered(self, ip, source, event)
   for _ = 1, TRIES do
     local sent, reason = ask(self, ip, source)
-    if not sent then
-      segment.pending[ip] = nil
-      event:close()
-      return reason
-    end
-    if sched.select { event, timeout = TRY_TIMEOUT } then break end
+    if not sent then return reason end
+    if sched.select { event, timeout = TRY_TIMEOUT } then return end
   end
+end
+
+-- The task that asked first asks on behalf of all that wait for the same address; when it is cancelled meanwhile, one
+-- of the others does. Returns why it could not.
+local function request(self, ip, source)
+  local segment, event = self.segment, channel.new()
+  segment.pending[ip] = event
+  reserve(segment)
+  local ok, reason = pcall(ask_until_answered, self, ip, source, event)
+  event.abandoned = not ok
   segment.pending[ip] = nil
   event:close()
+  if not ok then error(reason, 0) end
+  return reason
 end
 
 -- The MAC address of a neighbour. Blocks until it answers or the tries are used up.
@@ -211,6 +215,7 @@ function Neighbours:resolve(ip, source)
   local pending, reason = self.segment.pending[ip], nil
   if pending then
     sched.select { pending, timeout = TRIES * TRY_TIMEOUT + 1 }
+    if pending.abandoned then return self:resolve(ip, source) end
   else
     reason = request(self, ip, source)
   end
@@ -264,12 +269,26 @@ local function probe_once(self, ip, claim, pause)
   return claim.conflict
 end
 
+-- The MAC address of another host of this relay that has the address or probes for it: no host hears the others, for
+-- what a relay sends does not come back to it.
+local function conflict_here(self, ip)
+  local other = self.segment.claims[ip]
+  if not other or other.mac == self.mac then return nil end
+  if not other.defended then
+    other.conflict = self.mac
+    other.event:close()
+  end
+  return other.mac
+end
+
 -- Whether nobody else has the IPv4 address (RFC 5227 2.1). Blocks for the time of the probes.
 ---@param ip string
 ---@param timing table one of M.PROBES
 ---@return true|nil free
 ---@return string|nil mac of the host that has the address
 function Neighbours:probe(ip, timing)
+  local other = conflict_here(self, ip)
+  if other then return nil, other end
   local claim = { mac = self.mac, event = channel.new() }
   self.own[ip], self.segment.claims[ip] = claim, claim
   sched.select { claim.event, timeout = random.between(0, timing.wait) }
