@@ -29,6 +29,7 @@ struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX])
 	capture->format = pcap_open_dead_with_tstamp_precision(DLT_EN10MB, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
 	if (capture->format)
 		capture->file = pcap_dump_open(capture->format, path);
+	capture->dirty = true; /* the file's own header */
 	if (capture->file)
 		return capture;
 	el_fail(err, -EIO, "cannot write capture file %.128s", capture->format ? pcap_geterr(capture->format) : path);
@@ -53,13 +54,16 @@ void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, 
 		return;
 	header.ts.tv_sec = wall / 1000000000;
 	header.ts.tv_usec = wall % 1000000000; /* nanoseconds, as the file's magic number says */
+	errno = 0;
 	pcap_dump((uint8_t *)capture->file, &header, frame->data);
+	if (ferror(pcap_dump_file(capture->file)))
+		capture->error = errno ? errno : EIO;
 	capture->dirty = true;
 }
 
 void el_capture_flush(struct el_capture *capture)
 {
-	if (!capture->dirty)
+	if (!capture->dirty || capture->error)
 		return;
 	capture->dirty = false;
 	errno = 0;

@@ -179,7 +179,10 @@ void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)
 	out->mac = relay->mac;
 	out->mtu = relay->mtu;
 	memcpy(out->detail, relay->detail, sizeof out->detail);
-	out->capture_error = relay->capture ? (uint32_t)el_capture_error(relay->capture) : 0;
+	if (relay->capture) {
+		el_capture_flush(relay->capture);
+		out->capture_error = (uint32_t)el_capture_error(relay->capture);
+	}
 	out->up = !relay->ended && !relay->tx_error;
 }
 

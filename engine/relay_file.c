@@ -18,8 +18,10 @@ struct file {
 	bool timing;
 	struct pcap_pkthdr *header; /* of the frame that is due next, NULL: not read yet */
 	const uint8_t *bytes;
-	int64_t first; /* time stamp of the first frame, nanoseconds */
-	double start;  /* engine's time that it stands for */
+	bool started;
+	int64_t first;      /* time stamp of the first frame, nanoseconds */
+	double start;       /* engine's time that it stands for */
+	uint64_t delivered; /* frames that had been read when readers were last seen to be behind */
 };
 
 static int open_file(struct el_relay *relay, const char *path, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
@@ -34,8 +36,10 @@ static int open_file(struct el_relay *relay, const char *path, const struct el_r
 	relay->mac = (struct el_mac){{0x02, 0, 0, 0, 0, 'f'}};
 	self->timing = opts->timing;
 	self->input = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
+	if (!self->input && !strncmp(reason, path, strlen(path))) /* libpcap names the file in some of its reasons */
+		return el_fail(err, -EIO, "cannot read capture file %.220s", reason);
 	if (!self->input)
-		return el_fail(err, -EIO, "cannot read capture file %.160s", reason);
+		return el_fail(err, -EIO, "cannot read capture file %.110s: %.110s", path, reason);
 	if (pcap_datalink(self->input) != DLT_EN10MB)
 		return el_fail(err, -EINVAL, "%s has link type %s: only Ethernet is possible", path,
 		               pcap_datalink_val_to_name(pcap_datalink(self->input)));
@@ -74,17 +78,65 @@ static bool read_next(struct el_relay *relay, struct file *self)
 		el_relay_end(relay, ENODATA);
 		return false;
 	}
-	if (self->first)
+	if (self->started)
 		return true;
+	self->started = true;
 	self->first = stamp_of(self->header);
 	self->start = relay->engine->now;
 	return true;
 }
 
-/* Frames that nobody has read yet are enough for now, and a timer may wake who reads them. */
-static bool readers_are_behind(const struct el_relay *relay, const struct file *self)
+/* What readers do at the moment. */
+struct reading {
+	bool waits;  /* somebody waits for a frame */
+	bool is_due; /* frames are queued where somebody has been reading */
+};
+
+static void look_at(struct reading *reading, const struct el_endpoint *ep)
 {
-	return !self->timing && relay->stats.rx_queued >= relay->recv_depth / 2 && relay->engine->timers;
+	reading->waits |= ep->waiter != 0;
+	reading->is_due |= ep->count && ep->received - ep->dropped > ep->count;
+}
+
+static void look_at_conn(struct reading *reading, const struct el_conn *conn)
+{
+	look_at(reading, &conn->ep);
+	if (conn->tap)
+		look_at(reading, conn->tap);
+	for (struct el_node *node = conn->udps; node; node = node->next)
+		look_at(reading, &container_of(node, struct el_udp, by_conn)->ep);
+}
+
+/* Somebody waits, and what is queued is for endpoints that nobody has ever read from. */
+static bool reader_starves(const struct el_relay *relay)
+{
+	struct reading reading = {false, false};
+
+	for (struct el_node *node = relay->conns; node; node = node->next)
+		look_at_conn(&reading, container_of(node, struct el_conn, by_relay));
+	if (relay->default_conn)
+		look_at_conn(&reading, relay->default_conn);
+	return reading.waits && !reading.is_due;
+}
+
+/*
+ * Half of what may be queued is queued, `count` frames on their way to the queues included: enough for now while frames
+ * are being read, and while a timer may wake who reads them.
+ */
+static bool readers_are_behind(struct el_relay *relay, struct file *self, uint32_t count)
+{
+	uint32_t room = relay->recv_depth < relay->pool.count ? relay->recv_depth : relay->pool.count;
+
+	if (self->timing || relay->stats.rx_queued + count < (room + 1) / 2)
+		return false;
+	if (count)
+		return true;
+	if (self->delivered != relay->stats.rx_delivered) {
+		self->delivered = relay->stats.rx_delivered;
+		relay->wake_at = relay->engine->now; /* look again when readers have had their turn */
+		return true;
+	}
+	return relay->engine->timers && !reader_starves(relay);
 }
 
 static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)
@@ -93,7 +145,7 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 	uint32_t count = 0;
 
 	relay->wake_at = INFINITY;
-	while (count < max && !readers_are_behind(relay, self) && read_next(relay, self)) {
+	while (count < max && !readers_are_behind(relay, self, count) && read_next(relay, self)) {
 		double due = self->start + (double)(stamp_of(self->header) - self->first) / NS;
 		struct el_frame *frame;
 
@@ -120,6 +172,8 @@ static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, ui
 
 	for (uint32_t i = 0; self->output && i < count; i++)
 		el_capture_frame(self->output, frames[i], wall);
+	if (self->output)
+		el_capture_flush(self->output); /* only then is it known whether there was room */
 	return el_relay_finish(relay, frames, count, self->output && el_capture_error(self->output) ? EIO : 0);
 }
 

@@ -143,7 +143,37 @@ local function make_opts(given, types)
   return opts, keep
 end
 
-local function wrap(handle, types)
+local CAPTURE_CHECK = 0.5 -- seconds
+local CAPTURE_REASONS = { [5] = "Input/output error", [27] = "File too large", [28] = "No space left on device",
+  [122] = "Disk quota exceeded" }
+
+-- Why nothing more is written to the capture file; nil while it is.
+local function capture_error(relay)
+  local info = info_t()
+  C.el_relay_info(relay.handle, info)
+  if info.capture_error == 0 then return nil end
+  return CAPTURE_REASONS[info.capture_error] or effi.reason(-info.capture_error)
+end
+
+-- Says so, once. Returns whether there is nothing more to look at.
+local function report_capture(relay)
+  if relay.capture_reported or not relay.handle then return true end
+  local reason = capture_error(relay)
+  if not reason then return false end
+  io.stderr:write(("etherlua: capture to %s stopped: %s\n"):format(relay.capture, reason))
+  relay.capture_reported = true
+  return true
+end
+
+-- Traffic goes on without it, so somebody has to look.
+local function watch_capture(relay)
+  if not pcall(sched.current) then return end -- no run in progress: only closing tells
+  sched.spawn_background(function()
+    repeat sched.sleep(CAPTURE_CHECK) until report_capture(relay)
+  end)
+end
+
+local function wrap(handle, types, capture)
   local info = info_t()
   C.el_relay_info(handle, info)
   local relay = setmetatable({
@@ -154,10 +184,12 @@ local function wrap(handle, types)
     mtu = info.mtu,
     detail = ffi.string(info.detail),
     types = types,
+    capture = capture,
     conns = {},
   }, Relay)
   endpoint.set_relay(handle, relay)
   sched.close_at_end(relay)
+  if capture then watch_capture(relay) end
   return relay
 end
 
@@ -174,7 +206,7 @@ function M.open(spec, given)
   local opts, keep = make_opts(given, types)
   local handle = C.el_relay_open(sched.engine(), spec, opts, err)
   if handle == nil or not keep then error(ffi.string(err), 0) end
-  return wrap(handle, types)
+  return wrap(handle, types, given.capture)
 end
 
 -- Two relays joined in memory: what one sends, the other receives.
@@ -186,7 +218,7 @@ function M.wire(given)
   local pair = ffi.new("struct el_relay *[2]")
   local opts, keep = make_opts(given)
   if C.el_wire_open(sched.engine(), opts, pair, err) ~= 0 or not keep then error(ffi.string(err), 0) end
-  return wrap(pair[0]), wrap(pair[1])
+  return wrap(pair[0], nil, given.capture), wrap(pair[1])
 end
 
 -- Closes all endpoints on it, sends what is pending, and leaves the interface as it was.
@@ -194,6 +226,8 @@ function Relay:close()
   if not self.handle then return end
   for _, one in pairs(self.conns) do one:close() end
   if self.default then self.default:close() end
+  C.el_relay_flush(self.handle)
+  if self.capture then report_capture(self) end
   endpoint.set_relay(self.handle, nil)
   C.el_relay_close(self.handle)
   self.handle, self.conns, self.default = nil, {}, nil
@@ -238,13 +272,15 @@ function Relay:default_conn(given)
   return self.default
 end
 
--- Where frames ended: see struct el_stats in abi.h for the names and the sums that always hold.
+-- Where frames ended: see struct el_stats in abi.h for the names and the sums that always hold. capture_error, if there
+-- is one, says why the capture stopped.
 ---@return table
 function Relay:stats()
   check_open(self)
   local stats, out = stats_t(), {}
   C.el_relay_stats(self.handle, stats)
   for _, name in ipairs(M.counters) do out[name] = tonumber(stats[name]) end
+  out.capture_error = self.capture and capture_error(self) or nil
   return out
 end
 
