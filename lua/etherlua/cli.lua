@@ -120,7 +120,8 @@ local function dispatch(args, env)
   elseif command == "-h" or command == "--help" then
     io.stdout:write(USAGE)
   else
-    script.exit(script.USAGE, command and ("unknown command %q: run is allowed (etherlua --help)"):format(command) or
+    script.exit(script.USAGE, command and
+      ("unknown command %q: run or doctor is allowed (etherlua --help)"):format(command) or
       "no command given (etherlua --help)")
   end
   return script.DONE

@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local bit = require "bit"
 local effi = require "etherlua.ffi"
 local addr = require "etherlua.addr"
+local ids = require "etherlua.ids"
 local sched = require "etherlua.sched"
 
 local C = effi.C
@@ -17,23 +18,18 @@ local M = {}
 
 local objects = {} -- id -> the one cdata object of an open endpoint
 local extras = {}  -- id -> what Lua keeps beside the struct, for the few that need it
-local free_ids, last_id = {}, 0
+local ids_of_endpoints = ids.new()
 M.objects, M.extras = objects, extras
 
 function M.new_id()
-  local id = table.remove(free_ids)
-  if not id then
-    last_id = last_id + 1
-    id = last_id
-  end
-  return id
+  return ids_of_endpoints:take()
 end
 
 -- The endpoint is closed: when nobody refers to it any more the collector frees its struct.
 function M.retire(id, free)
   local object = objects[id]
   objects[id], extras[id] = nil, nil
-  free_ids[#free_ids + 1] = id
+  ids_of_endpoints:give_back(id)
   if object then ffi.gc(object, free) end
 end
 

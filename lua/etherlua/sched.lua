@@ -5,6 +5,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.ffi"
+local ids = require "etherlua.ids"
 
 local C = effi.C
 local create, resume, yield, status = coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
@@ -27,14 +28,14 @@ local engine
 local current            -- the task that runs now
 local budget = BUDGET
 local tasks = {}         -- id -> task, all that have not ended
-local free_ids, last_id = {}, 0
+local ids_of_tasks = ids.new()
 local queue, queued = {}, 0 -- ready tasks
 local spare = {}
 local foreground = 0     -- tasks that keep the run going
 local waiting = 0        -- tasks parked for something that only the engine can bring: a frame, a time, a file
 local run                -- the run in progress: { failure =, closables = {} }
 local signals_seen = 0
-local ids = ffi.new("const uint32_t *[1]")
+local ready_ids = ffi.new("const uint32_t *[1]")
 
 -- The engine of this Lua state, made when first needed.
 function M.engine()
@@ -186,20 +187,11 @@ end
 
 -- ---- tasks --------------------------------------------------------------------------------------------------------
 
-local function new_id()
-  local id = table.remove(free_ids)
-  if not id then
-    last_id = last_id + 1
-    id = last_id
-  end
-  return id
-end
-
 local function spawn(fn, background, ...)
   if type(fn) ~= "function" then
     error(("bad task %s: a function is needed"):format(tostring(fn)), 3)
   end
-  local task = setmetatable({ id = new_id(), co = create(fn), cancelled = run and run.winding_up }, Task)
+  local task = setmetatable({ id = ids_of_tasks:take(), co = create(fn), cancelled = run and run.winding_up }, Task)
   if select("#", ...) > 0 then task.args = { n = select("#", ...), ... } end
   if background then task.background = true else foreground = foreground + 1 end
   tasks[task.id] = task
@@ -237,7 +229,7 @@ end
 local function finish(task)
   task.done = true
   tasks[task.id] = nil
-  free_ids[#free_ids + 1] = task.id
+  ids_of_tasks:give_back(task.id)
   if not task.background then foreground = foreground - 1 end
   for _, waiter in ipairs(task.joiners or {}) do enqueue(waiter) end
 end
@@ -379,8 +371,8 @@ end
 
 -- Compiled by the JIT: one table access for each ready task.
 local function collect()
-  local count = C.el_ready(engine, ids)
-  local ready = ids[0]
+  local count = C.el_ready(engine, ready_ids)
+  local ready = ready_ids[0]
   for i = 0, count - 1 do
     local task = tasks[ready[i]]
     if task then enqueue(task) end

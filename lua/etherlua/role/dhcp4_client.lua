@@ -9,6 +9,7 @@
 -- all clients of a relay and VLAN stack, and handed to the one whose hardware address they carry.
 
 local addr = require "etherlua.addr"
+local broadcast = require "etherlua.role.broadcast"
 local channel = require "etherlua.channel"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local neighbour = require "etherlua.role.neighbour"
@@ -34,8 +35,6 @@ Client.__index = Client
 
 -- ---- replies to everybody -----------------------------------------------------------------------------------------
 
-local listeners = setmetatable({}, { __mode = "k" }) -- relay -> VLAN stack -> listener
-
 local function read_broadcasts(listener)
   while listener.udp.ep.relay ~= nil do
     local frame = listener.udp:recv_frame()
@@ -46,18 +45,9 @@ local function read_broadcasts(listener)
   end
 end
 
-local function listener_of(relay, vlans)
-  local of_relay = listeners[relay] or {}
-  listeners[relay] = of_relay
-  local key = addr.vlans_key(vlans)
-  local listener = of_relay[key]
-  if listener and listener.udp.ep.relay ~= nil then return listener end
-  local conn = relay:conn { mac = "ff:ff:ff:ff:ff:ff", vlans = vlans, ethertypes = { 0x0800 } }
-  listener = { udp = conn:udp(ANY .. ":68"), clients = {} }
-  sched.spawn_background(read_broadcasts, listener)
-  of_relay[key] = listener
-  return listener
-end
+local listener_of = broadcast.readers(0x0800, function(conn)
+  return { udp = conn:udp(ANY .. ":68"), clients = {} }
+end, read_broadcasts)
 
 -- ---- one exchange -------------------------------------------------------------------------------------------------
 

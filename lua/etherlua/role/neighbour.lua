@@ -6,6 +6,7 @@
 
 local ffi = require "ffi"
 local addr = require "etherlua.addr"
+local broadcast = require "etherlua.role.broadcast"
 local arp = require "etherlua.proto.arp"
 local channel = require "etherlua.channel"
 local effi = require "etherlua.ffi"
@@ -19,7 +20,7 @@ local C = effi.C
 
 local M = {}
 
-local BROADCAST, ANY4 = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
+local BROADCAST, ANY4 = broadcast.ADDRESS, "0.0.0.0"
 local ARP, ICMP6 = 0x0806, 58
 local TAP_DEPTH = 64
 
@@ -28,11 +29,6 @@ local CACHE_TIME = 60             -- seconds that an answer is believed
 local CACHE_MAX = 65536           -- addresses; beyond, the cache starts anew
 
 -- ---- segments -----------------------------------------------------------------------------------------------------
-
-local Segment = {}
-Segment.__index = Segment
-
-local segments = setmetatable({}, { __mode = "k" }) -- relay -> VLAN stack -> segment
 
 -- Called for every address that a frame says somebody has.
 local function learn(segment, ip, mac)
@@ -49,7 +45,7 @@ local function learn(segment, ip, mac)
 end
 
 local function arp_reply(segment, claim, request)
-  segment.broadcast:send(arp.build { op = arp.REPLY, sha = claim.mac, spa = request.tpa, tha = request.sha,
+  segment.conn:send(arp.build { op = arp.REPLY, sha = claim.mac, spa = request.tpa, tha = request.sha,
     tpa = request.spa }, request.sha, { ethertype = ARP, src_mac = claim.mac })
 end
 
@@ -68,25 +64,16 @@ local function hear_arp(segment, payload)
 end
 
 local function read_broadcasts(segment)
-  while segment.broadcast.ep.relay ~= nil do
-    local payload = segment.broadcast:recv()
+  while segment.conn.ep.relay ~= nil do
+    local payload = segment.conn:recv()
     if not payload then return end
     hear_arp(segment, payload)
   end
 end
 
-local function segment_of(relay, vlans)
-  local of_relay = segments[relay] or {}
-  segments[relay] = of_relay
-  local key = addr.vlans_key(vlans)
-  local segment = of_relay[key]
-  if segment and segment.broadcast.ep.relay ~= nil then return segment end
-  segment = setmetatable({ cache = {}, cached = 0, pending = {}, claims = {} }, Segment)
-  segment.broadcast = relay:conn { mac = BROADCAST, vlans = vlans, ethertypes = { ARP } }
-  sched.spawn_background(read_broadcasts, segment)
-  of_relay[key] = segment
-  return segment
-end
+local segment_of = broadcast.readers(ARP, function()
+  return { cache = {}, cached = 0, pending = {}, claims = {} }
+end, read_broadcasts)
 
 local function cached(segment, ip)
   local entry = segment.cache[ip]
