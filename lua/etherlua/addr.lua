@@ -163,7 +163,7 @@ local TPID_DOT1Q = 0x8100
 
 local function check_range(name, value, low, high)
   if type(value) ~= "number" or value ~= math.floor(value) or value < low or value > high then
-    misuse("bad %s %s: %d to %d is allowed", name, tostring(value), low, high)
+    misuse("bad %s %s: %d to %d is allowed", name, value == "" and '""' or tostring(value), low, high)
   end
   return value
 end

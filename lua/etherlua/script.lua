@@ -139,6 +139,9 @@ local function open_in_lab(opts, given)
   sched.close_at_end(net)
   net:serve(opts.lab_network)
   local kind = opts.relay and opts.relay:gsub(":?eth0$", "") or ""
+  if kind:find(":", 1, true) then
+    M.exit(M.USAGE, ("bad relay %q: with --lab a KIND is needed, for the lab's own eth0"):format(opts.relay))
+  end
   return M.check(net.relay, net, kind ~= "" and kind or nil, given), net
 end
 
