@@ -106,6 +106,17 @@ describe("ether.run", function()
   it("refuses to spawn what is no function", function()
     assert.matches("bad task nil: a function is needed", error_of(run, function() spawn(nil) end))
   end)
+
+  it("ends also when something that it opened cannot be closed, and says so", function()
+    local closed = false
+    local function open_two()
+      sched.close_at_end { close = function() closed = true end }
+      sched.close_at_end { close = function() error("the handle is stuck", 0) end }
+    end
+    assert.error_matches(function() ether.run(open_two) end, "the handle is stuck")
+    assert.is_true(closed)
+    assert.equal(7, ether.run(function() return 7 end))
+  end)
 end)
 
 describe("an uncaught error", function()

@@ -421,7 +421,10 @@ local function wind_up()
   run.winding_up = 0
   M.cancel_all()
   while next(tasks) do turn() end
-  for i = #run.closables, 1, -1 do run.closables[i]:close() end
+  for i = #run.closables, 1, -1 do
+    local ok, failure = pcall(run.closables[i].close, run.closables[i])
+    if not ok then run.failure = run.failure or { message = failure, traceback = tostring(failure) } end
+  end
 end
 
 -- obj:close() is called when the run ends. Outside a run nothing happens.
