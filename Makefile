@@ -23,7 +23,7 @@ FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch])
 # What Debian and Ubuntu call it.
 DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev lua-argparse \
              lua-cjson iproute2
-DEPS_TEST := lua-busted llvm kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool
+DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool
 DEPS_LINT := clang clang-format cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -32,7 +32,8 @@ TESTENV = ETHERLUA=$(CURDIR)/$(B)/etherlua ETHERLUA_LIB=$(CURDIR)/$(B)/libetherl
 ifdef SAN
 SANFLAGS = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all
 TESTENV += UBSAN_OPTIONS=print_stacktrace=1
-TESTENV += LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so)
+SANITIZER = $(shell $(CC) -print-file-name=libasan.so)
+TESTENV += SANITIZER=$(SANITIZER) LD_PRELOAD=$(SANITIZER)
 endif
 
 Q   := $(if $(V),,@)

@@ -45,11 +45,24 @@ local function eventually(fn)
   return false
 end
 
-local SHARED_PATH = "LUA_PATH=" .. package.path
+-- How another LuaJIT is started: it finds our modules, and a library with sanitizers wants to be the first.
+local ENV = { "env", "LUA_PATH=" .. package.path }
+if os.getenv "SANITIZER" then
+  ENV[#ENV + 1] = "LD_PRELOAD=" .. os.getenv "SANITIZER"
+  ENV[#ENV + 1] = "ASAN_OPTIONS=detect_leaks=0" -- of the programs that it starts
+end
+
+local function luajit(...)
+  local words = { unpack(ENV) }
+  for _, word in ipairs { "luajit", ... } do words[#words + 1] = word end
+  return words
+end
+
+local ENV_TEXT = "'" .. table.concat(ENV, "' '") .. "'"
 
 -- Starts another LuaJIT that runs the text, in the namespace; waits until its output has the word.
 local function start_lua(ns, log, text, word)
-  local child = ns:start({ "env", SHARED_PATH, "luajit", "-e", text }, { log = log })
+  local child = ns:start(luajit("-e", text), { log = log })
   assert(eventually(function() return child:log():find(word) or child:status() end))
   assert(child:log():find(word), child:log())
   return child
@@ -251,13 +264,13 @@ describe("a namespace", function()
   end)
 
   lab_it("says what to install when ip is missing", function()
-    local child = ns:start({ "env", SHARED_PATH, "luajit", "-e", [[
+    local child = ns:start(luajit("-e", [[
       local popen = io.popen
       io.popen = function(command, mode)
         return popen((command:gsub("PATH=%S+", "PATH=/nowhere", 1):gsub("sh %-c", "/bin/sh -c", 1)), mode)
       end
       print(pcall(require("etherlua.lab").new))
-    ]] }, { log = log })
+    ]]), { log = log })
     child:wait(2)
     assert.matches("false%s+labs need the program ip %(Debian package iproute2%)", child:log())
   end)
@@ -268,7 +281,7 @@ describe("the right to make labs", function()
 
   -- Runs the text with LuaJIT behind a prefix such as setpriv.
   local function run_lua(prefix, text)
-    return output_of(("env '%s' %s luajit -e '%s'"):format(SHARED_PATH, prefix, text))
+    return output_of(("%s %s luajit -e '%s'"):format(ENV_TEXT, prefix, text))
   end
 
   lab_it("is there for root", function()
@@ -299,8 +312,8 @@ describe("the right to make labs", function()
     local file = io.open(script, "w")
     file:write('print(require("etherlua.lab").root())')
     file:close()
-    local text = output_of(("env '%s' unshare -U -r sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; "
-      .. "exec setpriv --bounding-set=-all luajit %s'"):format(SHARED_PATH, script))
+    local text = output_of(("%s unshare -U -r sh -c 'echo 0 >/proc/sys/user/max_user_namespaces; "
+      .. "exec setpriv --bounding-set=-all luajit %s'"):format(ENV_TEXT, script))
     os.remove(script)
     assert.matches("nil%s+labs need network namespaces.*sysctl user.max_user_namespaces", text)
   end)

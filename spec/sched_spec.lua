@@ -1074,8 +1074,7 @@ describe("a signal that is caught", function()
     local file = assert(io.open(path, "w"))
     file:write(CHILD)
     file:close()
-    local sanitized = (os.getenv "ETHERLUA_LIB" or ""):find "/san/"
-    local sanitizer = sanitized and "LD_PRELOAD=$(cc -print-file-name=libasan.so)" or ""
+    local sanitizer = os.getenv "SANITIZER" and "LD_PRELOAD=" .. os.getenv "SANITIZER" or ""
     local pipe = io.popen(("%s LUA_PATH='%s' luajit %s 2>&1"):format(sanitizer, package.path, path))
     local output = pipe:read "*a"
     pipe:close()
