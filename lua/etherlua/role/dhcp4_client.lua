@@ -114,6 +114,7 @@ local function exchange(client, send, kinds, pauses)
   while true do
     local pause = pauses()
     if not pause then return nil, "timeout" end
+    client.sent_at = sched.now()
     local sent, reason = send()
     if not sent then return nil, reason end
     client.transmissions = client.transmissions + 1
@@ -177,7 +178,7 @@ local function take_terms(lease, ack, server_mac)
   lease.server, lease.server_mac = options.server_id or lease.server, server_mac
   lease.lease_time = options.lease_time or INFINITE
   lease.renewal_time, lease.rebinding_time = renewal_times(options, lease.lease_time)
-  lease.options, lease.since = options, sched.now()
+  lease.options, lease.since = options, lease.client.sent_at -- RFC 2131 4.4.1: it counts from the request
 end
 
 -- One round of DISCOVER to ACK. Returns ack, mac, server; nil, reason, and whether another round may help.
