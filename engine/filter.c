@@ -10,7 +10,7 @@
 
 #include "core.h"
 
-enum { SNAPLEN = 65535 };
+enum { SNAPLEN = 65535, KERNEL_MAX = 4096 /* BPF_MAXINSNS */ };
 
 /* A long filter is cut, so that the reason behind it is seen. */
 static int compile(struct bpf_program *program, pcap_t *handle, const char *text, char err[EL_ERR_MAX])
@@ -35,6 +35,11 @@ static int compile_live(struct bpf_program *program, const char *interface, cons
 		error = el_fail(err, -EINVAL, "filter on %s: %s", interface, pcap_statustostr(error));
 	else
 		error = compile(program, handle, text, err);
+	if (!error && program->bf_len > KERNEL_MAX) {
+		error = el_fail(err, -EINVAL, "bad filter \"%.80s\": %u instructions long, the kernel takes %d", text,
+		                program->bf_len, KERNEL_MAX);
+		pcap_freecode(program);
+	}
 	pcap_close(handle);
 	return error;
 }

@@ -13,7 +13,7 @@
 
 #include "core.h"
 
-enum { BUFFER_BYTES = 16 << 20, MAX_MTU = 65000, NS = 1000000000 };
+enum { BUFFER_BYTES = 16 << 20, MAX_MTU = 65000, NS = 1000000000, KERNEL_MAX = 4096 /* BPF_MAXINSNS */ };
 
 struct live {
 	pcap_t *handle;
@@ -78,7 +78,11 @@ static int set_filter(struct el_relay *relay, const char *text, char err[EL_ERR_
 
 	if (pcap_compile(self->handle, &program, text, 1, PCAP_NETMASK_UNKNOWN))
 		return el_fail(err, -EINVAL, "bad filter \"%.80s\": %s", text, pcap_geterr(self->handle));
-	if (pcap_setfilter(self->handle, &program))
+	/* libpcap would print a warning and filter by itself, but not reliably when there was another filter before. */
+	if (program.bf_len > KERNEL_MAX)
+		error = el_fail(err, -EINVAL, "bad filter \"%.80s\": %u instructions long, the kernel takes %d", text,
+		                program.bf_len, KERNEL_MAX);
+	else if (pcap_setfilter(self->handle, &program))
 		error = el_fail(err, -EIO, "filter: %s", pcap_geterr(self->handle));
 	pcap_freecode(&program);
 	return error;
