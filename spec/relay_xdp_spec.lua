@@ -299,10 +299,12 @@ describe("the kernel beside an xdp relay", function()
         give_addresses(l)
         local b = open(l.far, { mode = mode })
         local member = b:conn { mac = B, multicast = true }
+        local own = b:conn { mac = frames.BROADCAST, ethertypes = { frames.ARP } }
         local other, tagged = b:conn { mac = mac(1) }, b:conn { mac = mac(2), vlans = 7, multicast = true }
         local pings = ping(l, 3)
         local payload, from = member:recv(2)
         assert.same({ 28, frames.ARP }, { #payload, from.ethertype })
+        assert.equal(payload, (own:recv(1)))
         assert.equal(0, outcome(pings))
         assert.matches("lladdr " .. b.mac, l.near:run("ip neigh show 10.0.0.2"))
         assert.same({ nil, "timeout" }, { other:recv(0.02) })
@@ -323,6 +325,7 @@ describe("the kernel beside an xdp relay", function()
       near:send("to all", frames.BROADCAST, { ethertype = ethertype, vlans = "5.6" })
     end
     near:send("to all", frames.BROADCAST, { ethertype = 0x88b5 })
+    near:relay():flush()
     assert.equal(0, outcome(ping(l, 1)))
     local seen = { [conn] = "", [rest] = "", [witness] = "" }
     for endpoint in pairs(seen) do
