@@ -187,7 +187,7 @@ struct el_steer {
 	int program, link;      /* file descriptors; the link is the attachment */
 	int endpoints, sockets; /* maps; a program that the user brought may have no endpoints (-1) */
 	bool native;
-	char detail[48]; /* the mode that was picked, and why */
+	char detail[56]; /* the mode that was picked, and why */
 };
 
 /* Loads and attaches to the packet's interface. el_steer_close() also after a failure. */

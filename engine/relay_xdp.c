@@ -219,7 +219,7 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 		error = el_packet_bind(&self->group, err);
 	if (error)
 		return error;
-	snprintf(relay->detail, sizeof relay->detail, "%.40s, %u queue%s", self->steer.detail, self->queues,
+	snprintf(relay->detail, sizeof relay->detail, "%.52s, %u queue%s", self->steer.detail, self->queues,
 	         self->queues > 1 ? "s" : "");
 	return el_engine_watch(relay->engine, relay, self->group.fd, err);
 }

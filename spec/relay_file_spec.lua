@@ -183,6 +183,8 @@ describe("a file relay", function()
     ether.sleep(0.02)
     assert.same({ one_to(10), "closed" }, { read_all(conn) })
     assert.same({ nil, "closed" }, { conn:recv() })
+    assert.same({ nil, "closed" }, { conn:recv(0) })
+    assert.equal(conn, (ether.select { conn, timeout = 1 }))
     assert.same({ nil, "closed" }, { relay:conn({ mac = "02:00:00:00:00:0c" }):recv() })
   end)
 

@@ -56,9 +56,10 @@ local function check_timeout(timeout)
   end
 end
 
--- 0 is no task: the engine is only asked whether a wait could bring anything.
-local function is_gone(ep)
-  return C.el_wait_frame(ep, 0, -1) == -6
+-- Why nothing more can come: "interface gone", or "closed" at the end of a file. 0 is no task: the engine is asked.
+local function ended(ep)
+  local code = C.el_wait_frame(ep, 0, -1)
+  return (code == -6 or code == -61) and effi.reason(code) or nil
 end
 
 -- The queue was empty: wait. A timeout of 0 still looks at what the interface has.
@@ -69,7 +70,7 @@ local function wait_next(endpoint, take, timeout)
     sched.give_way()
     local frame = take(endpoint)
     if frame ~= nil then return frame end
-    return nil, is_gone(endpoint) and "interface gone" or "timeout"
+    return nil, ended(endpoint) or "timeout"
   end
   local deadline = timeout and sched.now() + timeout or -1
   while true do
@@ -120,7 +121,7 @@ end
 function M.methods:ready()
   local ep = self.ep
   if ep.count > 0 or ep.relay == nil then return true end
-  return is_gone(ep)
+  return ended(ep) ~= nil
 end
 
 function M.methods:watch(task)
