@@ -142,16 +142,23 @@ int el_capture_error(const struct el_capture *capture);
 /* ---- filter.c: pcap-filter text ---- */
 
 struct bpf_program;
+struct pcap;
 
 /* Compiles for frames as the kernel shows them to AF_PACKET sockets of the interface, of which fd is one: outer tag aside. */
 int el_filter_compile_live(struct bpf_program *program, int fd, const char *interface, const char *text,
                            char err[EL_ERR_MAX]);
+/* Compiles on a live handle for the kernel, which takes programs of a limited length only. */
+int el_filter_compile_kernel(struct bpf_program *program, struct pcap *handle, const char *text, char err[EL_ERR_MAX]);
 /* Compiles for frames as they are on the wire. */
 int el_filter_compile_wire(struct bpf_program *program, const char *text, char err[EL_ERR_MAX]);
 bool el_filter_match(const struct bpf_program *program, const struct el_frame *frame);
 
 /* ---- netdev.c ---- */
 
+/* Copies given to name when it can be an interface's. */
+int el_interface_name(char name[16], const char *given, char err[EL_ERR_MAX]);
+/* Sets *ifindex and the relay's mac and mtu; an error when there is no such interface, or it is down. fd: any socket. */
+int el_interface_facts(int fd, const char *name, struct el_relay *relay, int *ifindex, char err[EL_ERR_MAX]);
 /* 0 up, ENETDOWN down, ENXIO no more. fd: any socket of the interface's namespace. */
 int el_interface_state(int fd, int ifindex);
 

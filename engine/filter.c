@@ -20,6 +20,22 @@ static int compile(struct bpf_program *program, pcap_t *handle, const char *text
 	return 0;
 }
 
+/*
+ * libpcap would print a warning about a program that is too long for the kernel and filter by itself, but not reliably
+ * when there was another filter before.
+ */
+int el_filter_compile_kernel(struct bpf_program *program, pcap_t *handle, const char *text, char err[EL_ERR_MAX])
+{
+	int error = compile(program, handle, text, err);
+
+	if (error || program->bf_len <= KERNEL_MAX)
+		return error;
+	error = el_fail(err, -EINVAL, "bad filter \"%.80s\": %u instructions long, the kernel takes %d", text,
+	                program->bf_len, KERNEL_MAX);
+	pcap_freecode(program);
+	return error;
+}
+
 static int compile_live(struct bpf_program *program, const char *interface, const char *text, char err[EL_ERR_MAX])
 {
 	char reason[PCAP_ERRBUF_SIZE] = "";
@@ -34,12 +50,7 @@ static int compile_live(struct bpf_program *program, const char *interface, cons
 	if (error < 0)
 		error = el_fail(err, -EINVAL, "filter on %s: %s", interface, pcap_statustostr(error));
 	else
-		error = compile(program, handle, text, err);
-	if (!error && program->bf_len > KERNEL_MAX) {
-		error = el_fail(err, -EINVAL, "bad filter \"%.80s\": %u instructions long, the kernel takes %d", text,
-		                program->bf_len, KERNEL_MAX);
-		pcap_freecode(program);
-	}
+		error = el_filter_compile_kernel(program, handle, text, err);
 	pcap_close(handle);
 	return error;
 }

@@ -1,5 +1,5 @@
 /*
- * netdev.c: network namespaces, the user namespace that lets an ordinary user make them, and the state of interfaces.
+ * netdev.c: network namespaces, the user namespace that lets an ordinary user make them, and facts about interfaces.
  *
  * A namespace is nothing but a file descriptor here: the caller owns it, and the kernel takes the namespace and its
  * devices away when the last descriptor and the last process in it are gone. No names under /run/netns are made.
@@ -17,6 +17,35 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+enum { MAX_MTU = 65000 }; /* loopback's is 65536, more than a frame's length can say */
+
+int el_interface_name(char name[IFNAMSIZ], const char *given, char err[EL_ERR_MAX])
+{
+	if (!*given || strlen(given) >= IFNAMSIZ)
+		return el_fail(err, -EINVAL, "bad interface name \"%.64s\": 1 to %d characters", given, IFNAMSIZ - 1);
+	strcpy(name, given);
+	return 0;
+}
+
+int el_interface_facts(int fd, const char *name, struct el_relay *relay, int *ifindex, char err[EL_ERR_MAX])
+{
+	struct ifreq request = {0};
+
+	strcpy(request.ifr_name, name);
+	if (ioctl(fd, SIOCGIFINDEX, &request))
+		return el_fail(err, -ENODEV, "no such interface: %s", name);
+	*ifindex = request.ifr_ifindex;
+	if (ioctl(fd, SIOCGIFFLAGS, &request) || !(request.ifr_flags & IFF_UP))
+		return el_fail(err, -ENETDOWN, "interface %s is down: ip link set %s up", name, name);
+	if (ioctl(fd, SIOCGIFMTU, &request))
+		return el_fail(err, -errno, "MTU of %s: %s", name, strerror(errno));
+	relay->mtu = request.ifr_mtu < MAX_MTU ? (uint32_t)request.ifr_mtu : MAX_MTU;
+	if (ioctl(fd, SIOCGIFHWADDR, &request))
+		return el_fail(err, -errno, "MAC address of %s: %s", name, strerror(errno));
+	memcpy(relay->mac.byte, request.ifr_hwaddr.sa_data, 6);
+	return 0;
+}
 
 int el_interface_state(int fd, int ifindex)
 {

@@ -18,7 +18,6 @@
 
 enum {
 	RING_BYTES = 8 << 20, /* 4096 frames at an MTU of 1500 */
-	MAX_MTU = 65000,      /* loopback's is 65536, more than a frame's length can say */
 	NS = 1000000000,
 };
 
@@ -43,26 +42,6 @@ static int open_socket(struct el_packet *self, char err[EL_ERR_MAX])
 		return no_privilege(self, err);
 	if (self->fd < 0)
 		return el_fail(err, -errno, "AF_PACKET socket: %s", strerror(errno));
-	return 0;
-}
-
-static int interface_facts(struct el_packet *self, struct el_relay *relay, char err[EL_ERR_MAX])
-{
-	struct ifreq request = {0};
-	const char *name = self->interface;
-
-	memcpy(request.ifr_name, name, IFNAMSIZ);
-	if (ioctl(self->fd, SIOCGIFINDEX, &request))
-		return el_fail(err, -ENODEV, "no such interface: %s", name);
-	self->ifindex = request.ifr_ifindex;
-	if (ioctl(self->fd, SIOCGIFFLAGS, &request) || !(request.ifr_flags & IFF_UP))
-		return el_fail(err, -ENETDOWN, "interface %s is down: ip link set %s up", name, name);
-	if (ioctl(self->fd, SIOCGIFMTU, &request))
-		return el_fail(err, -errno, "MTU of %s: %s", name, strerror(errno));
-	relay->mtu = request.ifr_mtu < MAX_MTU ? (uint32_t)request.ifr_mtu : MAX_MTU;
-	if (ioctl(self->fd, SIOCGIFHWADDR, &request))
-		return el_fail(err, -errno, "MAC address of %s: %s", name, strerror(errno));
-	memcpy(relay->mac.byte, request.ifr_hwaddr.sa_data, 6);
 	return 0;
 }
 
@@ -114,12 +93,11 @@ int el_packet_open(struct el_packet *self, struct el_relay *relay, const char *n
 	int error;
 
 	self->fd = -1;
-	if (!*name || strlen(name) >= IFNAMSIZ)
-		return el_fail(err, -EINVAL, "bad interface name \"%.64s\": 1 to %d characters", name, IFNAMSIZ - 1);
-	strcpy(self->interface, name);
-	error = open_socket(self, err);
+	error = el_interface_name(self->interface, name, err);
 	if (!error)
-		error = interface_facts(self, relay, err);
+		error = open_socket(self, err);
+	if (!error)
+		error = el_interface_facts(self->fd, self->interface, relay, &self->ifindex, err);
 	if (!error)
 		error = map_ring(self, relay->mtu, err);
 	return error ? error : set_options(self, promiscuous, err);

@@ -7,13 +7,12 @@
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "core.h"
 
-enum { BUFFER_BYTES = 16 << 20, MAX_MTU = 65000, NS = 1000000000, KERNEL_MAX = 4096 /* BPF_MAXINSNS */ };
+enum { BUFFER_BYTES = 16 << 20, NS = 1000000000 };
 
 struct live {
 	pcap_t *handle;
@@ -23,24 +22,15 @@ struct live {
 
 /* ---- opening ---- */
 
-static int interface_facts(struct el_relay *relay, struct live *self, const char *name, char err[EL_ERR_MAX])
+static int interface_facts(struct el_relay *relay, struct live *self, const char *given, char err[EL_ERR_MAX])
 {
-	struct ifreq request = {0};
+	char name[IFNAMSIZ];
+	int error = el_interface_name(name, given, err);
 
-	if (!*name || strlen(name) >= IFNAMSIZ)
-		return el_fail(err, -EINVAL, "bad interface name \"%.64s\": 1 to %d characters", name, IFNAMSIZ - 1);
+	if (error)
+		return error;
 	self->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	strcpy(request.ifr_name, name);
-	if (self->socket < 0 || ioctl(self->socket, SIOCGIFINDEX, &request))
-		return el_fail(err, -ENODEV, "no such interface: %s", name);
-	self->ifindex = request.ifr_ifindex;
-	if (ioctl(self->socket, SIOCGIFFLAGS, &request) || !(request.ifr_flags & IFF_UP))
-		return el_fail(err, -ENETDOWN, "interface %s is down: ip link set %s up", name, name);
-	if (!ioctl(self->socket, SIOCGIFMTU, &request))
-		relay->mtu = request.ifr_mtu < MAX_MTU ? (uint32_t)request.ifr_mtu : MAX_MTU;
-	if (!ioctl(self->socket, SIOCGIFHWADDR, &request))
-		memcpy(relay->mac.byte, request.ifr_hwaddr.sa_data, 6);
-	return 0;
+	return el_interface_facts(self->socket, name, relay, &self->ifindex, err);
 }
 
 static int activate(struct live *self, uint32_t mtu, const char *name, bool promiscuous, char err[EL_ERR_MAX])
@@ -74,15 +64,11 @@ static int set_filter(struct el_relay *relay, const char *text, char err[EL_ERR_
 {
 	struct live *self = relay->private;
 	struct bpf_program program;
-	int error = 0;
+	int error = el_filter_compile_kernel(&program, self->handle, text, err);
 
-	if (pcap_compile(self->handle, &program, text, 1, PCAP_NETMASK_UNKNOWN))
-		return el_fail(err, -EINVAL, "bad filter \"%.80s\": %s", text, pcap_geterr(self->handle));
-	/* libpcap would print a warning and filter by itself, but not reliably when there was another filter before. */
-	if (program.bf_len > KERNEL_MAX)
-		error = el_fail(err, -EINVAL, "bad filter \"%.80s\": %u instructions long, the kernel takes %d", text,
-		                program.bf_len, KERNEL_MAX);
-	else if (pcap_setfilter(self->handle, &program))
+	if (error)
+		return error;
+	if (pcap_setfilter(self->handle, &program))
 		error = el_fail(err, -EIO, "filter: %s", pcap_geterr(self->handle));
 	pcap_freecode(&program);
 	return error;
