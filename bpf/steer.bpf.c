@@ -41,40 +41,132 @@ struct tag {
 	__be16 type; /* of what follows */
 };
 
+/* The tag that the driver took out of the frame; 0 where there was one, or -errno. A kfunc of Linux 6.8. */
+extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __be16 *tpid, __u16 *tci) __ksym __weak;
+
 static __always_inline int is_tpid(__be16 type)
 {
 	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD) || type == bpf_htons(0x9100);
 }
 
-SEC("xdp")
-int etherlua_steer(struct xdp_md *ctx)
+static __always_inline void add_tag(struct steer_key *key, int i, __be16 tpid, __u16 tci)
+{
+	key->tag[i] = (__u32)bpf_ntohs(tpid) << 16 | (tci & 0x0fff);
+	key->tags = i + 1;
+}
+
+static __always_inline int is_claimed(const struct steer_key *key, __be16 type)
+{
+	__u16 ethertype = bpf_ntohs(type);
+
+	return steer_all ? !!bpf_map_lookup_elem(&ethertypes, &ethertype) : !!bpf_map_lookup_elem(&endpoints, key);
+}
+
+/* Whether the frame is the relay's. Its key has the tag that is aside already, if there is one. */
+static __always_inline int is_wanted(struct xdp_md *ctx, struct steer_key *key, int aside)
 {
 	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *header = (void *)(long)ctx->data;
 	struct tag *tag = (void *)(header + 1);
-	struct steer_key key = {};
 	__be16 type;
 
 	if ((void *)tag > end || (header->h_dest[0] & 1 && !steer_all))
-		return XDP_PASS;
-	__builtin_memcpy(key.mac, header->h_dest, ETH_ALEN);
+		return 0;
+	__builtin_memcpy(key->mac, header->h_dest, ETH_ALEN);
 	type = header->h_proto;
-	for (int i = 0; i < STEER_TAGS_MAX && is_tpid(type); i++, tag++) {
+	for (int i = aside; i < STEER_TAGS_MAX && is_tpid(type); i++, tag++) {
 		if ((void *)(tag + 1) > end)
-			return XDP_PASS;
-		key.tag[i] = (__u32)bpf_ntohs(type) << 16 | (bpf_ntohs(tag->tci) & 0x0fff);
-		key.tags = i + 1;
+			return 0;
+		add_tag(key, i, type, bpf_ntohs(tag->tci));
 		type = tag->type;
 	}
-	if (steer_all) {
-		__u16 ethertype = bpf_ntohs(type);
+	return is_claimed(key, type);
+}
 
-		if (!bpf_map_lookup_elem(&ethertypes, &ethertype))
-			return XDP_PASS;
-	} else if (!bpf_map_lookup_elem(&endpoints, &key)) {
+static __always_inline int steer(struct xdp_md *ctx)
+{
+	struct steer_key key = {};
+
+	return is_wanted(ctx, &key, 0) ? bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS) : XDP_PASS;
+}
+
+SEC("xdp")
+int etherlua_steer(struct xdp_md *ctx)
+{
+	return steer(ctx);
+}
+
+/* Puts a tag that is aside back behind the MAC addresses. */
+static __always_inline int insert_tag(struct xdp_md *ctx, __be16 tpid, __u16 tci)
+{
+	__u16 macs[6];
+	__u16 *at;
+
+	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(struct tag)))
+		return -1;
+	at = (void *)(long)ctx->data;
+	if ((void *)(at + 8) > (void *)(long)ctx->data_end)
+		return -1;
+	__builtin_memcpy(macs, at + 2, sizeof macs);
+	__builtin_memcpy(at, macs, sizeof macs);
+	at[6] = tpid;
+	at[7] = bpf_htons(tci);
+	return 0;
+}
+
+/* The same where the program may ask the driver: it is bound to the interface, which only native mode lets it be. */
+SEC("xdp")
+int etherlua_tagged(struct xdp_md *ctx)
+{
+	struct steer_key key = {};
+	__be16 tpid;
+	__u16 tci;
+
+	if (bpf_xdp_metadata_rx_vlan_tag(ctx, &tpid, &tci))
+		return steer(ctx);
+	add_tag(&key, 0, tpid, tci);
+	if (!is_wanted(ctx, &key, 1))
 		return XDP_PASS;
+	if (insert_tag(ctx, tpid, tci))
+		return XDP_ABORTED;
+	return bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_DROP);
+}
+
+/*
+ * What the socket beside the rings gets of the frames that the kernel got: those to groups, and those of endpoints that
+ * the program above did not take, because it could not see their tag, has no ring for their queue, or (in generic mode)
+ * was not asked about a frame that tc had redirected.
+ */
+SEC("socket")
+int etherlua_beside(struct __sk_buff *skb)
+{
+	struct steer_key key = {};
+	__u32 at = sizeof(struct ethhdr);
+	struct ethhdr header;
+	struct tag tag;
+	__be16 type;
+
+	if (bpf_skb_load_bytes(skb, 0, &header, sizeof header))
+		return 0;
+	if (header.h_dest[0] & 1)
+		return -1;
+	__builtin_memcpy(key.mac, header.h_dest, ETH_ALEN);
+	type = header.h_proto;
+#pragma unroll
+	for (int i = 0; i < STEER_TAGS_MAX; i++) {
+		if (i == 0 && skb->vlan_present) {
+			add_tag(&key, 0, (__be16)skb->vlan_proto, (__u16)skb->vlan_tci);
+			continue;
+		}
+		if (!is_tpid(type))
+			break;
+		if (bpf_skb_load_bytes(skb, at, &tag, sizeof tag))
+			return 0;
+		add_tag(&key, i, type, bpf_ntohs(tag.tci));
+		type = tag.type;
+		at += sizeof tag;
 	}
-	return bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
+	return is_claimed(&key, type) ? -1 : 0;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

@@ -49,6 +49,16 @@ static inline void put16(uint8_t *p, uint32_t v)
 	p[1] = (uint8_t)v;
 }
 
+static inline bool el_is_tpid(uint16_t ethertype)
+{
+	return ethertype == ETHERTYPE_DOT1Q || ethertype == ETHERTYPE_DOT1AD || ethertype == ETHERTYPE_QINQ;
+}
+
+static inline bool el_frame_is_tagged(const struct el_frame *frame)
+{
+	return frame->len >= ETH_HEADER && el_is_tpid(get16(frame->data + 12));
+}
+
 /* ---- abi.c ---- */
 
 extern _Atomic int64_t live_engines, live_relays, live_conns, live_udps;
@@ -141,17 +151,15 @@ int el_capture_error(const struct el_capture *capture);
 
 /* ---- filter.c: pcap-filter text ---- */
 
-struct bpf_program;
-struct pcap;
+struct el_filter;
 
-/* Compiles for frames as the kernel shows them to AF_PACKET sockets of the interface, of which fd is one: outer tag aside. */
-int el_filter_compile_live(struct bpf_program *program, int fd, const char *interface, const char *text,
-                           char err[EL_ERR_MAX]);
-/* Compiles on a live handle for the kernel, which takes programs of a limited length only. */
-int el_filter_compile_kernel(struct bpf_program *program, struct pcap *handle, const char *text, char err[EL_ERR_MAX]);
-/* Compiles for frames as they are on the wire. */
-int el_filter_compile_wire(struct bpf_program *program, const char *text, char err[EL_ERR_MAX]);
-bool el_filter_match(const struct bpf_program *program, const struct el_frame *frame);
+/* NULL and err when it does not compile. */
+struct el_filter *el_filter_open(const char *text, char err[EL_ERR_MAX]);
+void el_filter_close(struct el_filter *filter);
+/* Lets the kernel do what it can for the packet socket fd, from `now` on. filter NULL: lets everything in. */
+int el_filter_attach(struct el_filter *filter, int fd, double now);
+/* Whether the frame matches; what the kernel has decided is not looked at again. */
+bool el_filter_matches(const struct el_filter *filter, const struct el_frame *frame);
 
 /* ---- netdev.c ---- */
 
@@ -176,14 +184,22 @@ int el_packet_open(struct el_packet *packet, struct el_relay *relay, const char 
                    char err[EL_ERR_MAX]);
 /* Frames come in from here on. */
 int el_packet_bind(struct el_packet *packet, char err[EL_ERR_MAX]);
-/* Classic BPF instructions; count 0: none. */
-int el_packet_filter(struct el_packet *packet, void *instructions, uint32_t count);
 uint32_t el_packet_recv(struct el_packet *packet, struct el_relay *relay, struct el_frame **frames, uint32_t max);
 /* Frames lost by the kernel since the last call. */
 uint64_t el_packet_missed(struct el_packet *packet);
 /* After an error of the socket: as el_interface_state(). */
 int el_packet_state(struct el_packet *packet);
 void el_packet_close(struct el_packet *packet);
+
+/* ---- offload.c: the receive offload that hides VLAN tags from XDP programs ---- */
+
+struct el_offload {
+	int keeper, pipe; /* the process that switches it on again, once this end of the pipe is closed; 0: none */
+};
+
+/* Switches it off where it is on and can be. fd: any socket of the interface's namespace. */
+void el_offload_suspend(struct el_offload *offload, int fd, int ifindex);
+void el_offload_restore(struct el_offload *offload);
 
 /* ---- steer.c: the XDP program of an interface ---- */
 
@@ -192,6 +208,7 @@ struct bpf_object;
 struct el_steer {
 	struct bpf_object *object;
 	int program, link;      /* file descriptors; the link is the attachment */
+	int beside;             /* the program for the packet socket; -1 with a program that the user brought */
 	int endpoints, sockets; /* maps; a program that the user brought may have no endpoints (-1) */
 	bool native;
 	char detail[56]; /* the mode that was picked, and why */
@@ -221,8 +238,8 @@ struct el_kind {
 	uint32_t (*send)(struct el_relay *relay, struct el_frame **frames, uint32_t count);
 	/* A file descriptor reported an error: tells el_relay_state() how the interface is. */
 	void (*trouble)(struct el_relay *relay);
-	/* Filters in the kernel. NULL: relay.c filters. */
-	int (*filter)(struct el_relay *relay, const char *text, char err[EL_ERR_MAX]);
+	/* Takes the filter to the kernel (NULL: takes it away). May be NULL: relay.c filters. */
+	int (*filter)(struct el_relay *relay, struct el_filter *filter);
 	/* An EtherConn joins or leaves. NULL: the demux alone decides. */
 	int (*claim)(struct el_relay *relay, const struct el_conn *conn, bool on);
 	/* Brings relay->stats.rx_missed up to date. */
@@ -256,7 +273,7 @@ struct el_relay {
 	struct el_conn *default_conn;
 	struct el_stats stats;
 	struct el_capture *capture;
-	struct bpf_program *filter; /* relays without a filter of their own */
+	struct el_filter *filter; /* NULL: none */
 };
 
 /* A frame to receive into or to send from; evicts a queued one when the pool is used up. NULL: all are borrowed. */

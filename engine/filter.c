@@ -1,97 +1,147 @@
 /*
- * filter.c: pcap-filter text to BPF programs, by libpcap. The kernel shows AF_PACKET sockets a frame without its outer
- * VLAN tag, which is why a filter for it must be compiled on a live handle of the interface: only then does libpcap
- * look for the tag where the kernel put it.
+ * filter.c: pcap-filter text to BPF programs, by libpcap, for frames as they are on the wire. The kernel keeps the
+ * outer VLAN tag of a frame aside, so its sockets get a program of two parts: one for frames without a tag, and one in
+ * which every load is moved to where the kernel shows those bytes of a frame with one. What has no such place lets the
+ * frame in, and it is looked at again here, with the tag back in its place.
  */
 #include <errno.h>
-#include <linux/sockios.h>
+#include <linux/filter.h>
 #include <pcap/pcap.h>
-#include <sys/ioctl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
 
 #include "core.h"
 
-enum { SNAPLEN = 65535, KERNEL_MAX = 4096 /* BPF_MAXINSNS */ };
+enum { SNAPLEN = 65535, TPID_AT = 12, TCI_AT = 14, BEHIND_TAG = 16, EVERY_BYTE = -1 };
+
+static const double SETTLE = 0.05; /* seconds for which frames may be stamped that an older filter let in */
+
+struct el_filter {
+	struct bpf_program wire, kernel; /* kernel.bf_len 0: there is none */
+	bool again;                      /* the kernel's lets in frames with a tag that do not match */
+	double settled;                  /* later frames were seen by the kernel's */
+};
 
 /* A long filter is cut, so that the reason behind it is seen. */
-static int compile(struct bpf_program *program, pcap_t *handle, const char *text, char err[EL_ERR_MAX])
-{
-	if (pcap_compile(handle, program, text, 1, PCAP_NETMASK_UNKNOWN))
-		return el_fail(err, -EINVAL, "bad filter \"%.80s\": %s", text, pcap_geterr(handle));
-	return 0;
-}
-
-/*
- * libpcap would print a warning about a program that is too long for the kernel and filter by itself, but not reliably
- * when there was another filter before.
- */
-int el_filter_compile_kernel(struct bpf_program *program, pcap_t *handle, const char *text, char err[EL_ERR_MAX])
-{
-	int error = compile(program, handle, text, err);
-
-	if (error || program->bf_len <= KERNEL_MAX)
-		return error;
-	error = el_fail(err, -EINVAL, "bad filter \"%.80s\": %u instructions long, the kernel takes %d", text,
-	                program->bf_len, KERNEL_MAX);
-	pcap_freecode(program);
-	return error;
-}
-
-static int compile_live(struct bpf_program *program, const char *interface, const char *text, char err[EL_ERR_MAX])
-{
-	char reason[PCAP_ERRBUF_SIZE] = "";
-	pcap_t *handle = pcap_create(interface, reason);
-	int error;
-
-	if (!handle)
-		return el_fail(err, -EINVAL, "%s: %s", interface, reason);
-	pcap_set_snaplen(handle, SNAPLEN);  /* the program tells the kernel to keep so many bytes */
-	pcap_set_buffer_size(handle, 4096); /* nothing is read from it: the smallest ring will do */
-	error = pcap_activate(handle);
-	if (error < 0)
-		error = el_fail(err, -EINVAL, "filter on %s: %s", interface, pcap_statustostr(error));
-	else
-		error = el_filter_compile_kernel(program, handle, text, err);
-	pcap_close(handle);
-	return error;
-}
-
-/*
- * A name means an interface only in its own namespace, and the thread may have left it since. Where it may not enter
- * another one (CAP_SYS_ADMIN) it cannot have left any either.
- */
-int el_filter_compile_live(struct bpf_program *program, int fd, const char *interface, const char *text,
-                           char err[EL_ERR_MAX])
-{
-	int here = el_netns_open(NULL), there = ioctl(fd, SIOCGSKNS), error;
-	bool moved = here >= 0 && there >= 0 && !el_netns_enter(there);
-
-	error = compile_live(program, interface, text, err);
-	if (moved && el_netns_enter(here) && !error) {
-		pcap_freecode(program);
-		error = el_fail(err, -EIO, "cannot go back to the old network namespace");
-	}
-	if (there >= 0)
-		el_fd_close(there);
-	if (here >= 0)
-		el_fd_close(here);
-	return error;
-}
-
-int el_filter_compile_wire(struct bpf_program *program, const char *text, char err[EL_ERR_MAX])
+static int compile(struct bpf_program *program, const char *text, char err[EL_ERR_MAX])
 {
 	pcap_t *handle = pcap_open_dead(DLT_EN10MB, SNAPLEN);
-	int error;
+	int error = 0;
 
 	if (!handle)
 		return el_fail(err, -ENOMEM, "out of memory");
-	error = compile(program, handle, text, err);
+	if (pcap_compile(handle, program, text, 1, PCAP_NETMASK_UNKNOWN))
+		error = el_fail(err, -EINVAL, "bad filter \"%.80s\": %s", text, pcap_geterr(handle));
 	pcap_close(handle);
 	return error;
 }
 
-bool el_filter_match(const struct bpf_program *program, const struct el_frame *frame)
+/* ---- for the kernel ---- */
+
+static bool is_load(const struct bpf_insn *in)
+{
+	return BPF_CLASS(in->code) == BPF_LD || BPF_CLASS(in->code) == BPF_LDX;
+}
+
+static uint32_t load_size(const struct bpf_insn *in)
+{
+	return BPF_SIZE(in->code) == BPF_W ? 4 : BPF_SIZE(in->code) == BPF_H ? 2 : 1;
+}
+
+/* Moves a load from a frame on the wire to the same bytes of one whose tag is aside; false: there is no such load. */
+static bool move_load(struct bpf_insn *in)
+{
+	uint32_t mode = BPF_MODE(in->code);
+
+	if (mode == BPF_LEN)
+		return false;
+	if (mode != BPF_ABS && mode != BPF_IND && mode != BPF_MSH)
+		return true;
+	if (in->k >= BEHIND_TAG)
+		in->k -= TAG_LEN;
+	else if (in->code == (BPF_LD | BPF_H | BPF_ABS) && in->k == TPID_AT)
+		in->k = (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TPID);
+	else if (in->code == (BPF_LD | BPF_H | BPF_ABS) && in->k == TCI_AT)
+		in->k = (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG);
+	else
+		return mode == BPF_ABS && in->k + load_size(in) <= TPID_AT;
+	return true;
+}
+
+/* A program that is too long for the kernel, or no memory for it: none, which is only slower. */
+static void compile_for_kernel(struct el_filter *self)
+{
+	uint32_t count = self->wire.bf_len;
+	struct bpf_insn *out = 3 + 2 * count <= BPF_MAXINSNS ? calloc(3 + 2 * count, sizeof *out) : NULL;
+
+	if (!out)
+		return;
+	self->kernel = (struct bpf_program){3 + 2 * count, out};
+	*out++ = (struct bpf_insn)BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT));
+	*out++ = (struct bpf_insn)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0);
+	*out++ = (struct bpf_insn)BPF_STMT(BPF_JMP | BPF_JA, count);
+	memcpy(out, self->wire.bf_insns, count * sizeof *out);
+	memcpy(out + count, out, count * sizeof *out);
+	for (struct bpf_insn *in = out + count; in < out + 2 * count; in++)
+		if (is_load(in) && !move_load(in)) {
+			*in = (struct bpf_insn)BPF_STMT(BPF_RET | BPF_K, (uint32_t)EVERY_BYTE);
+			self->again = true;
+		}
+}
+
+/* ---- all of it ---- */
+
+struct el_filter *el_filter_open(const char *text, char err[EL_ERR_MAX])
+{
+	struct el_filter *self = calloc(1, sizeof *self);
+
+	if (!self) {
+		el_fail(err, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	if (compile(&self->wire, text, err)) {
+		free(self);
+		return NULL;
+	}
+	return self;
+}
+
+static int detach(int fd)
+{
+	int none = 0;
+
+	return setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none) && errno != ENOENT ? -errno : 0;
+}
+
+int el_filter_attach(struct el_filter *self, int fd, double now)
+{
+	struct sock_fprog program;
+
+	if (!self)
+		return detach(fd);
+	compile_for_kernel(self);
+	self->settled = now + SETTLE;
+	program = (struct sock_fprog){(unsigned short)self->kernel.bf_len, (void *)self->kernel.bf_insns};
+	if (self->kernel.bf_len && !setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program))
+		return 0;
+	self->kernel.bf_len = 0;
+	return detach(fd);
+}
+
+bool el_filter_matches(const struct el_filter *self, const struct el_frame *frame)
 {
 	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len};
 
-	return pcap_offline_filter(program, &header, frame->data) != 0;
+	if (self->kernel.bf_len && frame->timestamp > self->settled && !(self->again && el_frame_is_tagged(frame)))
+		return true;
+	return pcap_offline_filter(&self->wire, &header, frame->data) != 0;
+}
+
+void el_filter_close(struct el_filter *self)
+{
+	if (!self)
+		return;
+	pcap_freecode(&self->wire);
+	free(self->kernel.bf_insns);
+	free(self);
 }

@@ -5,7 +5,6 @@
  * and xdp own one each.
  */
 #include <errno.h>
-#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
@@ -111,18 +110,6 @@ int el_packet_bind(struct el_packet *self, char err[EL_ERR_MAX])
 	if (bind(self->fd, (struct sockaddr *)&address, sizeof address))
 		return el_fail(err, -errno, "%s: %s", self->interface, strerror(errno));
 	return 0;
-}
-
-int el_packet_filter(struct el_packet *self, void *instructions, uint32_t count)
-{
-	struct sock_fprog program = {.len = (unsigned short)count, .filter = instructions};
-	int none = 0;
-
-	if (!count)
-		return setsockopt(self->fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none) && errno != ENOENT
-		               ? -errno
-		               : 0;
-	return setsockopt(self->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ? -errno : 0;
 }
 
 void el_packet_close(struct el_packet *self)

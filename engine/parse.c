@@ -7,11 +7,6 @@
 
 #include "core.h"
 
-static bool is_tpid(uint16_t type)
-{
-	return type == ETHERTYPE_DOT1Q || type == ETHERTYPE_DOT1AD || type == ETHERTYPE_QINQ;
-}
-
 static uint64_t mac_bits(const uint8_t *mac)
 {
 	uint64_t bits = 0;
@@ -177,7 +172,7 @@ static int parse_ethernet(struct el_frame *frame, struct el_key *key)
 
 	if (frame->len < ETH_HEADER)
 		return -EBADMSG;
-	while (is_tpid(get16(type)) && frame->tags < EL_TAGS_MAX) {
+	while (el_is_tpid(get16(type)) && frame->tags < EL_TAGS_MAX) {
 		if (type + TAG_LEN + 2 > frame->data + frame->len)
 			return -EBADMSG;
 		key_tag(key, frame->tags++, get16(type), get16(type + 2));

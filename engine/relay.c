@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <math.h>
-#include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -70,10 +69,10 @@ static int open_parts(struct el_relay *relay, const char *name, const struct el_
 
 	if (!error)
 		error = open_memory(relay, opts, err);
+	if (!error && opts->filter)
+		error = el_relay_filter(relay, opts->filter, err);
 	if (!error && relay->kind->start)
 		error = relay->kind->start(relay, opts, err);
-	if (!error && !relay->kind->filter && opts->filter)
-		error = el_relay_filter(relay, opts->filter, err);
 	if (!error && opts->capture && !(relay->capture = el_capture_open(opts->capture, err)))
 		return -EIO;
 	return error;
@@ -137,14 +136,6 @@ int el_wire_open(struct el_engine *engine, const struct el_relay_opts *opts, str
 	return 0;
 }
 
-static void drop_filter(struct el_relay *relay)
-{
-	if (relay->filter)
-		pcap_freecode(relay->filter);
-	free(relay->filter);
-	relay->filter = NULL;
-}
-
 void el_relay_close(struct el_relay *relay)
 {
 	struct el_relay **link = &relay->engine->relays;
@@ -160,7 +151,7 @@ void el_relay_close(struct el_relay *relay)
 	relay->kind->close(relay);
 	if (relay->capture)
 		el_capture_close(relay->capture);
-	drop_filter(relay);
+	el_filter_close(relay->filter);
 	el_table_close(&relay->by_key);
 	el_table_close(&relay->by_group);
 	el_table_close(&relay->udps);
@@ -196,24 +187,18 @@ void el_relay_stats(struct el_relay *relay, struct el_stats *out)
 
 int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX])
 {
-	struct bpf_program *filter;
-	int error;
+	struct el_filter *filter = NULL;
+	int error = 0;
 
+	if (*text && !(filter = el_filter_open(text, err)))
+		return -EINVAL;
 	if (relay->kind->filter)
-		return relay->kind->filter(relay, text, err);
-	if (!*text) {
-		drop_filter(relay);
-		return 0;
-	}
-	filter = calloc(1, sizeof *filter);
-	if (!filter)
-		return el_fail(err, -ENOMEM, "out of memory");
-	error = el_filter_compile_wire(filter, text, err);
+		error = relay->kind->filter(relay, filter);
 	if (error) {
-		free(filter);
-		return error;
+		el_filter_close(filter);
+		return el_fail(err, error, "filter on %s: %s", relay->name, strerror(-error));
 	}
-	drop_filter(relay);
+	el_filter_close(relay->filter);
 	relay->filter = filter;
 	return 0;
 }
@@ -260,7 +245,7 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	relay->stats.rx_frames++;
 	relay->stats.bytes_rx += frame->len;
 	frame->flags = 0;
-	if (unlikely(relay->filter) && !el_filter_match(relay->filter, frame)) {
+	if (unlikely(relay->filter) && !el_filter_matches(relay->filter, frame)) {
 		relay->stats.rx_filtered++;
 		el_pool_put(frame);
 		return;

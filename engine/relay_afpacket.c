@@ -3,43 +3,27 @@
  * the queueing discipline, and filters in the kernel. relay->private is its struct el_packet.
  */
 #include <errno.h>
-#include <pcap/pcap.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
 #include "core.h"
 
-static int set_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX])
+static int set_filter(struct el_relay *relay, struct el_filter *filter)
 {
 	struct el_packet *self = relay->private;
-	struct bpf_program program;
-	int error;
 
-	if (!*text)
-		return el_packet_filter(self, NULL, 0);
-	error = el_filter_compile_live(&program, self->fd, self->interface, text, err);
-	if (error)
-		return error;
-	error = el_packet_filter(self, program.bf_insns, program.bf_len);
-	if (error)
-		el_fail(err, error, "filter on %s: %s", self->interface, strerror(-error));
-	pcap_freecode(&program);
-	return error;
+	return el_filter_attach(filter, self->fd, el_now(relay->engine));
 }
 
 static int open_interface(struct el_relay *relay, const char *name, const struct el_relay_opts *opts,
                           char err[EL_ERR_MAX])
 {
 	struct el_packet *self = calloc(1, sizeof *self);
-	int error;
 
 	if (!self)
 		return el_fail(err, -ENOMEM, "out of memory");
 	relay->private = self;
-	error = el_packet_open(self, relay, name, opts->promiscuous, err);
-	if (!error && opts->filter)
-		error = set_filter(relay, opts->filter, err);
-	return error;
+	return el_packet_open(self, relay, name, opts->promiscuous, err);
 }
 
 /* Frames come in only from here on, when ring, filter and memory are in place. */

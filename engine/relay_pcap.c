@@ -1,6 +1,7 @@
 /*
  * relay_pcap.c: live capture and injection by libpcap, for where its reach counts more than speed. libpcap puts the
- * outer VLAN tag back and filters in the kernel; immediate mode hands over each frame at once.
+ * outer VLAN tag back; immediate mode hands over each frame at once. Its socket is given our filter, not libpcap's,
+ * which would match frames with a tag aside as if they had none.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -60,18 +61,11 @@ static int activate(struct live *self, uint32_t mtu, const char *name, bool prom
 	return 0;
 }
 
-static int set_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX])
+static int set_filter(struct el_relay *relay, struct el_filter *filter)
 {
 	struct live *self = relay->private;
-	struct bpf_program program;
-	int error = el_filter_compile_kernel(&program, self->handle, text, err);
 
-	if (error)
-		return error;
-	if (pcap_setfilter(self->handle, &program))
-		error = el_fail(err, -EIO, "filter: %s", pcap_geterr(self->handle));
-	pcap_freecode(&program);
-	return error;
+	return el_filter_attach(filter, pcap_fileno(self->handle), el_now(relay->engine));
 }
 
 static int open_interface(struct el_relay *relay, const char *name, const struct el_relay_opts *opts,
@@ -87,8 +81,6 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	error = interface_facts(relay, self, name, err);
 	if (!error)
 		error = activate(self, relay->mtu, name, opts->promiscuous, err);
-	if (!error && opts->filter)
-		error = set_filter(relay, opts->filter, err);
 	return error ? error : el_engine_watch(relay->engine, relay, pcap_get_selectable_fd(self->handle), err);
 }
 

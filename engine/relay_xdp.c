@@ -38,6 +38,7 @@ struct queue {
 struct xdp {
 	struct el_packet group; /* what the program leaves to the kernel */
 	struct el_steer steer;
+	struct el_offload offload;
 	struct xsk_umem *umem;
 	struct queue queue[STEER_QUEUES_MAX];
 	uint32_t queues, next;
@@ -46,8 +47,8 @@ struct xdp {
 
 /* ---- who gets what ---- */
 
-/* The socket beside sees group frames, or everything while there is a default endpoint. */
-static int filter_group(struct xdp *self, bool everything)
+/* What a program that was brought leaves to the socket beside: group frames. */
+static int attach_group(const struct xdp *self)
 {
 	struct sock_filter group_only[] = {
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
@@ -55,8 +56,21 @@ static int filter_group(struct xdp *self, bool everything)
 		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
+	struct sock_fprog program = {4, group_only};
 
-	return everything ? el_packet_filter(&self->group, NULL, 0) : el_packet_filter(&self->group, group_only, 4);
+	return setsockopt(self->group.fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ? -errno : 0;
+}
+
+/* While there is a default endpoint the socket beside sees everything that the kernel gets. */
+static int filter_group(const struct xdp *self, bool everything)
+{
+	const int *program = &self->steer.beside;
+
+	if (everything)
+		return el_filter_attach(NULL, self->group.fd, 0);
+	if (*program < 0)
+		return attach_group(self);
+	return setsockopt(self->group.fd, SOL_SOCKET, SO_ATTACH_BPF, program, sizeof *program) ? -errno : 0;
 }
 
 static int claim(struct el_relay *relay, const struct el_conn *conn, bool on)
@@ -198,7 +212,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 		               opts->queues ? opts->queues : self->queues, name, self->queues, STEER_QUEUES_MAX);
 	if (opts->queues)
 		self->queues = opts->queues;
-	return filter_group(self, false);
+	return 0;
 }
 
 static int start(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
@@ -211,10 +225,14 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 	error = check_size(relay, err);
 	if (!error)
 		error = el_steer_open(&self->steer, &self->group, opts, err);
-	if (!error)
-		error = open_umem(relay, self, err);
+	if (error)
+		return error;
+	el_offload_suspend(&self->offload, self->group.fd, self->group.ifindex);
+	error = open_umem(relay, self, err);
 	if (!error)
 		error = open_queues(relay, self, opts, err);
+	if (!error && (error = filter_group(self, false)))
+		el_fail(err, error, "filter on %s: %s", self->group.interface, strerror(-error));
 	if (!error)
 		error = el_packet_bind(&self->group, err);
 	if (error)
@@ -236,6 +254,7 @@ static void close_interface(struct el_relay *relay)
 	if (self->umem)
 		xsk_umem__delete(self->umem);
 	el_steer_close(&self->steer);
+	el_offload_restore(&self->offload);
 	el_packet_close(&self->group);
 	free(self);
 }

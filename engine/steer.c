@@ -13,18 +13,32 @@
 #include "../bpf/steer.h"
 #include "core.h"
 
+#ifndef BPF_F_XDP_DEV_BOUND_ONLY
+#define BPF_F_XDP_DEV_BOUND_ONLY (1U << 6) /* Linux 6.3 */
+#endif
+
 /* ---- loading ---- */
 
+/* The ways to get a program on the interface, best first. */
+static const struct way {
+	const char *program;
+	bool native;
+	bool bound; /* may ask the driver for the tag that it took out of a frame */
+} ways[] = {{"etherlua_tagged", true, true}, {"etherlua_steer", true, false}, {"etherlua_steer", false, false}};
+
 /* A program that was brought has to be the first in its file, with a map of sockets "sockets" or "xsks_map". */
-static int find_parts(struct el_steer *self, const char *path, char err[EL_ERR_MAX])
+static int find_parts(struct el_steer *self, const char *path, const struct way *way, char err[EL_ERR_MAX])
 {
-	struct bpf_program *program = bpf_object__next_program(self->object, NULL);
+	struct bpf_program *program = path ? bpf_object__next_program(self->object, NULL)
+	                                   : bpf_object__find_program_by_name(self->object, way->program);
+	struct bpf_program *beside = bpf_object__find_program_by_name(self->object, "etherlua_beside");
 
 	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
 	self->sockets = bpf_object__find_map_fd_by_name(self->object, "sockets");
 	if (self->sockets < 0)
 		self->sockets = bpf_object__find_map_fd_by_name(self->object, "xsks_map");
 	self->program = program ? bpf_program__fd(program) : -1;
+	self->beside = path ? -1 : bpf_program__fd(beside);
 	if (self->program < 0 || self->sockets < 0)
 		return el_fail(err, -EINVAL, "%s has no XDP program with a map \"sockets\" or \"xsks_map\"", path);
 	return 0;
@@ -50,7 +64,25 @@ static void set_all(const struct el_steer *self)
 		*(uint8_t *)bpf_map__initial_value(constants, &size) = 1;
 }
 
-static int load(struct el_steer *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+/* Of our own programs one is loaded, and the one for the socket beside. */
+static void select_program(struct el_steer *self, const struct way *way, int ifindex)
+{
+	struct bpf_program *program;
+
+	bpf_object__for_each_program(program, self->object)
+	{
+		if (bpf_program__type(program) == BPF_PROG_TYPE_XDP)
+			bpf_program__set_autoload(program, !strcmp(bpf_program__name(program), way->program));
+	}
+	if (!way->bound)
+		return;
+	program = bpf_object__find_program_by_name(self->object, way->program);
+	bpf_program__set_ifindex(program, (uint32_t)ifindex);
+	bpf_program__set_flags(program, BPF_F_XDP_DEV_BOUND_ONLY);
+}
+
+static int load(struct el_steer *self, const struct el_relay_opts *opts, const struct way *way, int ifindex,
+                char err[EL_ERR_MAX])
 {
 	const char *path = opts->program ? opts->program : "the steering program";
 	int error;
@@ -59,6 +91,8 @@ static int load(struct el_steer *self, const struct el_relay_opts *opts, char er
 	                             : bpf_object__open_mem(el_steer_program, el_steer_size, NULL);
 	if (!self->object)
 		return el_fail(err, -errno, "cannot read XDP program %.128s: %s", path, strerror(errno));
+	if (!opts->program)
+		select_program(self, way, ifindex);
 	if (opts->steer_all && !opts->program)
 		set_all(self);
 	error = bpf_object__load(self->object);
@@ -66,7 +100,7 @@ static int load(struct el_steer *self, const struct el_relay_opts *opts, char er
 		return el_fail(err, error, "no privilege for XDP: CAP_BPF and CAP_NET_ADMIN are missing (run as root)");
 	if (error)
 		return el_fail(err, error, "the kernel refuses %.128s: %s", path, strerror(-error));
-	error = find_parts(self, path, err);
+	error = find_parts(self, opts->program, way, err);
 	if (!error && opts->steer_all && !opts->program && (error = set_ethertypes(self, opts->steer_ethertypes)))
 		el_fail(err, error, "steering map: %s", strerror(-error));
 	return error;
@@ -92,51 +126,59 @@ static bool owner_of(int ifindex, char *name, size_t size)
 	return true;
 }
 
-static int link_program(const struct el_steer *self, int ifindex, uint32_t flags)
-{
-	struct bpf_link_create_opts opts = {.sz = sizeof opts, .flags = flags};
-
-	return bpf_link_create(self->program, ifindex, BPF_XDP, &opts);
-}
-
 /* virtio_net wants a transmit queue a core for XDP besides those in use, and says so in the kernel log only. */
 static const char *advice(int error)
 {
 	return error == -ENOMEM ? " (too few queues are free: ethtool -L IF combined with half as many)" : "";
 }
 
-/* Native mode where the driver has it, else generic, unless one was asked for. */
-static int attach(struct el_steer *self, const struct el_packet *packet, uint32_t mode, char err[EL_ERR_MAX])
+static int attach(struct el_steer *self, const struct el_packet *packet, const struct way *way, char err[EL_ERR_MAX])
 {
-	char owner[64];
-	int native = 0;
+	struct bpf_link_create_opts opts = {.sz = sizeof opts,
+	                                    .flags = way->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE};
 
-	if (owner_of(packet->ifindex, owner, sizeof owner))
-		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", packet->interface, owner);
-	if (mode != EL_XDP_GENERIC)
-		native = self->link = link_program(self, packet->ifindex, XDP_FLAGS_DRV_MODE);
-	self->native = self->link >= 0;
-	if (self->link < 0 && mode != EL_XDP_NATIVE)
-		self->link = link_program(self, packet->ifindex, XDP_FLAGS_SKB_MODE);
+	self->link = bpf_link_create(self->program, packet->ifindex, BPF_XDP, &opts);
 	if (self->link < 0)
 		return el_fail(err, self->link, "cannot attach XDP to %s in %s mode: %s%s", packet->interface,
-		               mode == EL_XDP_NATIVE ? "native" : "generic", strerror(-self->link), advice(native));
-	if (native < 0)
-		snprintf(self->detail, sizeof self->detail, "generic mode (native: %s)", strerror(-native));
-	else
-		snprintf(self->detail, sizeof self->detail, "%s mode", self->native ? "native" : "generic");
+		               way->native ? "native" : "generic", strerror(-self->link), advice(self->link));
+	self->native = way->native;
 	return 0;
+}
+
+static bool is_asked_for(const struct way *way, const struct el_relay_opts *opts)
+{
+	return !(opts->mode == EL_XDP_NATIVE && !way->native) && !(opts->mode == EL_XDP_GENERIC && way->native) &&
+	       !(opts->program && way->bound);
 }
 
 int el_steer_open(struct el_steer *self, const struct el_packet *packet, const struct el_relay_opts *opts,
                   char err[EL_ERR_MAX])
 {
-	int error;
+	char owner[64];
+	int error = 0, native = 0;
 
 	libbpf_set_print(NULL); /* a library does not print */
 	self->link = -1;
-	error = load(self, opts, err);
-	return error ? error : attach(self, packet, opts->mode, err);
+	if (owner_of(packet->ifindex, owner, sizeof owner))
+		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", packet->interface, owner);
+	for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+		if (!is_asked_for(&ways[i], opts))
+			continue;
+		el_steer_close(self);
+		error = load(self, opts, &ways[i], packet->ifindex, err);
+		if (error && (!ways[i].bound || error == -EPERM))
+			break;
+		if (!error)
+			error = attach(self, packet, &ways[i], err);
+		if (!error)
+			break;
+		native = ways[i].native ? error : native;
+	}
+	if (self->native || !native)
+		snprintf(self->detail, sizeof self->detail, "%s mode", self->native ? "native" : "generic");
+	else
+		snprintf(self->detail, sizeof self->detail, "generic mode (native: %s)", strerror(-native));
+	return error;
 }
 
 void el_steer_close(struct el_steer *self)
@@ -146,6 +188,7 @@ void el_steer_close(struct el_steer *self)
 	if (self->link >= 0)
 		close(self->link);
 	bpf_object__close(self->object);
+	self->object = NULL;
 }
 
 /* ---- maps ---- */

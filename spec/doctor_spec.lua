@@ -192,7 +192,16 @@ describe("etherlua doctor", function()
     assert.is_nil(found.xdp_zero_copy)
   end)
 
-  for _, offload in ipairs { "rxvlan", "gro", "tso" } do
+  root_it("tells that rxvlan is on, which an xdp relay sees to itself", function()
+    for value, detail in pairs { on = "^rxvlan on: an xdp relay switches it off", off = "^rxvlan off: xdp sees" } do
+      net.near:run("ethtool -K eth0 rxvlan " .. value)
+      local found = examine(net.near, "eth0")
+      assert_found(found, "rxvlan", "ok")
+      assert.matches(detail, found.rxvlan.detail)
+    end
+  end)
+
+  for _, offload in ipairs { "gro", "tso" } do
     root_it(("tells of %s that is on, with the command that turns it off"):format(offload), function()
       net.near:run(("ethtool -K eth0 %s on"):format(offload))
       local found, status = examine(net.near, "eth0")
@@ -214,7 +223,7 @@ describe("etherlua doctor", function()
     assert.equal("up\n", holder:log())
     local found, status = examine(net.near, "eth0")
     assert.same({ { "xdp_program" }, 3 }, { problems(found), status })
-    assert.matches(("^etherlua_steer %%(id %%d+%%) is attached by etherlua, process %d: "):format(holder.pid),
+    assert.matches(("^etherlua_%%a+ %%(id %%d+%%) is attached by etherlua, process %d: "):format(holder.pid),
       found.xdp_program.detail)
     assert_found(found, "promiscuous", "note", "promiscuous now, for 1 user")
     assert_found(found, "xdp_native", "note")

@@ -180,7 +180,7 @@ kinds.each_with_interface("a relay", function(it, kind)
     local from = open(l.near):conn { mac = A }
     if kind.steers then -- an interface has one XDP program
       open(l.far)
-      return assert.error_matches(function() open(l.far) end, "attached to eth0 already: etherlua_steer")
+      return assert.error_matches(function() open(l.far) end, "attached to eth0 already: etherlua_")
     end
     local one, two = open(l.far):conn { mac = B }, open(l.far):conn { mac = B }
     from:send(frames.udp(), B)

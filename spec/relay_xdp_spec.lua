@@ -98,6 +98,8 @@ end
 local function xdp_words(ns) return ns:run("ip -d link show eth0"):match("xdp[^\n]*") end
 local function promiscuity(ns) return ns:run("ip -d link show eth0"):match("promiscuity (%d)") end
 
+local function rxvlan(ns) return ns:run("ethtool -k eth0"):match("rx%-vlan%-offload: (%a+)") end
+
 -- What the process has of BPF: how many file descriptors of each kind, and the numbers of programs and maps.
 local function bpf_objects(pid)
   local pipe = assert(io.popen(("ls -l /proc/%d/fd; cat /proc/%d/fdinfo/* 2>/dev/null"):format(pid, pid)))
@@ -160,8 +162,8 @@ describe("an xdp relay", function()
     end)
   end
 
-  lab_it("serves the first queues alone when it is told how many; the others stay the kernel's", { queues = 4 },
-    function(l)
+  lab_it("has rings for the first queues alone when it is told how many, and gets the others' frames all the same",
+    { queues = 4 }, function(l)
       local b = open(l.far, { queues = 2 })
       assert.equal("native mode, 2 queues", b.detail)
       local conn = b:conn { mac = B, ethertypes = { frames.IP4 } }
@@ -171,7 +173,7 @@ describe("an xdp relay", function()
       while conn:recv(0.2) do received = received + 1 end
       local shown = queue_counters(l.far)
       assert.equal(200, shown[1] + shown[2] + shown[3] + shown[4])
-      assert.equal(shown[1] + shown[2], received)
+      assert.equal(200, received)
       assert.is_true(shown[3] > 0 and shown[4] > 0)
     end)
 
@@ -415,25 +417,37 @@ describe("an endpoint of an xdp relay", function()
     end)
   end
 
-  -- A tag that the sending kernel keeps beside the frame is seen by no XDP program on the other end of a veth pair.
-  for _, vlans in ipairs { "100", "100.200" } do
-    it("receives frames of VLAN " .. vlans .. " from an access node whose txvlan is off", function()
-      local possible, reason = lab.root()
-      reason = not possible and reason or access.missing()
-      if reason then return pending(reason) end
-      local l = access.new { vlans = vlans }
-      finally(function() l:close() end)
-      kinds.run(function()
-        local b = open(l.client)
-        local conn = b:conn { mac = B, vlans = vlans, ethertypes = { frames.IP4 } }
-        l.node:run("ethtool -K cli txvlan off")
-        assert.equal(0, outcome(send_flows(l.server, 20)))
+  -- The access node pushes tags by tc, which leaves the outer one beside the frame, and redirects what it pushed them
+  -- on; when its txvlan is off the tag comes inside the frame.
+  local function from_access_node(vlans, inner, mode, txvlan)
+    local possible, reason = lab.root()
+    reason = not possible and reason or access.missing()
+    if reason then return pending(reason) end
+    local l = access.new { vlans = vlans }
+    finally(function() l:close() end)
+    kinds.run(function()
+      local b = open(l.client, { mode = mode })
+      local conn = b:conn { mac = B, vlans = vlans, ethertypes = { frames.IP4 } }
+      local other = vlans ~= "" and b:conn { mac = B, vlans = inner, ethertypes = { frames.IP4 } }
+      l.node:run("ethtool -K cli txvlan " .. txvlan)
+      assert.equal(0, outcome(send_flows(l.server, 20)))
+      for _ = 1, 20 do
         local _, from = assert(conn:recv(1))
         assert.equal(vlans, tostring(from.vlans))
-        for _ = 2, 20 do assert(conn:recv(1)) end
-        assert.is_nil(conn:recv(0.05))
-      end)
+      end
+      assert.is_nil(conn:recv(0.05))
+      if other then assert.is_nil(other:recv(0)) end -- whose tags are those in the frame
+      if mode == "native" then assert.equal(20, (select(2, queue_counters(l.client)))[1]) end
     end)
+  end
+
+  for vlans, inner in pairs { [""] = "", ["100"] = "", ["100.200"] = "200", ["100.200.300"] = "200.300" } do
+    for _, mode in ipairs { "native", "generic" } do
+      for _, txvlan in ipairs { "on", "off" } do
+        local name = "receives frames of VLAN %q in %s mode from an access node whose txvlan is %s"
+        it(name:format(vlans, mode, txvlan), function() from_access_node(vlans, inner, mode, txvlan) end)
+      end
+    end
   end
 end)
 
@@ -507,7 +521,7 @@ describe("what an xdp relay leaves behind", function()
       b:conn { mac = B }
       if i % 20 == 0 then -- while it is open there are some
         local now = bpf_objects(own_pid())
-        assert.same({ 1, 1 }, { now.kinds["bpf-prog"], now.kinds.bpf_link or now.kinds["bpf-link"] })
+        assert.same({ 2, 1 }, { now.kinds["bpf-prog"], now.kinds.bpf_link or now.kinds["bpf-link"] })
         assert.is_true(#now.programs >= 1 and #now.maps >= 3)
         assert.matches(i % 40 == 0 and "^xdpgeneric" or "^xdp", xdp_words(l.far))
         for _, id in ipairs(now.programs) do table.insert(all.programs, id) end
@@ -518,6 +532,18 @@ describe("what an xdp relay leaves behind", function()
     assert.same(before, bpf_objects(own_pid()))
     assert.is_true(all_gone(all))
     assert.same({ nil, "0" }, { xdp_words(l.far), promiscuity(l.far) })
+  end)
+
+  lab_it("is the receive VLAN offload as it was, which hides tags from it", nil, function(l)
+    for _, value in ipairs { "on", "off" } do
+      l.far:run("ethtool -K eth0 rxvlan " .. value)
+      local b = open(l.far)
+      assert.equal("off", rxvlan(l.far))
+      assert.error_matches(function() open(l.far) end, "attached to eth0 already")
+      assert.equal("off", rxvlan(l.far))
+      b:close()
+      assert.equal(value, rxvlan(l.far))
+    end
   end)
 
   for _, mode in ipairs { "native", "generic" } do
@@ -541,9 +567,11 @@ describe("what an xdp relay leaves behind", function()
       assert.is_true(exists(found.programs[1], bpf.bpf_prog_get_fd_by_id))
       assert.matches("^xdp", xdp_words(l.far))
       assert.equal("1", promiscuity(l.far))
+      assert.equal("off", rxvlan(l.far))
       program:stop(KILL)
       assert.is_true(all_gone(found))
       assert.same({ nil, "0" }, { xdp_words(l.far), promiscuity(l.far) })
+      assert.is_true(eventually(function() return rxvlan(l.far) == "on" end))
       assert.equal("1 queue", open(l.far).detail:match("1 queue"))
     end)
   end

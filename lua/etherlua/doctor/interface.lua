@@ -157,12 +157,12 @@ local function turn_off(facts, sys, names)
     sys:in_netns(("ethtool -K %s %s off"):format(facts.quoted, table.concat(names, " off "))) or nil
 end
 
-local function vlan_offload(facts, sys)
+local function vlan_offload(facts)
   local value, changeable = offload(facts, "rx-vlan-offload")
-  if value == "on" then
-    return "note", "rxvlan on: xdp may not see VLAN tags (afpacket, pcap do)",
-      turn_off(facts, sys, changeable and { "rxvlan" } or {})
+  if value == "on" and not changeable then
+    return "note", "rxvlan on, fixed: xdp sees VLAN tags only where the driver tells (afpacket, pcap do)"
   end
+  if value == "on" then return "ok", "rxvlan on: an xdp relay switches it off while it is open" end
   if value then return "ok", "rxvlan off: xdp sees VLAN tags" end
 end
 
