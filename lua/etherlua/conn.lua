@@ -16,7 +16,7 @@ local M = {}
 local MULTICAST = { [false] = C.EL_MULTICAST_NONE, [true] = C.EL_MULTICAST_OWN, all = C.EL_MULTICAST_ALL }
 local DEFAULT_ETHERTYPES = { 0x0800, 0x86dd, 0x0806 }
 
-local conn_opts_t = ffi.typeof("struct el_conn_opts")
+local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other: garbage is memory, too
 local send_opts_t = ffi.typeof("struct el_send_opts")
 local err = ffi.new("char[?]", C.EL_ERR_MAX)
 
@@ -42,6 +42,11 @@ local function set_multicast(opts, multicast)
     error(('bad multicast %s: false, true or "all" is allowed'):format(tostring(multicast)), 0)
 end
 
+local function new_opts()
+  ffi.fill(shared_opts, ffi.sizeof(shared_opts))
+  return shared_opts
+end
+
 -- The struct for the engine from the table that a user gives to relay:conn or relay:default_conn.
 local function open(relay, opts)
   opts.id = endpoint.new_id()
@@ -58,7 +63,7 @@ end
 ---@param given table see relay:conn
 ---@return ffi.cdata* EtherConn
 function M.open(relay, given)
-  local opts = conn_opts_t()
+  local opts = new_opts()
   opts.mac = to_mac(given.mac or relay.mac)
   set_ethertypes(opts, given.ethertypes or DEFAULT_ETHERTYPES)
   set_multicast(opts, given.multicast)
@@ -71,7 +76,7 @@ end
 ---@param given table { mirror = boolean, recv_depth = }
 ---@return ffi.cdata* EtherConn that receives what no other endpoint wants
 function M.open_default(relay, given)
-  local opts = conn_opts_t()
+  local opts = new_opts()
   opts.mac = to_mac(relay.mac)
   opts.is_default = 1
   opts.mirror = given.mirror and 1 or 0

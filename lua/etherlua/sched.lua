@@ -191,8 +191,9 @@ local function spawn(fn, background, ...)
   if type(fn) ~= "function" then
     error(("bad task %s: a function is needed"):format(tostring(fn)), 3)
   end
-  local task = setmetatable({ id = ids_of_tasks:take(), co = create(fn), cancelled = run and run.winding_up }, Task)
-  if select("#", ...) > 0 then task.args = { n = select("#", ...), ... } end
+  local call = { select("#", ...), fn, ... }
+  local task = setmetatable({ id = ids_of_tasks:take(), call = call, co = false, queued = false }, Task)
+  if run and run.winding_up then task.cancelled = run.winding_up end
   if background then task.background = true else foreground = foreground + 1 end
   tasks[task.id] = task
   enqueue(task)
@@ -244,7 +245,7 @@ function Task:ended(ok, ...)
   end
   local deferred = self.defers and table.remove(self.defers)
   if not deferred then return finish(self) end
-  self.co, self.ending, self.cancelled, self.args = create(deferred), true, nil, nil
+  self.co, self.ending, self.cancelled, self.call = create(deferred), true, nil, nil
   enqueue(self)
 end
 
@@ -257,13 +258,17 @@ local function after(task, ok, ...)
   task:ended(ok, ...)
 end
 
+-- Its coroutine is made only now, when it also gets the stack that it needs: of many tasks that wait to begin none has
+-- a small stack that is thrown away.
+local function begin(task)
+  local call = task.call
+  task.co, task.call = create(call[2]), nil
+  return after(task, resume(task.co, unpack(call, 3, 2 + call[1])))
+end
+
 local function switch_to(task)
   current, budget = task, BUDGET
-  local args = task.args
-  if args then
-    task.args = nil
-    return after(task, resume(task.co, unpack(args, 1, args.n)))
-  end
+  if task.call then return begin(task) end
   return after(task, resume(task.co))
 end
 

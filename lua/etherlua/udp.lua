@@ -13,8 +13,9 @@ local tick, to_addr, objects, extras = sched.tick, addr.addr, endpoint.objects, 
 
 local M = {}
 
-local udp_opts_t, addr_t = ffi.typeof("struct el_udp_opts"), ffi.typeof("struct el_addr")
+local addr_t = ffi.typeof("struct el_addr")
 local udp_pointer_t = ffi.typeof("struct el_udp *")
+local shared_opts = ffi.new("struct el_udp_opts") -- for one opening after the other
 local by_conn = ffi.offsetof("struct el_udp", "by_conn")
 local err = ffi.new("char[?]", C.EL_ERR_MAX)
 
@@ -48,7 +49,8 @@ end
 ---  only), resolve = "broadcast" | "arp" | function(ip) -> mac, recv_depth
 ---@return ffi.cdata* RUDPConn
 function M.open(conn, address, given)
-  local opts = udp_opts_t()
+  local opts = shared_opts
+  ffi.fill(opts, ffi.sizeof(opts))
   opts["local"] = to_addr(address)
   opts.accept_any = given.accept_any and 1 or 0
   opts.ttl, opts.tos = check_byte("ttl", given.ttl, 64), check_byte("tos", given.tos, 0)
