@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local addr = require "etherlua.addr"
 local channel = require "etherlua.channel"
 local effi = require "etherlua.ffi"
+local histogram = require "etherlua.histogram"
 local lab = require "etherlua.lab"
 local relay = require "etherlua.relay"
 local sched = require "etherlua.sched"
@@ -18,6 +19,7 @@ return {
   select = sched.select,
   defer = sched.defer,
   channel = channel.new,
+  histogram = histogram.new,
   -- the wire
   open = relay.open,
   wire = relay.wire,
