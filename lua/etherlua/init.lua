@@ -6,6 +6,7 @@ local channel = require "etherlua.channel"
 local effi = require "etherlua.ffi"
 local histogram = require "etherlua.histogram"
 local lab = require "etherlua.lab"
+local pacer = require "etherlua.pacer"
 local relay = require "etherlua.relay"
 local sched = require "etherlua.sched"
 
@@ -20,6 +21,7 @@ return {
   defer = sched.defer,
   channel = channel.new,
   histogram = histogram.new,
+  pacer = pacer.new,
   -- the wire
   open = relay.open,
   wire = relay.wire,
