@@ -394,3 +394,28 @@ int el_process_status(int pid);
 int el_process_wait(int pid, double seconds);
 /* Sends a signal to the process and those it has started (0: none, just asks whether one is there). */
 int el_process_signal(int pid, int number);
+
+/* ---- histograms ------------------------------------------------------------------------------------------------ */
+
+enum { EL_HISTOGRAM_BUCKETS = 44 * 128 + 1 };
+
+/*
+ * How often which time was recorded, in log-linear buckets: 128 an octave, from 2^-30 s (1 ns) to 2^14 s (4.5 hours),
+ * so a bucket's bounds are less than 0.8 % apart. Shorter times are in the first bucket, longer ones in one more at the
+ * end. The caller's memory; all zero is empty. lowest and highest are exact, and 0 while nothing is recorded.
+ */
+struct el_histogram {
+	uint64_t recorded;
+	uint64_t refused; /* that were no times: negative, infinite, not a number */
+	double lowest, highest, sum;
+	uint64_t bucket[EL_HISTOGRAM_BUCKETS];
+};
+
+void el_histogram_record(struct el_histogram *histogram, double seconds);
+/* Adds what `other` has recorded and refused. */
+void el_histogram_add(struct el_histogram *histogram, const struct el_histogram *other);
+/*
+ * The time that `share` (0 to 1) of the values do not exceed, as the upper bound of its bucket, but never more than
+ * highest. 0: lowest. 1: highest.
+ */
+double el_histogram_percentile(const struct el_histogram *histogram, double share);

@@ -11,7 +11,8 @@ local CHILD = [[
   local PACKETS = 200000
   local aborts, refused, samples, interpreted = 0, "", 0, 0
 
-  local HOT = { ["udp.lua"] = true, ["conn.lua"] = true, ["endpoint.lua"] = true, ["addr.lua"] = true }
+  local HOT = { ["udp.lua"] = true, ["conn.lua"] = true, ["endpoint.lua"] = true, ["addr.lua"] = true,
+    ["pacer.lua"] = true, ["histogram.lua"] = true }
 
   -- A place is refused for good when it does what cannot be compiled; other aborts are the JIT trying another loop.
   jit.attach(function(what, _, func, pc, number)
@@ -51,9 +52,23 @@ local CHILD = [[
     end
   end
 
+  -- The rate is one that it is always late for: what is measured is not the waiting.
+  local function paced_sender_of(endpoint, to)
+    local payload, pacer = hosts.payload, ether.pacer { rate = 1e9, jitter = true }
+    return function(count)
+      for _ = 1, count do
+        pacer:wait()
+        endpoint:send(payload, to)
+      end
+    end
+  end
+
   local pairs_of = {
     ["udp recv_frame"] = function()
       return sender_of(hosts.udp, hosts.addr), reader_of(hosts.to_udp, "recv_frame")
+    end,
+    ["udp paced"] = function()
+      return paced_sender_of(hosts.udp, hosts.addr), reader_of(hosts.to_udp, "recv_frame")
     end,
     ["udp recv"] = function() return sender_of(hosts.udp, hosts.addr), reader_of(hosts.to_udp, "recv") end,
     ["udp text"] = function() return sender_of(hosts.udp, hosts.text), reader_of(hosts.to_udp, "recv_frame") end,
@@ -112,7 +127,7 @@ local function measure(how, mode)
   return out
 end
 
-for _, how in ipairs { "udp recv_frame", "udp recv", "udp text", "conn recv_frame" } do
+for _, how in ipairs { "udp recv_frame", "udp recv", "udp text", "udp paced", "conn recv_frame" } do
   describe("sending and receiving with " .. how, function()
     local compiled, interpreted
 

@@ -4,7 +4,9 @@ local ffi = require "ffi"
 local addr = require "etherlua.addr"
 local channel = require "etherlua.channel"
 local effi = require "etherlua.ffi"
+local histogram = require "etherlua.histogram"
 local lab = require "etherlua.lab"
+local pacer = require "etherlua.pacer"
 local relay = require "etherlua.relay"
 local sched = require "etherlua.sched"
 
@@ -18,6 +20,8 @@ return {
   select = sched.select,
   defer = sched.defer,
   channel = channel.new,
+  histogram = histogram.new,
+  pacer = pacer.new,
   -- the wire
   open = relay.open,
   wire = relay.wire,

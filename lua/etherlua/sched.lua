@@ -137,6 +137,13 @@ function M.tick()
   if budget <= 0 then M.give_way() end
 end
 
+-- For a task that waits for a time too near to sleep: the engine sends what is pending and looks at relays and timers,
+-- and everybody else runs, if there is anybody. Returns soon.
+function M.spin()
+  budget = budget - 1
+  if queued > 0 or budget <= 0 or C.el_wait(engine or M.engine(), 0) > 0 then M.give_way() end
+end
+
 ---@param seconds number 0 gives way once
 function M.sleep(seconds)
   local task = M.current()
