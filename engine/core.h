@@ -333,6 +333,7 @@ struct el_engine {
 	uint32_t *ready[2]; /* being filled, handed out */
 	uint32_t ready_count;
 	double now;
+	double files_at;     /* files are looked at by then */
 	int64_t wall_offset; /* nanoseconds: wall clock minus the engine's clock */
 	int signals_seen;
 };

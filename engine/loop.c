@@ -14,6 +14,8 @@
 
 enum { EVENTS = 64, NO_ENTRY = 0, NS = 1000000000 };
 
+static const double FILES_INTERVAL = 1e-3; /* seconds */
+
 struct task {
 	double deadline; /* when to become ready, INFINITY: no timer */
 	uint32_t entry;  /* place in the heap + 1, or NO_ENTRY */
@@ -271,12 +273,20 @@ void el_relay_end(struct el_relay *relay, int error)
 		wake_conn(relay->default_conn);
 }
 
-static void nap(struct el_engine *engine, double end)
+static void look_at_files(struct el_engine *engine, const struct timespec *timeout)
 {
 	struct epoll_event events[EVENTS];
+	int count = epoll_pwait2(engine->epoll, events, EVENTS, timeout, NULL);
+
+	for (int i = 0; i < count; i++)
+		handle(engine, &events[i]);
+	engine->files_at = engine->now + FILES_INTERVAL;
+}
+
+static void nap(struct el_engine *engine, double end)
+{
 	double until = engine->timers && engine->heap[0].at < end ? engine->heap[0].at : end, length;
 	struct timespec timeout = {0};
-	int count;
 
 	for (struct el_relay *relay = engine->relays; relay; relay = relay->next) {
 		until = relay->wake_at < until ? relay->wake_at : until;
@@ -288,9 +298,7 @@ static void nap(struct el_engine *engine, double end)
 		timeout.tv_sec = (time_t)length;
 		timeout.tv_nsec = (long)((length - (double)timeout.tv_sec) * NS);
 	}
-	count = epoll_pwait2(engine->epoll, events, EVENTS, isinf(length) ? NULL : &timeout, NULL);
-	for (int i = 0; i < count; i++)
-		handle(engine, &events[i]);
+	look_at_files(engine, isinf(length) ? NULL : &timeout);
 }
 
 /* Sends what is pending, receives a burst from each relay, looks at the timers. */
@@ -314,6 +322,8 @@ int el_wait(struct el_engine *engine, double timeout)
 	for (;;) {
 		uint32_t frames = turn(engine);
 
+		if (engine->now >= engine->files_at) /* also when there is always something else to do */
+			look_at_files(engine, &(struct timespec){0});
 		if (engine->ready_count || engine->now >= end || el_signals_count() != engine->signals_seen)
 			break;
 		if (!frames)

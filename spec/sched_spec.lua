@@ -1004,6 +1004,25 @@ describe("a deadlock", function()
   end)
 end)
 
+describe("a file descriptor", function()
+  after_each(require("support.leaks").check)
+
+  it("is looked at also while there is always something else to do", function()
+    run(function()
+      local woken = false
+      sched.spawn(function()
+        local pipe = io.popen("sleep 0.05; echo x")
+        sched.wait_fd(ffi.C.fileno(pipe))
+        woken = true
+        pipe:close()
+      end)
+      local deadline = sched.now() + 5
+      while not woken and sched.now() < deadline do sleep(0) end
+      assert.is_true(woken)
+    end)
+  end)
+end)
+
 describe("a background task", function()
   after_each(require("support.leaks").check)
 
