@@ -21,7 +21,7 @@ local INT = 2
 -- ---- the role -----------------------------------------------------------------------------------------------------
 
 -- Serves on b with the project's own server. judge, if given, is called with each request and the fields of the reply
--- to it and returns what to do: nil sends the reply, false does not, a string is sent instead. to: MAC address of the
+-- to it and returns what to do: nil sends the reply, a list of messages is sent instead. to: MAC address of the
 -- replies, instead of the client's.
 local function serve(b, judge, to)
   local server = dhcp4_server.new { pool = "10.0.0.10-10.0.255.254" }
@@ -29,9 +29,10 @@ local function serve(b, judge, to)
   local heard = b:default_conn { mirror = true }
   local function answer(request)
     local fields = request.op == 1 and server:answer(request, "")
-    local instead = fields and judge and judge(request, fields)
-    if not fields or instead == false then return end
-    back:send(instead or dhcp4.build(fields), "255.255.255.255:68", { mac = to or request.chaddr })
+    if not fields then return end
+    for _, message in ipairs(judge and judge(request, fields) or { dhcp4.build(fields) }) do
+      back:send(message, "255.255.255.255:68", { mac = to or request.chaddr })
+    end
   end
   sched.spawn_background(function()
     while true do
@@ -109,7 +110,7 @@ describe("a load of DHCP clients", function()
       ids[request.chaddr] = ids[request.chaddr] or request.xid
       assert(ids[request.chaddr] == request.xid, "another transaction id")
       seen[key] = (seen[key] or 0) + 1
-      if seen[key] == 1 then return false end
+      if seen[key] == 1 then return {} end
     end, function(load)
       assert.same({ 100, 0, 200 }, { load.bound, load.failed, load.retransmissions })
     end)
@@ -118,10 +119,10 @@ describe("a load of DHCP clients", function()
   it("says why sessions failed", function()
     with_load({ clients = 9, mac = SMALL_MAC, retries = 1, timeout = 0.01 }, function(request, reply)
       local n, kind = tonumber(request.chaddr:sub(-1), 16) % 3, reply.options.message_type
-      if n == 0 and kind == "OFFER" or n == 1 and kind == "ACK" then return false end
+      if n == 0 and kind == "OFFER" or n == 1 and kind == "ACK" then return {} end
       if kind == "ACK" then
-        return dhcp4.build { xid = request.xid, chaddr = request.chaddr,
-          options = { message_type = "NAK", server_id = "10.0.0.1" } }
+        return { dhcp4.build { xid = request.xid, chaddr = request.chaddr,
+          options = { message_type = "NAK", server_id = "10.0.0.1" } } }
       end
     end, function(load)
       assert.equal(9, load.failed)
@@ -159,11 +160,33 @@ describe("a load of DHCP clients", function()
       wrong[#wrong + 1] = good:sub(1, 244)
       wrong[#wrong + 1] = ""
       sent = sent + 1
-      return sent <= #wrong and wrong[sent] or nil
+      return wrong[sent] and { wrong[sent] }
     end, function(load)
       assert.same({ 20, 0, 6, 6 }, { load.bound, load.failed, load.ignored, load.retransmissions })
     end)
   end)
+
+  for name, to in pairs { unicast = false, broadcast = "ff:ff:ff:ff:ff:ff" } do
+    it("believes nothing more once it has its lease: " .. name, function()
+      with_load({ clients = 50 }, function(_, reply)
+        local messages, fields = { dhcp4.build(reply) }, {}
+        for key, value in pairs(reply) do fields[key] = value end
+        fields.op, fields.yiaddr = 2, "10.9.9.9"
+        for _, kind in ipairs { 0, "OFFER", "ACK", "NAK" } do
+          fields.options = { message_type = kind, server_id = "10.9.9.1" }
+          messages[#messages + 1] = dhcp4.build(fields)
+        end
+        return reply.options.message_type == "ACK" and messages or nil
+      end, function(load, server)
+        assert.same({ 50, 0 }, { load.bound, load.failed })
+        ether.sleep(0.05)
+        load:release()
+        ether.sleep(0.05)
+        assert.equal(50, server.counters.release)
+        assert.equal(0, bound(server))
+      end, to or nil)
+    end)
+  end
 
   it("gives all addresses back", function()
     with_load({ clients = 500, rate = 5000 }, nil, function(load, server)

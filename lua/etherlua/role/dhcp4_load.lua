@@ -57,11 +57,12 @@ local function same_mac(a, b)
   return a[0] == b[0] and a[1] == b[1] and a[2] == b[2] and a[3] == b[3] and a[4] == b[4] and a[5] == b[5]
 end
 
--- Whether what was read is for this client and of the kind that it waits for. An offer that does not say of whom, or no
--- address at all, is of no use.
+-- Whether what was read is for this client and of the kind that it waits for, if for any. An offer that does not say of
+-- whom, or no address at all, is of no use.
 local function is_wanted(client)
-  if reply.op ~= 2 or reply.xid ~= client.xid or not same_mac(reply.chaddr, client.mac.byte) then return false end
   local kind, awaited = reply.kind, client.awaited
+  if awaited == 0 or reply.op ~= 2 or reply.xid ~= client.xid then return false end
+  if not same_mac(reply.chaddr, client.mac.byte) then return false end
   if kind == NAK then return awaited == ACK end
   return kind == awaited and reply.yiaddr ~= 0 and (kind == ACK or reply.server_id ~= 0)
 end
