@@ -110,7 +110,7 @@ describe("the etherlua program", function()
 
   it("lists the shipped scripts in the help of run", function()
     local _, out = etherlua("run --help")
-    assert.matches("dhcp4_client, dhcp4_server", (out:gsub("%s+", " ")))
+    assert.matches("dhcp4_client, .*dhcp4_server", (out:gsub("%s+", " ")))
   end)
 
   local CLIENT = "run dhcp4_client -i lo "

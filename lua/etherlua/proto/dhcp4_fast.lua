@@ -1,0 +1,158 @@
+-- proto/dhcp4_fast.lua: DHCPv4 for a client among very many: messages that are built once by dhcp4.lua and patched in
+-- place for each send, and the few fields of a reply that such a client needs, read where the frame lies. No string and
+-- no table a message. What is rare (options in sname and file, options in several parts) is left to dhcp4.parse.
+--
+-- Addresses and transaction ids are numbers with the bytes as they stand in memory: to be stored, compared and sent.
+
+local bit = require "bit"
+local ffi = require "ffi"
+local addr = require "etherlua.addr"
+local dhcp4 = require "etherlua.proto.dhcp4"
+
+local M = {}
+
+local HEADER_SIZE, XID, SECS, CIADDR, YIADDR, CHADDR, COOKIE_AT = 240, 4, 8, 12, 16, 28, 236
+local COOKIE = bit.bswap(0x63825363)
+local REQUESTED, OVERLOAD, MESSAGE_TYPE, SERVER_ID, END = 50, 52, 53, 54, 255
+
+-- Message types (RFC 2132 9.6).
+M.OFFER, M.ACK, M.NAK = 2, 5, 6
+local KINDS = { DISCOVER = 1, OFFER = M.OFFER, REQUEST = 3, DECLINE = 4, ACK = M.ACK, NAK = M.NAK, RELEASE = 7,
+  INFORM = 8 }
+
+local int32_p = ffi.typeof "int32_t *"
+local const_int32_p = ffi.typeof "const int32_t *"
+local reply_t = ffi.typeof [[struct {
+  int32_t xid, yiaddr, server_id;
+  uint8_t op, kind, chaddr[6];
+  uint8_t has_kind, has_server;
+}]]
+
+local function load32(bytes, at)
+  return ffi.cast(const_int32_p, bytes + at)[0]
+end
+
+local function store32(bytes, at, value)
+  ffi.cast(int32_p, bytes + at)[0] = value
+end
+
+-- ---- replies ------------------------------------------------------------------------------------------------------
+
+-- What parse() fills in: xid, yiaddr, server_id (0: none), op, kind (0: none) and chaddr. The caller's memory.
+---@return ffi.cdata* reply
+function M.reply()
+  return reply_t()
+end
+
+-- Takes the value of an option. False when it is one that comes in several parts or moves others elsewhere.
+local function note(message, at, code, size, reply)
+  if code == MESSAGE_TYPE then
+    if reply.has_kind ~= 0 then return false end
+    reply.has_kind, reply.kind = 1, size == 1 and message[at + 2] or 0
+    return true
+  end
+  if code == OVERLOAD or reply.has_server ~= 0 then return false end
+  reply.has_server, reply.server_id = 1, size == 4 and load32(message, at + 2) or 0
+  return true
+end
+
+-- The options from a position up to the end option. nil: one is cut short, or there is no end. false: dhcp4.parse has
+-- to decide. It calls itself instead of looping: a trace goes through compiled functions, but starts anew at a loop.
+local function walk(message, len, at, reply)
+  if at >= len then return nil end
+  local code = message[at]
+  if code == END then return true end
+  if code == 0 then return walk(message, len, at + 1, reply) end
+  if at + 1 == len then return nil end
+  local size = message[at + 1]
+  if at + 2 + size > len then return nil end
+  if code == MESSAGE_TYPE or code == SERVER_ID or code == OVERLOAD then
+    if not note(message, at, code, size, reply) then return false end
+  end
+  return walk(message, len, at + 2 + size, reply)
+end
+
+-- The same two options by the whole parser.
+local function walk_slowly(message, len, reply)
+  local fields = dhcp4.parse(ffi.string(message, len))
+  if not fields then return false end
+  local kind, server = fields.options.message_type, fields.options.server_id
+  reply.kind = KINDS[kind] or kind or 0
+  reply.server_id = server and M.ip4(server) or 0
+  return true
+end
+
+-- Reads a message of hosts on Ethernet (hlen 6). Allocates nothing, trusts nothing; refuses what dhcp4.parse refuses.
+---@param message ffi.cdata* uint8_t pointer
+---@param len integer octets
+---@param reply ffi.cdata* from reply(); of no meaning when false is returned
+---@return boolean ok
+function M.parse(message, len, reply)
+  if len < HEADER_SIZE or load32(message, COOKIE_AT) ~= COOKIE or message[2] ~= 6 then return false end
+  reply.op, reply.kind, reply.server_id, reply.has_kind, reply.has_server = message[0], 0, 0, 0, 0
+  reply.xid, reply.yiaddr = load32(message, XID), load32(message, YIADDR)
+  ffi.copy(reply.chaddr, message + CHADDR, 6)
+  local walked = walk(message, len, HEADER_SIZE, reply)
+  if walked == false then return walk_slowly(message, len, reply) end
+  return walked == true
+end
+
+---@param text string IPv4 address
+---@return integer as the fields of a reply have it
+function M.ip4(text)
+  return load32(ffi.cast("const uint8_t *", addr.ip_bytes(text)), 0)
+end
+
+-- ---- messages -----------------------------------------------------------------------------------------------------
+
+-- Where the value of an option starts, counted from 0, in a message that we built.
+local function value_of(message, wanted)
+  local at = HEADER_SIZE + 1
+  while message:byte(at) ~= END do
+    if message:byte(at) == wanted then return at + 1 end
+    at = at + 2 + message:byte(at + 1)
+  end
+end
+
+local Template = {}
+Template.__index = Template
+
+-- A message to be patched and sent again and again: `data` and `size` are what goes to a send call.
+---@param fields table as for dhcp4.build; options requested_address and server_id have to be there to be patched
+---@return table template
+function M.template(fields)
+  local message = dhcp4.build(fields)
+  local data = ffi.new("uint8_t[?]", #message)
+  ffi.copy(data, message, #message)
+  return setmetatable({ data = data, size = #message, requested_at = value_of(message, REQUESTED),
+    server_at = value_of(message, SERVER_ID) }, Template)
+end
+
+---@param xid integer
+---@param chaddr ffi.cdata* six octets
+---@param secs number since the client began (RFC 2131 table 1); over 65535 counts as that
+function Template:address(xid, chaddr, secs)
+  local data = self.data
+  store32(data, XID, xid)
+  secs = math.floor(math.min(secs, 0xffff))
+  data[SECS], data[SECS + 1] = bit.rshift(secs, 8), bit.band(secs, 0xff)
+  ffi.copy(data + CHADDR, chaddr, 6)
+end
+
+-- For a REQUEST of an address that was offered.
+---@param ip integer
+---@param server_id integer
+function Template:request(ip, server_id)
+  store32(self.data, self.requested_at, ip)
+  store32(self.data, self.server_at, server_id)
+end
+
+-- For a RELEASE of an address that is ours.
+---@param ip integer
+---@param server_id integer
+function Template:release(ip, server_id)
+  store32(self.data, CIADDR, ip)
+  store32(self.data, self.server_at, server_id)
+end
+
+return M

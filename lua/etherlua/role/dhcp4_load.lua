@@ -1,0 +1,338 @@
+-- role/dhcp4_load.lua: very many DHCPv4 clients (RFC 2131) that lease an address each, as fast as a window of sessions
+-- in progress lets them, or at a rate. Each client is a task with an EtherConn and a RUDPConn of its own, made before
+-- the first session starts. A client here keeps no lease alive and checks no address: that is role/dhcp4_client.lua.
+--
+--   local load = dhcp4_load.new(relay, { clients = 1000 })
+--   load:run()
+--   print(load.bound, load.dora:percentile(0.99))
+--   load:release()
+--   load:close()
+--
+-- No allocation, string or closure a packet: what the JIT shall compile is in functions of its own, apart from waiting.
+
+local bit = require "bit"
+local ffi = require "ffi"
+local addr = require "etherlua.addr"
+local broadcast = require "etherlua.role.broadcast"
+local dhcp4_fast = require "etherlua.proto.dhcp4_fast"
+local effi = require "etherlua.ffi"
+local histogram = require "etherlua.histogram"
+local pacer = require "etherlua.pacer"
+local random = require "etherlua.random"
+local sched = require "etherlua.sched"
+
+local C = effi.C
+assert(C.el_recv and C.el_frame_free) -- a trace can call only what was looked up before it was recorded
+local tobit, bswap = bit.tobit, bit.bswap
+local OFFER, ACK, NAK = dhcp4_fast.OFFER, dhcp4_fast.ACK, dhcp4_fast.NAK
+
+local M = {}
+
+local LOCAL, SERVERS = addr.addr("0.0.0.0:68"), addr.addr("255.255.255.255:67")
+local PARAMETERS = { 1, 3, 6, 51, 54 }
+local IPV4 = { 0x0800 }
+local UNTAGGED = addr.vlans()
+
+-- began, asked, deadline: times of the session's start, of the present message's first transmission, and of its next.
+-- tries: its transmissions. naks: refusals so far. awaited: the kind of reply that the client waits for, 0: none.
+-- arrived: the kind of one that was broadcast. ip, server_id, server_mac: those of the offer, then of the lease.
+local clients_t = ffi.typeof [[struct {
+  double began, asked, deadline;
+  int32_t xid, ip, server_id;
+  struct el_mac mac, server_mac;
+  uint8_t awaited, arrived, tries, naks, bound;
+}[?] ]]
+
+local addr_t, int32_p = ffi.typeof "struct el_addr", ffi.typeof "int32_t *"
+
+local Load = {}
+Load.__index = Load
+
+-- What was read last. Nobody yields while it is looked at.
+local reply = dhcp4_fast.reply()
+
+-- ---- one message --------------------------------------------------------------------------------------------------
+
+local function same_mac(a, b)
+  return a[0] == b[0] and a[1] == b[1] and a[2] == b[2] and a[3] == b[3] and a[4] == b[4] and a[5] == b[5]
+end
+
+-- Whether what was read is for this client and of the kind that it waits for, if for any. An offer that does not say of
+-- whom, or no address at all, is of no use.
+local function is_wanted(client)
+  local kind, awaited = reply.kind, client.awaited
+  if awaited == 0 or reply.op ~= 2 or reply.xid ~= client.xid then return false end
+  if not same_mac(reply.chaddr, client.mac.byte) then return false end
+  if kind == NAK then return awaited == ACK end
+  return kind == awaited and reply.yiaddr ~= 0 and (kind == ACK or reply.server_id ~= 0)
+end
+
+-- Takes over what the reply that was read says, if the client wants it.
+---@return boolean
+local function accept(client, frame)
+  if not is_wanted(client) then return false end
+  client.awaited = 0
+  if reply.kind == NAK then return true end
+  client.ip = reply.yiaddr
+  if reply.server_id ~= 0 then client.server_id = reply.server_id end
+  ffi.copy(client.server_mac, frame.data + 6, 6)
+  return true
+end
+
+local function read(frame)
+  return dhcp4_fast.parse(frame.data + frame.payload, frame.payload_len, reply)
+end
+
+-- The kind of the next reply that the client wants, 0 when there is none yet. No loop: see dhcp4_fast.lua.
+local function take(load, client, ep)
+  local frame = C.el_recv(ep)
+  if frame == nil then
+    local kind = client.arrived
+    client.arrived = 0
+    return kind
+  end
+  local wanted = read(frame) and accept(client, frame)
+  C.el_frame_free(frame)
+  if wanted then return reply.kind end
+  load.ignored = load.ignored + 1
+  return take(load, client, ep)
+end
+
+local function fail(load, reason)
+  load.failed = load.failed + 1
+  load.failures[reason] = (load.failures[reason] or 0) + 1
+end
+
+-- Sends what the client is at, for the first time or again. Returns when to try again; nil if it cannot be sent. A link
+-- that is down loses a message like any other: there is time to try again.
+local function transmit(load, client, udp, now)
+  local template = load.discover
+  if client.awaited == ACK then
+    template = load.request
+    template:request(client.ip, client.server_id)
+  end
+  template:address(client.xid, client.mac, now - client.began)
+  local sent, reason = udp:send(template.data, template.size, SERVERS)
+  if not sent and reason ~= "link down" then return fail(load, reason) end
+  client.deadline = now + load.timeout * 2 ^ client.tries -- RFC 2131 4.1: twice as long each time
+  client.tries = client.tries + 1
+  return client.deadline
+end
+
+-- No reply came in time.
+local function retransmit(load, client, udp, now)
+  if client.tries > load.retries then return fail(load, client.awaited == OFFER and "no offer" or "no ack") end
+  load.retransmissions = load.retransmissions + 1
+  return transmit(load, client, udp, now)
+end
+
+-- ---- replies to everybody -----------------------------------------------------------------------------------------
+
+-- The number of the client with the hardware address that was read, nil for a stranger's.
+local function addressee(load)
+  local low = ffi.cast(int32_p, reply.chaddr + 2)[0]
+  local i = tobit(bswap(low) - load.first_mac)
+  if i < 0 or i >= load.clients then return nil end
+  return i
+end
+
+local function hear(load, frame)
+  local i = read(frame) and addressee(load)
+  if not i or not accept(load.states[i], frame) then
+    load.ignored = load.ignored + 1
+    return
+  end
+  load.states[i].arrived = reply.kind
+  sched.wake(load.tasks[i])
+end
+
+-- One reader a VLAN stack, for all clients there.
+local function listeners(load)
+  return broadcast.readers(0x0800, function(conn)
+    return { udp = conn:udp(LOCAL) }
+  end, function(listener)
+    while listener.udp.ep.relay ~= nil do
+      local frame = listener.udp:recv_frame()
+      if not frame then return end
+      hear(load, frame)
+    end
+  end)
+end
+
+-- ---- one client ---------------------------------------------------------------------------------------------------
+
+-- A message that was not sent before. Returns as transmit().
+local function ask(load, client, udp, awaited, now)
+  client.awaited, client.asked, client.tries = awaited, now, 0
+  return transmit(load, client, udp, now)
+end
+
+local function begin(load, client, udp)
+  client.began = sched.now()
+  return ask(load, client, udp, OFFER, client.began)
+end
+
+local function request(load, client, udp, now)
+  load.offer:record(now - client.asked)
+  return ask(load, client, udp, ACK, now)
+end
+
+local function bind(load, client, now)
+  load.ack:record(now - client.asked)
+  load.dora:record(now - client.began)
+  load.finished, client.bound = now, 1
+  load.bound = load.bound + 1
+end
+
+-- After a NAK a client begins anew (RFC 2131 3.1.5), some time later: a server that does not reserve what it offers,
+-- such as dnsmasq, offers the same to many that ask at once, refuses all but one, and would do so again.
+local function refused(load, client, now)
+  load.naks = load.naks + 1
+  client.naks = client.naks + 1
+  if client.naks > load.retries then return fail(load, "nak") end
+  client.xid = tobit(client.xid + load.clients)
+  client.deadline = now + random.between(0, load.timeout)
+  return client.deadline
+end
+
+-- What a client does when it wakes up: takes its reply, or finds that none came. Returns until when it waits then, nil
+-- when its session is over. Apart from waiting, so that it is compiled as a whole.
+local function step(load, client, udp)
+  local kind, now = take(load, client, udp.ep), sched.now()
+  if kind == OFFER then return request(load, client, udp, now) end
+  if kind == ACK then return bind(load, client, now) end
+  if kind == NAK then return refused(load, client, now) end
+  if now < client.deadline then return client.deadline end
+  if client.awaited == 0 then return ask(load, client, udp, OFFER, now) end
+  return retransmit(load, client, udp, now)
+end
+
+local function await_turn(load, i)
+  local task = load.tasks[i]
+  while load.started <= i do
+    if task.cancelled then error(sched.CANCELLED, 0) end -- before it has run for the first time
+    sched.park(task)
+  end
+end
+
+-- The body of a client's task. Its locals and calls are few: so its stack stays as small as it was made.
+local function live(load, i)
+  await_turn(load, i)
+  local client, udp = load.states[i], load.udps[i]
+  local deadline = begin(load, client, udp)
+  while deadline do
+    local reason = sched.wait_frame(udp.ep, deadline)
+    if reason then deadline = fail(load, reason) else deadline = step(load, client, udp) end
+  end
+  client.awaited = 0
+  load.tasks[i] = false
+  load.outstanding = load.outstanding - 1
+  sched.wake(load.starter)
+end
+
+-- ---- all of them --------------------------------------------------------------------------------------------------
+
+local function set_mac(mac, first, i)
+  ffi.copy(mac, first, 6)
+  local low = ffi.cast(int32_p, mac.byte + 2)
+  low[0] = bswap(tobit(bswap(low[0]) + i))
+end
+
+local function open_client(load, relay, i, listener_of)
+  local client, vlans = load.states[i], load.vlans(i)
+  set_mac(client.mac, load.mac, i)
+  client.xid = tobit(load.xid + i)
+  local conn = relay:conn { mac = client.mac, vlans = vlans, ethertypes = IPV4 }
+  if not load.heard[vlans] then load.heard[vlans] = listener_of(relay, vlans) end
+  load.udps[i] = conn:udp(LOCAL)
+  load.tasks[i] = sched.spawn_background(live, load, i)
+end
+
+local function templates(load)
+  load.discover = dhcp4_fast.template { options = { message_type = "DISCOVER", parameter_request_list = PARAMETERS } }
+  load.request = dhcp4_fast.template { options = { message_type = "REQUEST", requested_address = "0.0.0.0",
+    server_id = "0.0.0.0", parameter_request_list = PARAMETERS } }
+  load.farewell = dhcp4_fast.template { options = { message_type = "RELEASE", server_id = "0.0.0.0" } }
+end
+
+-- Memory is at its peak here, so garbage is not left to grow to the size of what is in use. Gives way now and then: the
+-- tasks start, to wait for their turn, and Ctrl-C is noticed.
+local function open_clients(load, relay)
+  local pause, listener_of = collectgarbage("setpause", 120), listeners(load)
+  for i = 0, load.clients - 1 do
+    open_client(load, relay, i, listener_of)
+    if i % 1000 == 999 then sched.sleep(0) end
+  end
+  sched.sleep(0)
+  collectgarbage("setpause", pause)
+  collectgarbage()
+end
+
+-- Opens the clients' endpoints on the relay and makes their tasks; nothing is sent yet.
+---@param relay table
+---@param opts table clients: how many; mac: of the first, the others count up in the last four octets; vlans: function
+---  from a client's number, from 0, to its VLAN stack (untagged); window: sessions in progress at once (128); rate: new
+---  sessions a second (as the window allows); timeout: seconds before the first retransmission of a message, doubled
+---  each time (1); retries: retransmissions of each message, and new beginnings after a NAK (4)
+---@return table load counters bound, failed, failures (by reason), retransmissions, naks, ignored (replies that nobody
+---  wants), released, started, outstanding; began and finished: times of the first DISCOVER and the last ACK;
+---  histograms dora, offer, ack
+function M.new(relay, opts)
+  local load = setmetatable({ clients = opts.clients, window = opts.window or 128, rate = opts.rate,
+    timeout = opts.timeout or 1, retries = opts.retries or 4, vlans = opts.vlans or function() return UNTAGGED end,
+    mac = addr.mac(opts.mac), xid = random.u32(), heard = {}, states = clients_t(opts.clients), udps = {}, tasks = {},
+    started = 0, outstanding = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
+    ignored = 0, released = 0, dora = histogram.new(), offer = histogram.new(), ack = histogram.new() }, Load)
+  load.first_mac = bswap(ffi.cast(int32_p, load.mac.byte + 2)[0])
+  templates(load)
+  open_clients(load, relay)
+  return load
+end
+
+-- Runs all sessions; returns when each has succeeded or failed.
+function Load:run()
+  local task, pace = sched.current(), self.rate and pacer.new { rate = self.rate }
+  self.starter, self.began = task, sched.now()
+  for i = 0, self.clients - 1 do
+    if pace then pace:wait() end
+    while self.outstanding >= self.window do sched.park(task) end
+    self.outstanding = self.outstanding + 1
+    self.started = i + 1
+    sched.wake(self.tasks[i])
+  end
+  while self.outstanding > 0 do sched.park(task) end
+end
+
+---@return number seconds from the first DISCOVER to the last ACK; 0 when there was none
+function Load:seconds()
+  return self.finished and self.finished - self.began or 0
+end
+
+local function send_release(load, client, udp, server, opts)
+  load.farewell:address(client.xid, client.mac, 0)
+  load.farewell:release(client.ip, client.server_id)
+  ffi.cast(int32_p, opts.from.ip)[0] = client.ip
+  ffi.cast(int32_p, server.ip)[0] = client.server_id
+  opts.mac = client.server_mac
+  return udp:send(load.farewell.data, load.farewell.size, server, opts)
+end
+
+-- Gives all addresses back (RFC 2131 4.4.6). Nothing answers a RELEASE, so there is no window to keep: they go evenly
+-- spread, at the rate at which the sessions went, which is more work for a server. Blocks that long.
+---@return integer released
+function Load:release()
+  if self.bound == 0 then return 0 end
+  local pace = pacer.new { rate = self.rate or self.bound / self:seconds() }
+  local server, opts = addr_t(addr.addr "0.0.0.0:67"), { from = addr_t(addr.addr "0.0.0.0:68") }
+  for i = 0, self.started - 1 do
+    local client = self.states[i]
+    if client.bound == 1 then
+      pace:wait()
+      client.bound = 0
+      if send_release(self, client, self.udps[i], server, opts) then self.released = self.released + 1 end
+    end
+  end
+  return self.released
+end
+
+return M

@@ -1,0 +1,168 @@
+-- dhcp4_load.lua: leases IPv4 addresses by DHCP for very many hosts as fast as possible, and says how fast it was.
+--
+--   etherlua run dhcp4_load -i eth1 --clients 100000 --vlan-range 100.1-4094
+--   etherlua run dhcp4_load --lab --clients 5000 --rate 2000 --release
+
+local addr = require "etherlua.addr"
+local dhcp4_load = require "etherlua.role.dhcp4_load"
+local ether = require "etherlua"
+local script = require "etherlua.script"
+
+-- The steering table of an xdp relay has room for so many endpoints (bpf/steer.h); with more, it takes all of IPv4.
+local STEERED = 200000
+local LAB_POOL = "10.0.0.10-10.31.255.254"
+
+-- ---- options ------------------------------------------------------------------------------------------------------
+
+local function host_mac(text)
+  if addr.mac_bytes(text):byte() % 2 == 0 then return end
+  error(("bad MAC address %q: a host's is no group address"):format(text), 0)
+end
+
+local function range_of(text, whole)
+  local first, last = text:match("^(%d+)%-(%d+)$")
+  first, last = tonumber(first or text:match("^%d+$")), tonumber(last or text:match("^%d+$"))
+  if not first then
+    error(("bad VLAN range %q: such as 100-199 or 100.1-4094 is needed"):format(whole), 0)
+  end
+  addr.vlans { first, last }
+  if first > last then error(("bad VLAN range %q: the first VLAN ID is behind the last"):format(whole), 0) end
+  return { first = first, count = last - first + 1 }
+end
+
+-- "100.1-4094" as a list of { first =, count = }, outer tag first.
+local function ranges_of(text)
+  local ranges, lowest = {}, {}
+  for part in (text .. "."):gmatch("(.-)%.") do
+    local range = range_of(part, text)
+    ranges[#ranges + 1], lowest[#lowest + 1] = range, range.first
+  end
+  addr.vlans(lowest)
+  return ranges
+end
+
+local function options()
+  local parser = script.parser("dhcp4_load", "Lease IPv4 addresses by DHCP (RFC 2131) for very many hosts, fast.")
+  parser:option("--clients", "Number of hosts, with MAC addresses that count up.", "1000"):argname("N")
+    :convert(script.number(1, 1000000, true))
+  parser:option("--rate", "Hosts to start a second, evenly spread (default: as the window allows).")
+    :argname("PER_SECOND"):convert(script.number(0.001, 1e9))
+  parser:option("--max-outstanding", "The window: hosts that are busy with the server at once.", "128"):argname("N")
+    :convert(script.number(1, 1000000, true))
+  parser:option("--mac", "MAC address of the first host.", "02:00:00:00:00:00"):argname("MAC")
+    :convert(script.accepted_by(host_mac))
+  parser:mutex(
+    parser:option("--vlan", "VLAN stack of all hosts, outer tag first: 100 or 100.200."):argname("VLANS")
+      :convert(script.accepted_by(addr.vlans)),
+    parser:option("--vlan-range", "VLAN stacks with ranges in them, such as 100-199 or 100.1-4094. Each host takes " ..
+      "the next one, counted up from the last tag, and after the last one the first again."):argname("RANGES")
+      :convert(script.accepted_by(ranges_of)))
+  parser:option("--retries", "Retransmissions of each message, and new beginnings after a NAK.", "4"):argname("N")
+    :convert(script.number(0, 100, true))
+  parser:option("--timeout", "Seconds before the first retransmission, doubled each time.", "1"):argname("SECONDS")
+    :convert(script.number(0.001, 64))
+  parser:option("--hold", "Seconds to wait at the end, before the release.", "0"):argname("SECONDS")
+    :convert(script.number(0, math.huge))
+  parser:flag("--release", "Release the leases at the end, at --rate or else at the rate at which they came.")
+  return script.parse(parser, arg)
+end
+
+local opts = options()
+
+-- The VLAN stack of a host by its number from 0; stacks are made once.
+local function vlans_of()
+  if not opts.vlan_range then
+    local all = ether.vlans(opts.vlan)
+    return function() return all end
+  end
+  local ranges, stacks, count = ranges_of(opts.vlan_range), {}, 1
+  for _, range in ipairs(ranges) do count = count * range.count end
+  local function make(n)
+    local ids = {}
+    for tag = #ranges, 1, -1 do
+      ids[tag] = ranges[tag].first + n % ranges[tag].count
+      n = math.floor(n / ranges[tag].count)
+    end
+    return ether.vlans(ids)
+  end
+  return function(i)
+    local n = i % count
+    stacks[n] = stacks[n] or make(n)
+    return stacks[n]
+  end
+end
+
+-- ---- output -------------------------------------------------------------------------------------------------------
+
+local SUMMARY = { "clients", "bound", "failed", "unfinished", "failures", "setup_seconds", "seconds", "rate",
+  "retransmissions", "naks", "ignored", "released", "dora_ms", "offer_ms", "ack_ms", "memory_mb" }
+local LATENCY = { "min", "mean", "p50", "p90", "p99", "p99_9", "max" }
+
+-- The most memory that the process had so far, in megabytes.
+local function memory_mb()
+  for line in io.lines("/proc/self/status") do
+    local kilobytes = line:match("^VmHWM:%s*(%d+)")
+    if kilobytes then return kilobytes / 1024 end
+  end
+end
+
+local function milliseconds(histogram)
+  local times = histogram:summary()
+  local out = { count = times.count }
+  for _, name in ipairs(LATENCY) do
+    out[name] = times[name] and math.floor(times[name] * 1e6 + 0.5) / 1000
+  end
+  return out
+end
+
+local function summary_of(load, setup_seconds)
+  local seconds = load:seconds()
+  return { clients = load.clients, bound = load.bound, failed = load.failed,
+    unfinished = load.clients - load.bound - load.failed, failures = load.failures, setup_seconds = setup_seconds,
+    seconds = seconds, rate = seconds > 0 and load.bound / seconds or 0, retransmissions = load.retransmissions,
+    naks = load.naks, ignored = load.ignored, released = load.released, dora_ms = milliseconds(load.dora),
+    offer_ms = milliseconds(load.offer), ack_ms = milliseconds(load.ack), memory_mb = memory_mb() }
+end
+
+local function print_latency(name, times)
+  if times.count == 0 then return end
+  local words = {}
+  for _, key in ipairs(LATENCY) do words[#words + 1] = ("%s %.3f"):format(key:gsub("_", "."), times[key]) end
+  print(("  %-5s ms  %s"):format(name, table.concat(words, "  ")))
+end
+
+local function print_summary(values)
+  print(("%d of %d bound in %.3f s (%.0f/s); endpoints made in %.3f s, %.0f MB of memory"):format(values.bound,
+    values.clients, values.seconds, values.rate, values.setup_seconds, values.memory_mb))
+  print(("  %d retransmissions, %d NAKs, %d replies ignored"):format(values.retransmissions, values.naks,
+    values.ignored))
+  for _, name in ipairs { "dora", "offer", "ack" } do print_latency(name, values[name .. "_ms"]) end
+  for reason, count in pairs(values.failures) do print(("  %d failed: %s"):format(count, reason)) end
+  if values.unfinished > 0 then print(("  %d not finished"):format(values.unfinished)) end
+  if opts.release then print(("  %d released"):format(values.released)) end
+end
+
+-- ---- the run ------------------------------------------------------------------------------------------------------
+
+opts.lab_network = { pool = LAB_POOL }
+local relay = script.relay(opts, { steer = opts.clients > STEERED and { 0x0800 } or nil })
+local started = ether.now()
+local load = dhcp4_load.new(relay, { clients = opts.clients, mac = opts.mac, vlans = vlans_of(), rate = opts.rate,
+  window = opts.max_outstanding, timeout = opts.timeout, retries = opts.retries })
+local setup_seconds = ether.now() - started
+
+-- Also after Ctrl-C.
+ether.defer(function()
+  if opts.release then load:release() end
+  local values = summary_of(load, setup_seconds)
+  if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
+  script.status = load.bound == opts.clients and script.DONE or script.REFUSED
+end)
+
+script.progress(function()
+  return ("%d of %d bound, %d failed, %d retransmissions, %d released, %.0f s"):format(load.bound, load.clients,
+    load.failed, load.retransmissions, load.released, ether.now() - load.began)
+end)
+
+load:run()
+ether.sleep(opts.hold)
