@@ -18,7 +18,8 @@ HOSTLIBS = $(shell pkg-config --libs luajit)
 SOURCES := $(wildcard engine/*.c)
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
 HOST    := $(B)/main.o
-FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch])
+FLOORS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c))
+FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
 
 # What Debian and Ubuntu call it.
 DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev lua-argparse \
@@ -112,11 +113,11 @@ test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
 
 lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck and luacheck, none of which may complain
-	@$(call check,gcc,set -e; for f in $(SOURCES); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
-	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES)) \
+	@$(call check,gcc,set -e; for f in $(SOURCES) $(FLOORS); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
+	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES) $(FLOORS)) \
 	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \
 	$(call check,cppcheck,cppcheck -q --std=c11 -D__x86_64__ --enable=warning$(,)performance$(,)portability \
-		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine) \
+		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine $(FLOORS)) \
 	$(call check,luacheck,luacheck --no-color -q lua scripts spec) \
 	exit $${bad:-0}
 

@@ -1,35 +1,155 @@
--- endpoints.lua: what many endpoints cost: EtherConn + RUDPConn + a task blocked in recv each, in time and memory.
+-- endpoints.lua: what many endpoints cost: EtherConn + RUDPConn + a task blocked in recv each. The time to make them,
+-- the memory of the process, and the CPU time of a frame on its whole way over a wire in memory: send, demux, queue,
+-- task, recv. Frames go to one of the endpoints, which tells what finding it costs, or to all in turn, where nothing of
+-- an endpoint is in the processor's caches when its frame comes. Needs no privileges.
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
 local ether = require "etherlua"
+local plot = require "plot"
+local proto = require "etherlua.proto"
 local script = require "etherlua.script"
 
-local parser = script.parser("endpoints", "Measure what endpoints with blocked tasks cost.")
-parser:option("--count", "Endpoints to make.", "20000"):argname("N"):convert(script.number(1, 1000000, true))
+local BURST = 64 -- frames on their way at a time
+local SENDER = "02:00:00:00:00:02"
+
+local parser = bench.parser("endpoints", "Measure what endpoints with blocked tasks cost.")
+parser:option("--count", "Endpoints to make.", "100000"):argname("N"):convert(script.number(1, 1000000, true))
+parser:option("--plot", "Write a plot of the cost of a frame against the number of endpoints to this file (SVG).")
+  :argname("FILE")
 local opts = script.parse(parser, arg)
 bench.pin(0)
 
+local datagram = proto.ipv4.build { src = "10.0.0.2", dst = "10.0.0.1", protocol = 17,
+  payload = proto.udp.build({ src_port = 7, dst_port = 1000, payload = ("x"):rep(18) },
+    { src = "10.0.0.2", dst = "10.0.0.1" }) }
+
+-- ---- endpoints ----------------------------------------------------------------------------------------------------
+
+local received = 0
+
 local function reader(udp)
-  udp:recv()
+  while udp:recv() do received = received + 1 end
 end
 
-local function make(relay, count)
-  for i = 1, count do
-    local conn = relay:conn { mac = ether.mac_add("02:00:00:00:00:00", i), vlans = 100 }
-    ether.spawn(reader, conn:udp("10.0.0.1:68"))
-  end
+-- Endpoints on one end of a wire, the seconds that making them took and the memory of the process then.
+local function make(count)
+  local a, b = ether.wire()
+  local start = ether.now()
+  for _, udp in ipairs(bench.hosts(b, count)) do ether.spawn(reader, udp) end
+  ether.sleep(0)
+  return { near = a, far = b, count = count, seconds = ether.now() - start, memory = bench.memory() }
+end
+
+-- The same with someone at the other end who sends to them.
+local function make_with_sender(count)
+  local world = make(count)
+  world.sender, world.macs, world.next = world.near:conn { mac = SENDER }, {}, 1
+  for i = 1, count do world.macs[i] = ether.mac(ether.mac_add(bench.NEAR_MAC, i - 1)) end
+  return world
+end
+
+local function close(world)
+  world.near:close()
+  world.far:close()
   ether.sleep(0)
 end
 
-local relay = ether.wire()
-local before, started = bench.memory(), ether.now()
-make(relay, opts.count)
-local seconds = ether.now() - started
-local bytes = bench.memory() - before
-local share = opts.count / 20000
-bench.report(opts, { case = opts.count .. " endpoints and blocked tasks, time", value = seconds, unit = "s",
-  goal = 1 * share })
-bench.report(opts, { case = opts.count .. " endpoints and blocked tasks, memory", value = bytes / 1e6, unit = "MB",
-  goal = 60 * share })
-relay:close()
+-- ---- frames -------------------------------------------------------------------------------------------------------
+
+local function send_burst(world, first, step)
+  local sender, macs, count, at = world.sender, world.macs, #world.macs, first
+  for _ = 1, BURST do
+    sender:send(datagram, macs[at])
+    at = at + step
+    if at > count then at = 1 end
+  end
+  return at
+end
+
+-- Bursts for so many seconds; step 0: all to the endpoint in the middle, 1: to all in turn.
+local function send_for(world, step, seconds)
+  local before, sent, deadline = received, 0, ether.now() + seconds
+  local at = step == 0 and math.ceil(#world.macs / 2) or world.next
+  repeat
+    at = send_burst(world, at, step)
+    sent = sent + BURST
+    while received - before < sent do ether.sleep(0) end
+  until ether.now() >= deadline
+  world.next = at
+  return sent
+end
+
+local function frame_cost(world, step)
+  send_for(world, step, math.min(bench.WARM_UP, opts.seconds))
+  local result = bench.measure(send_for, world, step, opts.seconds)
+  result.cost = result.cpu / result.count * 1e9
+  return result
+end
+
+-- ---- cases --------------------------------------------------------------------------------------------------------
+
+local function named(text)
+  return text:format(opts.count)
+end
+
+-- Goals are for 100,000 of them.
+local share = opts.count / 100000
+
+local function make_cases()
+  local memory, times = nil, {}
+  bench.case(opts, { case = named "%d endpoints with tasks, memory", unit = "MB", goal = bench.at_most(120 * share) },
+    function()
+      for i = 1, opts.rounds do
+        local world = make(opts.count)
+        memory, times[i] = memory or world.memory, world.seconds -- later ones also hold what the first left behind
+        close(world)
+      end
+      return { value = memory, memory = memory }
+    end)
+  bench.case(opts, { case = named "%d endpoints with tasks, making", unit = "s", goal = bench.at_most(0.7 * share) },
+    function() return { value = bench.median(times), memory = memory } end)
+end
+
+-- Many against one: the second column is the cost with a single endpoint.
+local function frame_case(many, one, row, step)
+  bench.case(opts, row, function()
+    return bench.summary(bench.rounds(opts, function() return frame_cost(many, step) end,
+      function() return frame_cost(one, step) end), "cost")
+  end)
+end
+
+local function frame_cases()
+  local many, one = make_with_sender(opts.count), make_with_sender(1)
+  frame_case(many, one, { case = named "frame to one of %d endpoints", unit = "ns", goal = bench.at_most(1.5) }, 0)
+  frame_case(many, one, { case = named "frames to %d endpoints in turn", unit = "ns" }, 1)
+  close(many)
+  close(one)
+end
+
+local function median_cost(world, step)
+  local costs = {}
+  for i = 1, opts.rounds do costs[i] = frame_cost(world, step).cost end
+  return bench.median(costs)
+end
+
+local function draw(path)
+  local to_one, in_turn, count = {}, {}, 1
+  while count <= opts.count do
+    local world = make_with_sender(count)
+    to_one[#to_one + 1] = { count, median_cost(world, 0) }
+    in_turn[#in_turn + 1] = { count, median_cost(world, 1) }
+    close(world)
+    count = count * 10
+  end
+  plot.write(path, {
+    title = "A frame's way over a wire: send, demux, task, recv", x = "endpoints, each with a task blocked in recv",
+    y = "CPU time of a frame, ns",
+    series = { { name = "frames to all endpoints in turn", points = in_turn },
+      { name = "frames to one of the endpoints", points = to_one } },
+  })
+end
+
+make_cases()
+frame_cases()
+if opts.plot then draw(opts.plot) end
