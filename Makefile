@@ -1,7 +1,8 @@
 # Makefile of etherlua. `make help` lists the targets.
 #
 # Variables: PREFIX, DESTDIR, CC, CFLAGS as usual; V=1 shows the commands; SAN=1 builds with the address and undefined
-# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench; TESTS="spec/x_spec.lua ..." selects specs.
+# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench; TESTS="spec/x_spec.lua ..." selects
+# specs, CASES="send recv" benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to these.
 
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -26,6 +27,7 @@ DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpca
              lua-cjson iproute2
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy
+DEPS_BENCH := ethtool util-linux kea-dhcp4-server
 DEPS_LINT := clang clang-format cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -42,7 +44,7 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all deps deps-test deps-lint demo bench test lint format install uninstall clean help
+.PHONY: all deps deps-test deps-bench deps-lint demo bench test lint format install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
@@ -92,6 +94,9 @@ deps: ## install what building and running need
 deps-test: ## install what the tests need
 	$(call need,$(DEPS) $(DEPS_TEST))
 
+deps-bench: ## install what the benchmarks need
+	$(call need,$(DEPS) $(DEPS_BENCH))
+
 deps-lint: ## install what lint needs
 	$(call need,$(DEPS) $(DEPS_LINT))
 
@@ -100,10 +105,9 @@ demo: deps ## one DHCP client against an emulated access network
 	$(Q)$(B)/etherlua run --lab $(and $(RELAY),-i $(RELAY)) scripts/dhcp4_client.lua \
 		--mac aa:bb:cc:11:22:33 --vlan 100 --trace
 
-bench: deps ## measure (RELAY=kind: not on afpacket)
+bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CASES="send recv"; ARGS="--rounds 1")
 	@$(submake) all
-	$(Q)for name in dora pingpong endpoints; do \
-		$(B)/etherlua run scripts/bench/$$name.lua $(and $(RELAY),-i $(RELAY)) || exit; done
+	$(Q)$(B)/etherlua run scripts/bench/all.lua $(and $(RELAY),-i $(RELAY)) --plot $(B)/bench.svg $(ARGS) $(CASES)
 
 test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with sanitizers)
 	@$(submake) all

@@ -1,6 +1,6 @@
 -- bench.lua: what the benchmarks share: options, the machine, floor programs in C, rounds of etherlua and floor in
 -- turn, and rows of results. The engine is pinned to core 0, what is at the other end of the wire to core 1. Each
--- benchmark runs alone, as root:
+-- benchmark runs alone, as root; all.lua runs them all:
 --
 --   etherlua run scripts/bench/pingpong.lua --json
 
@@ -49,13 +49,10 @@ local function pid()
   return M.read_all("/proc/self/stat"):match("^%d+")
 end
 
--- The program that runs this script.
+-- The program that runs this script, for starting it again.
 ---@return string path
 function M.program()
-  local pipe = io.popen(("readlink /proc/%s/exe"):format(pid()))
-  local path = pipe:read("*l")
-  pipe:close()
-  return path
+  return ("/proc/%s/exe"):format(pid())
 end
 
 -- Pins this process to a core.
@@ -84,10 +81,14 @@ function M.lab(given)
   local permitted, reason = lab.root()
   if not permitted then script.exit(script.FAILED, reason) end
   M.pin(0)
-  local net = lab.new()
+  local ok, net = pcall(lab.new)
+  if not ok then script.exit(script.FAILED, net) end
   ether.defer(function() net:close() end)
-  net.near:configure("ethtool -K eth0 gro on") -- else nothing of floor/blast.c arrives
-  if given and given.sink then net.far:configure(SINK) end
+  ok, reason = pcall(function()
+    net.near:configure("ethtool -K eth0 gro on") -- else nothing of floor/blast.c arrives
+    if given and given.sink then net.far:configure(SINK) end
+  end)
+  if not ok then script.exit(script.FAILED, reason) end
   return net
 end
 
@@ -288,34 +289,40 @@ local function is_null(value)
   return value == nil or type(value) == "userdata" -- cjson.null
 end
 
-local function number_text(value)
+-- A number in three digits, or more when it has more in front of the point.
+---@param value number|nil nil, or JSON's null: ""
+---@return string
+function M.number(value)
   if is_null(value) then return "" end
-  return (math.abs(value) >= 1000 and "%.0f" or "%.3g"):format(value)
+  return (math.abs(value) >= 999.5 and "%.0f" or "%.3g"):format(value)
 end
 
 local MET = { [true] = "met", [false] = "NOT MET" }
 local LINE = "%-46s %9s %9s %-10s %6s %-10s %-7s %7s %7s %7s  %s"
 
-M.HEADER = LINE:format("case", "etherlua", "floor", "unit", "ratio", "goal", "", "CPU s/M", "floor's", "MB", "")
+local function line_of(...)
+  return (LINE:format(...):gsub("%s+$", ""))
+end
 
--- A row of the table for people.
----@param row table of M.FIELDS
----@return string
-function M.line(row)
+local HEADER = line_of("case", "etherlua", "floor", "unit", "ratio", "goal", "", "CPU s/M", "floor's", "MB", "")
+
+local function row_text(row)
   local function text(name) return is_null(row[name]) and "" or tostring(row[name]) end
-  local line = LINE:format(row.case, number_text(row.value), number_text(row.floor), text("unit"),
-    number_text(row.ratio), text("goal"), MET[row.met] or "", number_text(row.cpu), number_text(row.floor_cpu),
-    number_text(row.memory), text("note"))
-  return (line:gsub("%s+$", ""))
+  return line_of(row.case, M.number(row.value), M.number(row.floor), text("unit"), M.number(row.ratio), text("goal"),
+    MET[row.met] or "", M.number(row.cpu), M.number(row.floor_cpu), M.number(row.memory), text("note"))
 end
 
 local header_printed = false
 
-local function print_row(opts, row)
-  if opts.json then return script.print_json(M.FIELDS, row) end
-  if not header_printed then print(M.HEADER) end
+-- Prints them as a table, or as JSON when that was asked for.
+---@param opts table
+---@param rows table[] of M.FIELDS
+function M.print_rows(opts, rows)
+  if not opts.json and not header_printed then print(HEADER) end
   header_printed = true
-  print(M.line(row))
+  for _, row in ipairs(rows) do
+    if opts.json then script.print_json(M.FIELDS, row) else print(row_text(row)) end
+  end
 end
 
 -- Measures and prints one case. An error of fn's is what keeps the case from running.
@@ -336,7 +343,7 @@ function M.case(opts, row, fn)
   else
     row.note = "cannot run: " .. tostring(result):gsub("%s*\n%s*", " ")
   end
-  print_row(opts, row)
+  M.print_rows(opts, { row })
   return row
 end
 

@@ -23,7 +23,7 @@ local COMMAND = "taskset -c 0 '%s' run '%s' -i %s:eth0 --clients %d --mac 02:00:
 
 local function check_script()
   local file = io.open(LOAD)
-  if not file then error("there is no " .. LOAD, 0) end
+  if not file then error("there is no scripts/dhcp4_load.lua", 0) end
   file:close()
 end
 

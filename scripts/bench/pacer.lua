@@ -40,7 +40,7 @@ end
 
 local function gaps_text(gaps)
   local parts = {}
-  for i, share in ipairs { 0.5, 0.99, 1 } do parts[i] = ("%.3g"):format(gaps:percentile(share) * 1e6) end
+  for i, share in ipairs { 0.5, 0.99, 1 } do parts[i] = bench.number(gaps:percentile(share) * 1e6) end
   return ("gaps of the last round: median %s, 99th percentile %s, most %s us"):format(unpack(parts))
 end
 

@@ -2,7 +2,7 @@
 
 local M = {}
 
-local WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 440, 70, 20, 50, 60
+local WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 440, 70, 40, 50, 60
 local COLOURS = { "#1f5fa8", "#c2571a", "#2c8a4b", "#8a3fa0" } -- told apart by dashes too
 local DASHES = { "", "8 4", "2 4", "8 4 2 4" }
 

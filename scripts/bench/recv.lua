@@ -36,11 +36,23 @@ local function reader_of(method)
   end
 end
 
+-- What fn(...) takes, and the rate that the feed offers meanwhile: one that is no higher is itself the limit.
+local function measure(fn, ...)
+  local args, before, after = { ... }, bench.received(net.near), nil
+  local result = bench.measure(function()
+    local count = fn(unpack(args))
+    after = bench.received(net.near)
+    return count
+  end)
+  result.offered = (after - before) / result.seconds / 1e6
+  return result
+end
+
 local function receive_one(kind, method)
   return bench.with_relay(net, kind, function(relay)
     local udp, read = bench.hosts(relay, 1)[1], reader_of(method)
     read(udp, bench.WARM_UP)
-    return bench.measure(read, udp, opts.seconds)
+    return measure(read, udp, opts.seconds)
   end)
 end
 
@@ -56,7 +68,7 @@ local function receive_many(kind)
   return bench.with_relay(net, kind, function(relay)
     for _, udp in ipairs(bench.hosts(relay, MANY)) do ether.spawn(reader, udp) end
     ether.sleep(bench.WARM_UP)
-    return bench.measure(function()
+    return measure(function()
       local before = received
       ether.sleep(opts.seconds)
       return received - before
@@ -84,21 +96,13 @@ local function best_floor(kind)
   return best[kind]
 end
 
--- What the feed offers meanwhile tells whether it or the receiver is the limit.
-local function floor(kind, offered)
-  local before, start = bench.received(net.near), ether.now()
-  local result = run_floor(best_floor(kind), opts.seconds)
-  offered[#offered + 1] = (bench.received(net.near) - before) / (ether.now() - start) / 1e6
-  return result
-end
-
 local function flood_case(kind, case)
   return bench.case(opts, { case = ("%s, %s"):format(case.name, kind), unit = "M/s", goal = case.goal }, function()
     return bench.with_feed(net, { endpoints = case.endpoints }, function()
-      local offered = {}
-      local fields = bench.summary(bench.rounds(opts, function() return case.ours(kind) end,
-        function() return floor(kind, offered) end), "rate")
-      fields.note = ("floor: %s; offered %.3g M/s"):format(best_floor(kind), bench.median(offered))
+      local rounds = bench.rounds(opts, function() return case.ours(kind) end,
+        function() return run_floor(best_floor(kind), opts.seconds) end)
+      local fields = bench.summary(rounds, "rate")
+      fields.note = ("floor: %s; offered %s M/s"):format(best_floor(kind), bench.number(rounds[#rounds].ours.offered))
       return fields
     end)
   end)

@@ -35,12 +35,14 @@ static struct bpf_map *map_of(struct bpf_object *object, const char *name)
 
 static struct bpf_object *load(const char *path, uint32_t endpoints, double rate)
 {
-	struct bpf_object *object = bpf_object__open(path);
 	struct blast_constants constants = {endpoints, 0, rate > 0 ? (uint64_t)(1e9 / rate) : 0};
+	struct bpf_object *object;
 
+	libbpf_set_print(NULL); /* die() says enough */
+	object = bpf_object__open(path);
 	if (!object || bpf_map__set_initial_value(map_of(object, ".rodata"), &constants, sizeof constants) ||
 	    bpf_object__load(object))
-		die(path);
+		die("loading blast.bpf.c");
 	return object;
 }
 

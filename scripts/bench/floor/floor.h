@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ETH_LEN = 14, IP_LEN = 20, UDP_LEN = 8, FRAME_MAX = 2048, PAYLOAD_MAX = 1472 };
+enum { ETH_LEN = 14, IP_LEN = 20, UDP_LEN = 8, FRAME_MAX = 2048, PAYLOAD_MAX = 1472, PATIENCE = 3 };
 
 struct host {
 	uint8_t mac[6], ip[4];
@@ -98,6 +98,12 @@ static inline void print_run(const struct run *run)
 {
 	printf("%llu %.6f %.6f\n", (unsigned long long)run->packets, run->packets ? now() - run->start : 0,
 	       (double)(clock() - run->cpu) / CLOCKS_PER_SEC);
+}
+
+/* Whether a receiver goes on: so many seconds from its first frame, for which it waits. */
+static inline int goes_on(const struct run *run, double begin, double seconds)
+{
+	return now() < (run->packets ? run->start + seconds : begin + PATIENCE);
 }
 
 /* A receiver's run starts with its first frame. */

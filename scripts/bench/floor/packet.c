@@ -144,9 +144,9 @@ static uint32_t take_mmsg(int fd, uint8_t *ring)
 static void recv_for(struct run *run, int fd, uint8_t *ring, double seconds, uint32_t (*take)(int, uint8_t *))
 {
 	struct pollfd readable = {fd, POLLIN, 0};
-	double start = now();
+	double begin = now();
 
-	while (now() < (run->packets ? run->start : start) + seconds)
+	while (goes_on(run, begin, seconds))
 		for (int i = 0; i < TURNS; i++) {
 			uint32_t count = take(fd, ring);
 

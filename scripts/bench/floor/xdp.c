@@ -149,10 +149,10 @@ static void wait_frames(void)
 
 static void recv_for(struct run *run, double seconds)
 {
-	double start = now();
+	double begin = now();
 
 	give_all();
-	while (now() < (run->packets ? run->start : start) + seconds)
+	while (goes_on(run, begin, seconds))
 		for (int i = 0; i < TURNS; i++) {
 			uint32_t count = take_frames();
 
