@@ -318,11 +318,19 @@ local header_printed = false
 ---@param opts table
 ---@param rows table[] of M.FIELDS
 function M.print_rows(opts, rows)
+  if script.on_terminal() then io.stderr:write("\r\27[K") end
   if not opts.json and not header_printed then print(HEADER) end
   header_printed = true
   for _, row in ipairs(rows) do
     if opts.json then script.print_json(M.FIELDS, row) else print(row_text(row)) end
   end
+end
+
+local current -- case
+
+local function show(name)
+  if not current then script.progress(function() return current end) end
+  current = name
 end
 
 -- Measures and prints one case. An error of fn's is what keeps the case from running.
@@ -331,7 +339,7 @@ end
 ---@param fn function returns the row's other fields
 ---@return table row
 function M.case(opts, row, fn)
-  script.progress(function() return row.case end)
+  show(row.case)
   local ok, result = pcall(fn)
   if not ok and type(result) == "table" then error(result, 0) end -- cancelled, or the script's end
   local goal = row.goal
