@@ -1,10 +1,13 @@
 -- endpoints.lua: what many endpoints cost: EtherConn + RUDPConn + a task blocked in recv each. The time to make them,
 -- the memory of the process, and the CPU time of a frame on its whole way over a wire in memory: send, demux, queue,
 -- task, recv. Frames go to one of the endpoints, which tells what finding it costs, or to all in turn, where nothing of
--- an endpoint is in the processor's caches when its frame comes. Needs no privileges.
+-- an endpoint is in the processor's caches when its frame comes. The cost with a single endpoint, or another number, is
+-- measured in processes of their own: what making many leaves behind, in the JIT too, is a part of theirs. Needs no
+-- privileges.
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
+local cjson = require "cjson"
 local ether = require "etherlua"
 local plot = require "plot"
 local proto = require "etherlua.proto"
@@ -17,6 +20,7 @@ local parser = bench.parser("endpoints", "Measure what endpoints with blocked ta
 parser:option("--count", "Endpoints to make.", "100000"):argname("N"):convert(script.number(1, 1000000, true))
 parser:option("--plot", "Write a plot of the cost of a frame against the number of endpoints to this file (SVG).")
   :argname("FILE")
+parser:flag("--alone", "Do not compare with a single endpoint.")
 local opts = script.parse(parser, arg)
 bench.pin(0)
 
@@ -113,35 +117,46 @@ local function make_cases()
     function() return { value = bench.median(times), memory = memory } end)
 end
 
--- Many against one: the second column is the cost with a single endpoint.
-local function frame_case(many, one, row, step)
-  bench.case(opts, row, function()
-    return bench.summary(bench.rounds(opts, function() return frame_cost(many, step) end,
-      function() return frame_cost(one, step) end), "cost")
+-- Costs of a frame with another number of endpoints: the rows of frame_cases() of this script, run again.
+---@return table to_one, table in_turn rows
+local function measure_elsewhere(count, rounds)
+  local pipe = io.popen(("%s run '%s' --json --alone --count %d --rounds %d --seconds %g 2>&1"):format(bench.program(),
+    arg[0], count, rounds, opts.seconds))
+  local rows = {}
+  for line in pipe:lines() do
+    if line:sub(1, 1) ~= "{" then error(line, 0) end
+    rows[#rows + 1] = cjson.decode(line)
+  end
+  pipe:close()
+  return rows[#rows - 1], rows[#rows]
+end
+
+-- Many against one. step as of send_for.
+local function frame_fields(world, step)
+  local rounds = bench.rounds(opts, function() return frame_cost(world, step) end, function()
+    if opts.alone then return { cost = 0, cpu = 0 } end
+    local row = select(step + 1, measure_elsewhere(1, 1))
+    return { cost = row.value, cpu = row.cpu }
   end)
+  local fields = bench.summary(rounds, "cost")
+  if opts.alone then fields.floor, fields.floor_cpu, fields.ratio = nil, nil, nil end
+  return fields
 end
 
 local function frame_cases()
-  local many, one = make_with_sender(opts.count), make_with_sender(1)
-  frame_case(many, one, { case = named "frame to one of %d endpoints", unit = "ns", goal = bench.at_most(1.5) }, 0)
-  frame_case(many, one, { case = named "frames to %d endpoints in turn", unit = "ns" }, 1)
-  close(many)
-  close(one)
-end
-
-local function median_cost(world, step)
-  local costs = {}
-  for i = 1, opts.rounds do costs[i] = frame_cost(world, step).cost end
-  return bench.median(costs)
+  local world, goal = make_with_sender(opts.count), not opts.alone and bench.at_most(1.5) or nil
+  bench.case(opts, { case = named "frame to one of %d endpoints", unit = "ns", goal = goal },
+    function() return frame_fields(world, 0) end)
+  bench.case(opts, { case = named "frames to %d endpoints in turn", unit = "ns" },
+    function() return frame_fields(world, 1) end)
+  close(world)
 end
 
 local function draw(path)
   local to_one, in_turn, count = {}, {}, 1
   while count <= opts.count do
-    local world = make_with_sender(count)
-    to_one[#to_one + 1] = { count, median_cost(world, 0) }
-    in_turn[#in_turn + 1] = { count, median_cost(world, 1) }
-    close(world)
+    local one, all = measure_elsewhere(count, opts.rounds)
+    to_one[#to_one + 1], in_turn[#in_turn + 1] = { count, one.value }, { count, all.value }
     count = count * 10
   end
   plot.write(path, {
