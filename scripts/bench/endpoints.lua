@@ -114,7 +114,10 @@ local function make_cases()
       return { value = memory, memory = memory }
     end)
   bench.case(opts, { case = named "%d endpoints with tasks, making", unit = "s", goal = at_most(0.7) },
-    function() return { value = bench.median(times), memory = memory } end)
+    function()
+      if #times == 0 then error("none could be made", 0) end
+      return { value = bench.median(times), memory = memory }
+    end)
 end
 
 -- Costs of a frame with another number of endpoints: the rows of frame_cases() of this script, run again.
