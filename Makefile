@@ -1,7 +1,8 @@
 # Makefile of etherlua. `make help` lists the targets.
 #
 # Variables: PREFIX, DESTDIR, CC, CFLAGS as usual; V=1 shows the commands; SAN=1 builds with the address and undefined
-# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench; TESTS="spec/x_spec.lua ..." selects specs.
+# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench; TESTS="spec/x_spec.lua ..." selects
+# specs, CASES="send recv" benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to these.
 
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -18,13 +19,15 @@ HOSTLIBS = $(shell pkg-config --libs luajit)
 SOURCES := $(wildcard engine/*.c)
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
 HOST    := $(B)/main.o
-FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch])
+FLOORS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c))
+FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
 
 # What Debian and Ubuntu call it.
 DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev lua-argparse \
              lua-cjson iproute2
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy
+DEPS_BENCH := ethtool util-linux kea-dhcp4-server
 DEPS_LINT := clang clang-format cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -41,7 +44,7 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all deps deps-test deps-lint demo bench test lint format install uninstall clean help
+.PHONY: all deps deps-test deps-bench deps-lint demo bench test lint format install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
@@ -91,6 +94,9 @@ deps: ## install what building and running need
 deps-test: ## install what the tests need
 	$(call need,$(DEPS) $(DEPS_TEST))
 
+deps-bench: ## install what the benchmarks need
+	$(call need,$(DEPS) $(DEPS_BENCH))
+
 deps-lint: ## install what lint needs
 	$(call need,$(DEPS) $(DEPS_LINT))
 
@@ -99,10 +105,9 @@ demo: deps ## one DHCP client against an emulated access network
 	$(Q)$(B)/etherlua run --lab $(and $(RELAY),-i $(RELAY)) scripts/dhcp4_client.lua \
 		--mac aa:bb:cc:11:22:33 --vlan 100 --trace
 
-bench: deps ## measure (RELAY=kind: not on afpacket)
+bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CASES="send recv"; ARGS="--rounds 1")
 	@$(submake) all
-	$(Q)for name in dora pingpong endpoints; do \
-		$(B)/etherlua run scripts/bench/$$name.lua $(and $(RELAY),-i $(RELAY)) || exit; done
+	$(Q)$(B)/etherlua run scripts/bench/all.lua $(and $(RELAY),-i $(RELAY)) --plot $(B)/bench.svg $(ARGS) $(CASES)
 
 test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with sanitizers)
 	@$(submake) all
@@ -112,11 +117,11 @@ test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
 
 lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck and luacheck, none of which may complain
-	@$(call check,gcc,set -e; for f in $(SOURCES); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
-	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES)) \
+	@$(call check,gcc,set -e; for f in $(SOURCES) $(FLOORS); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
+	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES) $(FLOORS)) \
 	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \
 	$(call check,cppcheck,cppcheck -q --std=c11 -D__x86_64__ --enable=warning$(,)performance$(,)portability \
-		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine) \
+		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine $(FLOORS)) \
 	$(call check,luacheck,luacheck --no-color -q lua scripts spec) \
 	exit $${bad:-0}
 

@@ -1,0 +1,104 @@
+-- dhcp.lua: sessions a second of scripts/dhcp4_load.lua, a process of its own on core 0, against a responder in C
+-- (floor/dhcp_responder.c) and against a real Kea without a lease file, on core 1. Clients have other MAC addresses in
+-- each round.
+
+package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
+local bench = require "bench"
+local cjson = require "cjson"
+local ether = require "etherlua"
+local script = require "etherlua.script"
+
+local LOAD = bench.folder .. "../dhcp4_load.lua"
+local SPEC = bench.folder .. "../../spec/?.lua" -- where support.servers is that starts Kea
+local SERVER, POOL = "10.255.255.254/8", "10.0.0.1-10.31.255.255"
+
+local parser = bench.parser("dhcp", "Measure DHCP sessions a second.")
+parser:option("--clients", "Clients of each round.", "100000"):argname("N"):convert(script.number(1, 1000000, true))
+local opts = script.parse(parser, arg)
+local net = bench.lab()
+
+-- ---- one round ----------------------------------------------------------------------------------------------------
+
+local COMMAND = "taskset -c 0 '%s' run '%s' -i %s:eth0 --clients %d --mac 02:00:%02x:00:00:00 --json; :"
+
+local function check_script()
+  local file = io.open(LOAD)
+  if not file then error("there is no scripts/dhcp4_load.lua", 0) end
+  file:close()
+end
+
+local function load_clients(kind, round)
+  local text = net.near:run(COMMAND:format(bench.program(), LOAD, kind, opts.clients, round))
+  local line = text:match("{[^\n]*}")
+  if not line then error("dhcp4_load failed: " .. text, 0) end
+  return cjson.decode(line)
+end
+
+local function measure(kind)
+  local rates, lost, memory = {}, 0, 0
+  for round = 1, opts.rounds do
+    local result = load_clients(kind, round % 256)
+    rates[round], lost = result.rate, lost + result.clients - result.bound
+    memory = math.max(memory, result.memory_mb * 1.048576)
+  end
+  return { rate = bench.median(rates), lost = lost, memory = memory }
+end
+
+-- ---- servers ------------------------------------------------------------------------------------------------------
+
+-- start() returns what ends the server.
+local function with_server(start, fn)
+  local stop = start()
+  ether.sleep(0.2) -- it comes up
+  local ok, result = pcall(fn)
+  stop()
+  if not ok then error(result, 0) end
+  return result
+end
+
+local function start_responder()
+  local process = net.far:start { "taskset", "-c", "1", bench.floor("dhcp_responder"), "eth0" }
+  return function() process:stop() end
+end
+
+local function start_kea()
+  package.path = SPEC .. ";" .. package.path
+  local found, servers = pcall(require, "support.servers")
+  if not found then error("spec/support/servers.lua, which starts Kea, is not here", 0) end
+  local missing = servers.missing("kea-dhcp4")
+  if missing then error(missing, 0) end
+  local kea = servers.kea(net.far, { address = SERVER, pool = POOL })
+  net.far:run(("taskset -apc 1 %d"):format(kea.process.pid))
+  return function() kea:stop() end
+end
+
+-- ---- cases --------------------------------------------------------------------------------------------------------
+
+-- All rows are of the same rounds.
+local function cases(server, kind, start, rows)
+  local ok, result = pcall(function()
+    check_script()
+    return with_server(start, function() return measure(kind) end)
+  end)
+  if not ok and type(result) == "table" then error(result, 0) end
+  for _, row in ipairs(rows) do
+    bench.case(opts, { case = ("DHCP, %s, %s, %s"):format(server, row.name, kind), unit = row.unit, goal = row.goal },
+      function()
+        if not ok then error(result, 0) end
+        return { value = result[row.name], memory = result.memory, note = ("%d clients"):format(opts.clients) }
+      end)
+  end
+end
+
+local LOST = { name = "lost", unit = "sessions", goal = bench.at_most(0) }
+
+for _, kind in ipairs(bench.kinds(opts, "xdp", "afpacket")) do
+  cases("C responder", kind, start_responder, {
+    { name = "rate", unit = "sessions/s", goal = bench.at_least(150000) },
+    { name = "memory", unit = "MB", goal = bench.at_most(250) },
+    LOST,
+  })
+end
+for _, kind in ipairs(bench.kinds(opts, "afpacket")) do
+  cases("Kea", kind, start_kea, { { name = "rate", unit = "sessions/s", goal = bench.at_least(23500) }, LOST })
+end
