@@ -88,7 +88,9 @@ int el_timer(struct el_engine *engine, uint32_t task, double deadline);
 
 /*
  * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there;
- * -EBADF: closed; -ENXIO: the relay's interface is gone. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
+ * -EBADF: closed; -ENXIO: the relay's interface is gone; -ENODATA: end of the file. Of a file that is followed:
+ * -ESTALE: it was deleted or replaced; -EBADMSG: it became shorter than what was read of it, or is no pcap file from
+ * here on. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
  */
 int el_wait_frame(struct el_endpoint *endpoint, uint32_t task, double deadline);
 void el_unwait(struct el_endpoint *endpoint, uint32_t task);
@@ -158,10 +160,11 @@ struct el_relay_opts {
 	uint32_t frame_size;  /* bytes of a frame's memory (2048, or what the MTU needs) */
 	uint32_t frames;      /* frames of memory (16384) */
 	uint32_t promiscuous; /* receive frames to any MAC address */
-	uint32_t mtu;         /* wire only (1500) */
+	uint32_t mtu;         /* wire (1500) and file (9216) only */
 	/* file only */
-	const char *output; /* pcap file that gets what is sent (none) */
+	const char *output; /* pcap file that gets what is sent (none), each frame when it is flushed */
 	uint32_t timing;    /* receive with the timing of the file, not as fast as it is read */
+	uint32_t follow;    /* receive what is appended to the file (pcap, not pcapng) too; not together with timing */
 	/* xdp only */
 	const char *program;     /* ELF file with an XDP program to use instead of the steering program (none) */
 	uint32_t queues;         /* receive queues to serve, from the first (all) */

@@ -254,7 +254,7 @@ struct el_relay {
 	struct el_engine *engine;
 	struct el_relay *next; /* of the engine's */
 	void *private;         /* the kind's */
-	int ended;             /* nothing more is received: ENXIO interface gone, ENODATA end of the file */
+	int ended;             /* nothing more is received: why, as el_wait_frame() says */
 	double wake_at;        /* the next frame is due then, by the engine's clock; INFINITY: nothing is known */
 	int tx_error;          /* of the last frame that could not be sent; 0 once one was */
 	struct el_mac mac;
@@ -295,6 +295,11 @@ void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error);
 uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint32_t count, int error);
 /* One turn of the loop: a burst is received. Returns the number of frames. */
 uint32_t el_relay_pump(struct el_relay *relay);
+
+/* ---- relay_wire.c ---- */
+
+/* Sets the MTU of a relay that has no interface to ask: what opts says, else the standard one. */
+int el_wire_mtu(struct el_relay *relay, const struct el_relay_opts *opts, uint32_t standard, char err[EL_ERR_MAX]);
 
 /* ---- demux.c: keys -> endpoints ---- */
 

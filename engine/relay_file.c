@@ -2,20 +2,35 @@
  * relay_file.c: receives from a pcap or pcapng file, as fast as it is read or with its own timing, and writes what is
  * sent to another pcap file (nowhere when none is named). At the end of the file readers get what is queued, then
  * "closed". As fast as it is read means no faster than endpoints are: nothing overflows while somebody still reads.
+ *
+ * A file that is followed is a wire: its end is waited at, by inotify, which tells what this machine writes; nobody is
+ * waited for, and what is received late overflows. It ends when the file is deleted or another one takes its name, after
+ * the last frame, and when it becomes shorter than what was read. Before the first frame it may: a writer that starts
+ * empties its file. One that is emptied and grows past that place before it is looked at again is not noticed by its
+ * length: then records are read from the middle.
  */
 #include <errno.h>
 #include <math.h>
 #include <pcap/pcap.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core.h"
 
 enum { MTU = 9216, NS = 1000000000 };
 
+/* First block of a pcapng file, the same in either byte order (draft-ietf-opsawg-pcapng 4.1). */
+static const uint32_t SECTION_HEADER = 0x0a0d0d0a;
+
 struct file {
 	pcap_t *input;
 	struct el_capture *output;
-	bool timing;
+	bool timing, follow;
+	bool at_end;                /* of a file that is followed */
+	int changes;                /* inotify: that file has changed */
 	struct pcap_pkthdr *header; /* of the frame that is due next, NULL: not read yet */
 	const uint8_t *bytes;
 	bool started;
@@ -24,17 +39,64 @@ struct file {
 	uint64_t delivered; /* frames that had been read when readers were last seen to be behind */
 };
 
+/* libpcap keeps no state between the records of a pcap file, so one can be read again; with pcapng's blocks it does. */
+static int check_followed(FILE *file, const char *path, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct stat facts;
+	uint32_t magic = 0;
+
+	if (opts->timing)
+		return el_fail(err, -EINVAL, "cannot follow %.180s with its timing: follow or timing is possible",
+		               path);
+	if (fstat(fileno(file), &facts) || !S_ISREG(facts.st_mode))
+		return el_fail(err, -EINVAL, "cannot follow %.180s: it is no regular file", path);
+	if (pread(fileno(file), &magic, sizeof magic, 0) == sizeof magic && magic == SECTION_HEADER)
+		return el_fail(err, -EINVAL, "cannot follow %.180s: it is a pcapng file, only pcap is possible", path);
+	return 0;
+}
+
+static int open_changes(struct el_relay *relay, const char *path, const struct el_relay_opts *opts,
+                        char err[EL_ERR_MAX])
+{
+	struct file *self = relay->private;
+	FILE *file = pcap_file(self->input);
+	char opened[32];
+	int error = check_followed(file, path, opts, err);
+
+	if (error)
+		return error;
+	snprintf(opened, sizeof opened, "/proc/self/fd/%d", fileno(file)); /* path may be another file by now */
+	self->changes = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (self->changes < 0 || inotify_add_watch(self->changes, opened, IN_MODIFY | IN_ATTRIB) < 0)
+		return el_fail(err, -errno, "cannot follow %.110s: inotify: %.110s", path, strerror(errno));
+	return el_engine_watch(relay->engine, relay, self->changes, err);
+}
+
+static int open_output(struct file *self, const char *path, char err[EL_ERR_MAX])
+{
+	self->output = el_capture_open(path, err);
+	if (!self->output)
+		return -EIO;
+	el_capture_flush(self->output); /* who follows it finds a header */
+	return 0;
+}
+
 static int open_file(struct el_relay *relay, const char *path, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
 	char reason[PCAP_ERRBUF_SIZE] = "";
 	struct file *self = calloc(1, sizeof *self);
+	int error;
 
 	if (!self)
 		return el_fail(err, -ENOMEM, "out of memory");
 	relay->private = self;
-	relay->mtu = MTU;
+	self->changes = -1;
+	error = el_wire_mtu(relay, opts, MTU, err);
+	if (error)
+		return error;
 	relay->mac = (struct el_mac){{0x02, 0, 0, 0, 0, 'f'}};
 	self->timing = opts->timing;
+	self->follow = opts->follow;
 	self->input = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
 	if (!self->input && !strncmp(reason, path, strlen(path))) /* libpcap names the file in some of its reasons */
 		return el_fail(err, -EIO, "cannot read capture file %.220s", reason);
@@ -43,9 +105,11 @@ static int open_file(struct el_relay *relay, const char *path, const struct el_r
 	if (pcap_datalink(self->input) != DLT_EN10MB)
 		return el_fail(err, -EINVAL, "%s has link type %s: only Ethernet is possible", path,
 		               pcap_datalink_val_to_name(pcap_datalink(self->input)));
-	if (opts->output && !(self->output = el_capture_open(opts->output, err)))
-		return -EIO;
-	return 0;
+	if (self->follow)
+		error = open_changes(relay, path, opts, err);
+	if (!error && opts->output)
+		error = open_output(self, opts->output, err);
+	return error;
 }
 
 static void close_file(struct el_relay *relay)
@@ -56,6 +120,8 @@ static void close_file(struct el_relay *relay)
 		return;
 	if (self->input)
 		pcap_close(self->input);
+	if (self->changes >= 0)
+		close(self->changes);
 	if (self->output)
 		el_capture_close(self->output);
 	free(self);
@@ -68,22 +134,62 @@ static int64_t stamp_of(const struct pcap_pkthdr *header)
 	return (int64_t)header->ts.tv_sec * NS + header->ts.tv_usec;
 }
 
-/* Reads the next frame, if there is none yet. False at the end, or where the file is broken. */
+/* Back to where the record starts of which not all is there. What is written from now on is a change. */
+static void wait_for_more(struct el_relay *relay, struct file *self, off_t record)
+{
+	FILE *file = pcap_file(self->input);
+	off_t end = ftello(file);
+	struct stat facts;
+
+	clearerr(file);
+	if (fseeko(file, record, SEEK_SET) || fstat(fileno(file), &facts) || (facts.st_size < record && self->started))
+		el_relay_end(relay, EBADMSG);
+	else if (!facts.st_nlink && facts.st_size <= end)
+		el_relay_end(relay, ESTALE);
+	else
+		self->at_end = true;
+}
+
+/* False at the end, or where the file is broken. */
+static bool read_record(struct el_relay *relay, struct file *self)
+{
+	FILE *file = pcap_file(self->input);
+	off_t record = self->follow ? ftello(file) : 0;
+
+	if (pcap_next_ex(self->input, &self->header, &self->bytes) == 1)
+		return true;
+	self->header = NULL;
+	if (self->follow && feof(file))
+		wait_for_more(relay, self, record);
+	else
+		el_relay_end(relay, self->follow ? EBADMSG : ENODATA);
+	return false;
+}
+
+/* Reads the next frame, if there is none yet. Time stamps of a file that is followed are of the clock on the wall. */
 static bool read_next(struct el_relay *relay, struct file *self)
 {
 	if (self->header)
 		return true;
-	if (pcap_next_ex(self->input, &self->header, &self->bytes) != 1) {
-		self->header = NULL;
-		el_relay_end(relay, ENODATA);
+	if (!read_record(relay, self))
 		return false;
-	}
 	if (self->started)
 		return true;
 	self->started = true;
 	self->first = stamp_of(self->header);
 	self->start = relay->engine->now;
+	if (self->follow)
+		self->start = (double)(self->first - relay->engine->wall_offset) / NS;
 	return true;
+}
+
+/* Whether the end of the file may be behind us no more. */
+static bool has_changed(struct file *self)
+{
+	char events[4096]; /* what they say is of no interest */
+
+	self->at_end = read(self->changes, events, sizeof events) < 0;
+	return !self->at_end;
 }
 
 /* What readers do at the moment. */
@@ -127,7 +233,7 @@ static bool readers_are_behind(struct el_relay *relay, struct file *self, uint32
 {
 	uint32_t room = relay->recv_depth < relay->pool.count ? relay->recv_depth : relay->pool.count;
 
-	if (self->timing || relay->stats.rx_queued + count < (room + 1) / 2)
+	if (self->timing || self->follow || relay->stats.rx_queued + count < (room + 1) / 2)
 		return false;
 	if (count)
 		return true;
@@ -145,6 +251,8 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 	uint32_t count = 0;
 
 	relay->wake_at = INFINITY;
+	if (self->at_end && !has_changed(self))
+		return 0;
 	while (count < max && !readers_are_behind(relay, self, count) && read_next(relay, self)) {
 		double due = self->start + (double)(stamp_of(self->header) - self->first) / NS;
 		struct el_frame *frame;

@@ -8,13 +8,18 @@
 
 enum { DEFAULT_MTU = 1500, MIN_MTU = 68, MAX_MTU = 65000 };
 
-static int open_end(struct el_relay *relay, const char *name, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+int el_wire_mtu(struct el_relay *relay, const struct el_relay_opts *opts, uint32_t standard, char err[EL_ERR_MAX])
 {
-	relay->mtu = opts->mtu ? opts->mtu : DEFAULT_MTU;
-	relay->mac = (struct el_mac){{0x02, 0, 0, 0, 0, (uint8_t)name[0]}};
+	relay->mtu = opts->mtu ? opts->mtu : standard;
 	if (relay->mtu < MIN_MTU || relay->mtu > MAX_MTU)
 		return el_fail(err, -EINVAL, "bad MTU %u: %d to %d is allowed", relay->mtu, MIN_MTU, MAX_MTU);
 	return 0;
+}
+
+static int open_end(struct el_relay *relay, const char *name, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	relay->mac = (struct el_mac){{0x02, 0, 0, 0, 0, (uint8_t)name[0]}};
+	return el_wire_mtu(relay, opts, DEFAULT_MTU, err);
 }
 
 static void deliver(struct el_relay *to, const struct el_frame *frame)

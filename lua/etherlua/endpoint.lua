@@ -56,10 +56,11 @@ local function check_timeout(timeout)
   end
 end
 
--- Why nothing more can come: "interface gone", or "closed" at the end of a file. 0 is no task: the engine is asked.
+-- Why nothing more can come: "interface gone", "closed" at the end of a file, "file gone" or "file broken" where one is
+-- followed. 0 is no task: the engine is asked. Another task that waits (-EBUSY) is no reason.
 local function ended(ep)
   local code = C.el_wait_frame(ep, 0, -1)
-  return (code == -6 or code == -61) and effi.reason(code) or nil
+  return code ~= 0 and code ~= -16 and effi.reason(code) or nil
 end
 
 -- The queue was empty: wait. A timeout of 0 still looks at what the interface has.

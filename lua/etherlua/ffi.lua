@@ -43,8 +43,8 @@ end
 local ERRNO = {
   [1] = "not permitted", [2] = "no such file", [6] = "interface gone", [9] = "closed", [11] = "full",
   [12] = "out of memory", [16] = "busy", [61] = "closed", [19] = "no such interface", [90] = "too long",
-  [93] = "neither IPv4 nor IPv6", [97] = "address family mismatch", [98] = "in use", [100] = "link down",
-  [105] = "full",
+  [74] = "file broken", [93] = "neither IPv4 nor IPv6", [97] = "address family mismatch", [98] = "in use",
+  [100] = "link down", [105] = "full", [116] = "file gone",
 }
 
 ---@param code integer 0 or -errno

@@ -72,7 +72,7 @@ end
 
 local KNOWN = {}
 for name in ("filter capture recv_depth frame_size frames promiscuous mtu queues mode copy need_wakeup steer timing " ..
-  "output program"):gmatch("%S+") do
+  "follow output program"):gmatch("%S+") do
   KNOWN[name] = true
 end
 
@@ -140,6 +140,7 @@ local function make_opts(given, types)
   set_steering(opts, given.steer)
   opts.promiscuous = given.promiscuous ~= false and 1 or 0
   opts.timing = given.timing and 1 or 0
+  opts.follow = given.follow and 1 or 0
   return opts, keep
 end
 
@@ -197,7 +198,8 @@ end
 ---@param spec string "afpacket:eth1", or "eth1", which picks afpacket
 ---@param given? table filter (pcap-filter text; default ARP, IPv4 and IPv6 in any VLAN stack, widened by endpoints with
 ---  other EtherTypes; "" none), promiscuous (true), recv_depth (frames queued for an endpoint, 1024), frame_size,
----  frames (16384), capture (pcap file that gets every frame in and out)
+---  frames (16384), capture (pcap file that gets every frame in and out); of a file: mtu (9216), output (pcap file that
+---  gets what is sent), timing (true: with the gaps of the file), follow (true: what is appended is received too)
 ---@return table relay with .name .kind .mac .mtu
 function M.open(spec, given)
   given = given or {}

@@ -42,6 +42,26 @@ local function open_wire(given)
   return ether.wire(relay_opts(given))
 end
 
+-- The header of a pcap file of Ethernet frames with nanoseconds (draft-ietf-opsawg-pcap), as a relay writes it.
+local NO_FRAMES = "\77\60\178\161\2\0\4\0\0\0\0\0\0\0\0\0\0\0\4\0\1\0\0\0"
+
+local function empty_pcap(path)
+  local file = assert(io.open(path, "wb"))
+  file:write(NO_FRAMES)
+  file:close()
+end
+
+-- Two relays that follow each other's output; the first alone captures. The files go when the run ends.
+local function open_files(given)
+  local ab, ba = os.tmpname(), os.tmpname()
+  sched.close_at_end { close = function() os.remove(ab) os.remove(ba) end }
+  empty_pcap(ba)
+  local opts = relay_opts(given, { mtu = given.mtu or 1500, follow = true, output = ab })
+  local a = ether.open("file:" .. ba, opts)
+  opts.output, opts.capture = ba, nil
+  return a, ether.open("file:" .. ab, opts)
+end
+
 -- For kinds that are bound to an interface: the relays are at the two ends of a veth pair.
 local function veth_kind(kind)
   kind.possible, kind.interface, kind.spec = lab.root, true, kind.name:match("%w+")
@@ -61,6 +81,7 @@ local ONE_PAGE = "AF_XDP receives frames of one page at the most"
 -- opts. max_mtu: larger ones cannot be had, for the reason given. `steers`: frames for nobody stay the kernel's.
 M.list = {
   { name = "wire", open = open_wire, possible = anywhere },
+  { name = "file", open = open_files, possible = anywhere },
   veth_kind { name = "afpacket" },
   veth_kind { name = "pcap" },
   veth_kind { name = "xdp", opts = { mode = "native" }, max_mtu = 3500, reason = ONE_PAGE, steers = true },
