@@ -48,6 +48,10 @@ end
 -- A load on a wire with such a server, run to its end.
 local function with_load(opts, judge, fn, to)
   kinds.run(function()
+    sched.spawn_background(function()
+      ether.sleep(15)
+      error("still not done after 15 s")
+    end)
     local a, b = ether.wire()
     local server = serve(b, judge, to)
     opts.mac, opts.timeout = opts.mac or MAC, opts.timeout or 0.05
