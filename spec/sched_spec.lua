@@ -1004,6 +1004,19 @@ describe("a deadlock", function()
   end)
 end)
 
+describe("a task that parks", function()
+  after_each(require("support.leaks").check)
+
+  it("ends at once when it was cancelled before it began", function()
+    assert.is_true(run(function()
+      local task = sched.spawn(function() sched.park(sched.current()) end)
+      task:cancel()
+      local _, reason = task:join(1)
+      return reason == "cancelled"
+    end))
+  end)
+end)
+
 describe("a file descriptor", function()
   after_each(require("support.leaks").check)
 

@@ -111,7 +111,11 @@ local function park(task)
   yield(PARK)
   check_cancelled(task)
 end
-M.park = park
+
+function M.park(task)
+  check_cancelled(task) -- else one that was cancelled before would wait for ever
+  park(task)
+end
 
 -- Parks for what the engine brings; without any such waiter and nothing ready, tasks wait for each other for ever. The
 -- caller withdraws what it waits for and then calls check_cancelled.
