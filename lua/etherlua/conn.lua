@@ -14,7 +14,7 @@ local tick, to_mac, objects = sched.tick, addr.mac, endpoint.objects
 local M = {}
 
 local MULTICAST = { [false] = C.EL_MULTICAST_NONE, [true] = C.EL_MULTICAST_OWN, all = C.EL_MULTICAST_ALL }
-local DEFAULT_ETHERTYPES = { 0x0800, 0x86dd, 0x0806 }
+local DEFAULT_ETHERTYPES = ffi.new("uint16_t[3]", 0x0800, 0x86dd, 0x0806)
 
 local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other: garbage is memory, too
 local send_opts_t = ffi.typeof("struct el_send_opts")
@@ -65,7 +65,11 @@ end
 function M.open(relay, given)
   local opts = new_opts()
   opts.mac = to_mac(given.mac or relay.mac)
-  set_ethertypes(opts, given.ethertypes or DEFAULT_ETHERTYPES)
+  if given.ethertypes then
+    set_ethertypes(opts, given.ethertypes)
+  else
+    ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- a loop would not be compiled
+  end
   set_multicast(opts, given.multicast)
   opts.vlans = addr.vlans(given.vlans)
   opts.recv_depth = given.recv_depth or 0

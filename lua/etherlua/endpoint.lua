@@ -63,6 +63,17 @@ local function ended(ep)
   return code ~= 0 and code ~= -16 and effi.reason(code) or nil
 end
 
+-- No loop: the compiler would give up on every function from which it comes to one, recv first of all.
+local function wait_until(endpoint, take, deadline)
+  local reason = sched.wait_frame(endpoint, deadline)
+  if endpoint.relay == nil then return nil, "closed" end
+  local frame = take(endpoint)
+  if frame ~= nil then return frame end
+  if reason then return nil, reason end
+  if deadline >= 0 and sched.now() >= deadline then return nil, "timeout" end
+  return wait_until(endpoint, take, deadline)
+end
+
 -- The queue was empty: wait. A timeout of 0 still looks at what the interface has.
 local function wait_next(endpoint, take, timeout)
   check_timeout(timeout)
@@ -73,15 +84,7 @@ local function wait_next(endpoint, take, timeout)
     if frame ~= nil then return frame end
     return nil, ended(endpoint) or "timeout"
   end
-  local deadline = timeout and sched.now() + timeout or -1
-  while true do
-    local reason = sched.wait_frame(endpoint, deadline)
-    if endpoint.relay == nil then return nil, "closed" end
-    local frame = take(endpoint)
-    if frame ~= nil then return frame end
-    if reason then return nil, reason end
-    if deadline >= 0 and sched.now() >= deadline then return nil, "timeout" end
-  end
+  return wait_until(endpoint, take, timeout and sched.now() + timeout or -1)
 end
 
 -- The next frame, which the caller has to free.

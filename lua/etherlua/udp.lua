@@ -146,6 +146,12 @@ local function is_group(to)
   return first >= 0xe0 and first < 0xf0 or first == 0xff and to.ip[1] == 0xff and to.ip[2] == 0xff and to.ip[3] == 0xff
 end
 
+-- A function of its own: one that makes closures is not compiled, and neither is what calls it.
+local function send_again(code, udp, payload, len, to, from, mac, opts)
+  local function try() return C.el_udp_send(udp, payload, len, to, from, mac) end
+  return endpoint.send_slowly(code, try, misuse(udp, len, to), opts and opts.timeout)
+end
+
 -- What needs more than the one call of the hot path: a resolver, a source address, a full relay.
 local function send_with(udp, payload, len, to, resolve, opts)
   local from, mac = opts and opts.from and to_addr(opts.from) or nil, opts and opts.mac
@@ -155,8 +161,9 @@ local function send_with(udp, payload, len, to, resolve, opts)
     mac = found
   end
   mac = mac and addr.mac(mac) or nil
-  local function try() return C.el_udp_send(udp, payload, len, to, from, mac) end
-  return endpoint.send_slowly(try(), try, misuse(udp, len, to), opts and opts.timeout)
+  local code = C.el_udp_send(udp, payload, len, to, from, mac)
+  if code == 0 then return true end
+  return send_again(code, udp, payload, len, to, from, mac, opts)
 end
 
 local function send(udp, payload, len, to, opts)
