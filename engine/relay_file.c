@@ -134,14 +134,13 @@ static int64_t stamp_of(const struct pcap_pkthdr *header)
 	return (int64_t)header->ts.tv_sec * NS + header->ts.tv_usec;
 }
 
-/* Back to where the record starts of which not all is there. What is written from now on is a change. */
+/* Back to where the record starts of which not all is there; feof() is false again. What is written now is a change. */
 static void wait_for_more(struct el_relay *relay, struct file *self, off_t record)
 {
 	FILE *file = pcap_file(self->input);
 	off_t end = ftello(file);
 	struct stat facts;
 
-	clearerr(file);
 	if (fseeko(file, record, SEEK_SET) || fstat(fileno(file), &facts) || (facts.st_size < record && self->started))
 		el_relay_end(relay, EBADMSG);
 	else if (!facts.st_nlink && facts.st_size <= end)

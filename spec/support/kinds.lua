@@ -78,7 +78,9 @@ local function anywhere() return true end
 local ONE_PAGE = "AF_XDP receives frames of one page at the most"
 
 -- open(opts) returns two relays; possible() says why it would not work. `interface`: opened by the name of one, with
--- opts. max_mtu: larger ones cannot be had, for the reason given. `steers`: frames for nobody stay the kernel's.
+-- opts. Wire and file have none: no link that goes down, no interface that is deleted or that has a MAC address and an
+-- MTU of its own; the suites about these leave them out. max_mtu: larger ones cannot be had, for the reason given.
+-- `steers`: frames for nobody stay the kernel's.
 M.list = {
   { name = "wire", open = open_wire, possible = anywhere },
   { name = "file", open = open_files, possible = anywhere },
