@@ -12,15 +12,10 @@ local script = require "etherlua.script"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 
-local function host_mac(text)
-  if addr.mac_bytes(text):byte() % 2 == 0 then return end
-  error(("bad MAC address %q: a host's is no group address"):format(text), 0)
-end
-
 local function options()
   local parser = script.parser("dhcp4_client", "Lease IPv4 addresses by DHCP (RFC 2131).")
   parser:option("--mac", "MAC address; of the first host, when there are more (default: a random one)."):argname("MAC")
-    :convert(script.accepted_by(host_mac))
+    :convert(script.accepted_by(script.host_mac))
   parser:option("--vlan", "VLAN stack, outer tag first: 100 or 100.200."):argname("VLANS")
     :convert(script.accepted_by(addr.vlans))
   parser:option("--count", "Number of hosts, with MAC addresses that count up.", "1"):argname("N")

@@ -14,11 +14,6 @@ local LAB_POOL = "10.0.0.10-10.31.255.254"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 
-local function host_mac(text)
-  if addr.mac_bytes(text):byte() % 2 == 0 then return end
-  error(("bad MAC address %q: a host's is no group address"):format(text), 0)
-end
-
 local function range_of(text, whole)
   local first, last = text:match("^(%d+)%-(%d+)$")
   first, last = tonumber(first or text:match("^%d+$")), tonumber(last or text:match("^%d+$"))
@@ -50,7 +45,7 @@ local function options()
   parser:option("--max-outstanding", "The window: hosts that are busy with the server at once.", "128"):argname("N")
     :convert(script.number(1, 1000000, true))
   parser:option("--mac", "MAC address of the first host.", "02:00:00:00:00:00"):argname("MAC")
-    :convert(script.accepted_by(host_mac))
+    :convert(script.accepted_by(script.host_mac))
   parser:mutex(
     parser:option("--vlan", "VLAN stack of all hosts, outer tag first: 100 or 100.200."):argname("VLANS")
       :convert(script.accepted_by(addr.vlans)),

@@ -2,6 +2,7 @@
 
 local cjson = require "cjson"
 local ether = require "etherlua"
+local files = require "support.files"
 local lab = require "etherlua.lab"
 local servers = require "support.servers"
 
@@ -9,20 +10,13 @@ local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 local QUICK = "--rounds 1 --seconds 0.05"
 
-local function read_all(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 -- Exit status, standard output, standard error.
 local function shell(command)
   local err = os.tmpname()
   local pipe = assert(io.popen(("( timeout 120 %s ) 2>%s </dev/null; echo $?"):format(command, err)))
   local out, status = pipe:read("*a"):match("^(.*)(%d+)\n$")
   pipe:close()
-  local errors = read_all(err)
+  local errors = files.read_all(err)
   os.remove(err)
   return tonumber(status), out, errors
 end
@@ -125,7 +119,7 @@ describe("the benchmark", function()
   it("endpoints measures without privileges, and draws", function()
     local path = os.tmpname()
     local rows = check_rows("endpoints", 4, "--count 1000 --plot " .. path)
-    local plot = read_all(path)
+    local plot = files.read_all(path)
     os.remove(path)
     for _, row in ipairs(rows) do assert.is_true(row.value > 0) end
     assert.matches("^<svg .*</svg>\n$", plot)

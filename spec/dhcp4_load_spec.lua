@@ -8,6 +8,7 @@ local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_load = require "etherlua.role.dhcp4_load"
 local dhcp4_server = require "etherlua.role.dhcp4_server"
 local ether = require "etherlua"
+local files = require "support.files"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
@@ -235,13 +236,6 @@ end)
 
 -- ---- the script ---------------------------------------------------------------------------------------------------
 
-local function read_all(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 -- Runs the script in the namespace. Returns its exit status, the object that it printed, and its whole output.
 local function run(ns, arguments, interrupt_after)
   local log = os.tmpname()
@@ -254,7 +248,7 @@ local function run(ns, arguments, interrupt_after)
   end
   local status = process:wait(30)
   process:stop()
-  local text = read_all(log)
+  local text = files.read_all(log)
   os.remove(log)
   return status, text:match("{.*}") and cjson.decode(text:match("{.*}")) or {}, text
 end
@@ -312,7 +306,7 @@ describe("dhcp4_load", function()
   root_it("spreads the hosts over VLAN stacks", function()
     local capture = os.tmpname()
     local status, said, text = run(net.near, "--lab --clients 12 --vlan-range 100-101.7-9 --capture " .. capture)
-    local frames, stacks = read_all(capture), {}
+    local frames, stacks = files.read_all(capture), {}
     os.remove(capture)
     for vids in frames:gmatch("\255\255\255\255\255\255\2%z%z%z%z.\129%z(%z.\129%z%z.)\8%z") do
       local key = bytes.hex(vids)

@@ -1,18 +1,12 @@
 -- The README tells the truth: its first script prints what it says.
 
+local files = require "support.files"
 local lab = require "etherlua.lab"
 
 local program = os.getenv "ETHERLUA" or "build/etherlua"
 
-local function read_all(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
-
 describe("the README", function()
-  local readme = read_all("README.md")
+  local readme = files.read_all("README.md")
 
   it("shows a script that prints what is said below it", function()
     local permitted, reason = lab.root()

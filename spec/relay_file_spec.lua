@@ -4,6 +4,7 @@
 local bytes = require "etherlua.bytes"
 local ether = require "etherlua"
 local ffi = require "ffi"
+local files = require "support.files"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
@@ -395,16 +396,6 @@ local function cost_of_waiting(seconds)
   return os.clock() - before
 end
 
-local function descriptors()
-  local stat = assert(io.open("/proc/self/stat"))
-  local process = stat:read("*n")
-  stat:close()
-  local pipe = assert(io.popen(("ls /proc/%d/fd | wc -l"):format(process)))
-  local count = pipe:read("*n")
-  pipe:close()
-  return count
-end
-
 describe("a file relay that follows", function()
   after_each(function()
     remove_files()
@@ -565,13 +556,13 @@ describe("a file relay that follows", function()
   end)
 
   task_it("gives back what it opened", function()
-    local path, before = pcap_file(many(1)), descriptors()
+    local path, before = pcap_file(many(1)), files.descriptors()
     for _ = 1, 5 do
       follow(path):close()
       assert.is_false(pcall(follow, path, { output = "/nowhere/x.pcap" }))
       assert.is_false(pcall(follow, path, { timing = true }))
     end
-    assert.equal(before, descriptors())
+    assert.equal(before, files.descriptors())
   end)
 
   for words, case in pairs {

@@ -2,23 +2,12 @@
 -- was. Every spec has a lab of its own.
 
 local ether = require "etherlua"
+local files = require "support.files"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 
 local A, B = frames.MAC_A, frames.MAC_B
-
--- How many file descriptors this process has open.
-local function open_files()
-  local own = assert(io.open("/proc/self/stat"))
-  local pid = own:read("*n")
-  own:close()
-  -- Not at once: until popen returns this process has the other end of the pipe too.
-  local pipe = assert(io.popen(("sleep 0.02; ls /proc/%d/fd | wc -l"):format(pid)))
-  local count = pipe:read("*n")
-  pipe:close()
-  return assert(count)
-end
 
 -- Waits until fn() is true, for two seconds.
 local function eventually(fn)
@@ -78,23 +67,23 @@ kinds.each_with_interface("opening a relay", function(it, kind)
 
   it("a hundred times leaves no file open and no memory behind", function(l, open)
     open(l.near):close()
-    local before = open_files()
+    local before = files.descriptors()
     for _ = 1, 100 do
       local relay = open(l.near, { frames = 128 })
       relay:conn { mac = A }
       relay:close()
     end
-    assert.equal(before, open_files())
+    assert.equal(before, files.descriptors())
   end)
 
   it("in vain leaves no file open", function(l, open)
     pcall(open, l.near, { frames = 1 })
-    local before = open_files()
+    local before = files.descriptors()
     for _ = 1, 10 do
       assert.is_false((pcall(open, l.near, { frames = 1 })))
       assert.is_false((pcall(open, l.near, { filter = "or" })))
     end
-    assert.equal(before, open_files())
+    assert.equal(before, files.descriptors())
   end)
 
   it("makes the interface promiscuous until the relay is closed", function(l, open)

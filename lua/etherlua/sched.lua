@@ -256,7 +256,7 @@ function Task:ended(ok, ...)
   end
   local deferred = self.defers and table.remove(self.defers)
   if not deferred then return finish(self) end
-  self.co, self.ending, self.cancelled, self.call = create(deferred), true, nil, nil
+  self.co, self.ending, self.cancelled = create(deferred), true, nil
   enqueue(self)
 end
 

@@ -1,6 +1,7 @@
 -- script.lua: what the scripts that people run have in common: the options of every script, the relay that they name,
 -- one-line errors with the right exit status, and output for people or machines. A script returns its exit status.
 
+local addr = require "etherlua.addr"
 local argparse = require "argparse"
 local cjson = require "cjson"
 local effi = require "etherlua.ffi"
@@ -103,6 +104,13 @@ function M.accepted_by(fn)
     if not ok then return nil, tostring(reason) end
     return text
   end
+end
+
+-- For accepted_by(): refuses what cannot be a host's own MAC address.
+---@param text string
+function M.host_mac(text)
+  if addr.mac_bytes(text):byte() % 2 == 0 then return end
+  error(("bad MAC address %q: a host's is no group address"):format(text), 0)
 end
 
 -- Puts the thread into the network namespace that --netns names.

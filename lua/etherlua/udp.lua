@@ -173,8 +173,7 @@ local function send(udp, payload, len, to, opts)
   if extra or opts then return send_with(udp, payload, len, to, extra and extra.resolve, opts) end
   local code = C.el_udp_send(udp, payload, len, to, nil, nil)
   if code == 0 then return true end
-  if code ~= -11 then return endpoint.send_slowly(code, nil, misuse(udp, len, to)) end
-  return send_with(udp, payload, len, to)
+  return send_again(code, udp, payload, len, to)
 end
 
 -- Sends one datagram. Blocks only while the relay is full or the next hop is being resolved.

@@ -207,17 +207,9 @@ local function step(load, client, udp)
   return retransmit(load, client, udp, now)
 end
 
-local function await_turn(load, i)
-  local task = load.tasks[i]
-  while load.started <= i do
-    if task.cancelled then error(sched.CANCELLED, 0) end -- before it has run for the first time
-    sched.park(task)
-  end
-end
-
 -- The body of a client's task. Its locals and calls are few: so its stack stays as small as it was made.
 local function live(load, i)
-  await_turn(load, i)
+  while load.started <= i do sched.park(load.tasks[i]) end
   local client, udp = load.states[i], load.udps[i]
   local deadline = begin(load, client, udp)
   while deadline do
