@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
 #pragma GCC visibility push(default)
 #include "abi.h"
@@ -323,13 +324,37 @@ bool el_conn_claims(const struct el_conn *conn, uint16_t ethertype);
 struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct el_mac *dst, uint16_t ethertype,
                               const struct el_send_opts *opts, uint8_t **body, int *error);
 
+/* ---- watch.c: the files that end the loop's sleep ---- */
+
+struct pollfd;
+
+struct el_watch {
+	int epoll;                /* files that tasks wait for, and signals */
+	struct pollfd *polled;    /* epoll, then files of relays */
+	struct el_relay **relays; /* of the same places; NULL for epoll */
+	uint32_t count;
+};
+
+/* el_watch_close() also after a failure. */
+int el_watch_open(struct el_watch *watch);
+void el_watch_close(struct el_watch *watch);
+/* fd belongs to the relay: what happens to it ends the loop's sleep. */
+int el_watch_relay(struct el_relay *relay, int fd, char err[EL_ERR_MAX]);
+void el_unwatch_relay(const struct el_relay *relay);
+/* The task becomes ready, once, when fd is readable. */
+int el_watch_task(struct el_engine *engine, int fd, uint32_t task);
+/* fd becomes readable when a signal was counted. */
+int el_watch_signals(struct el_engine *engine, int fd);
+/* Waits for any of them; timeout NULL: for ever. Wakes tasks, and tells relays of trouble with their files. */
+void el_watch_wait(struct el_engine *engine, const struct timespec *timeout);
+
 /* ---- loop.c ---- */
 
 struct task;
 struct timer;
 
 struct el_engine {
-	int epoll;
+	struct el_watch watch;
 	struct el_relay *relays;
 	struct task *tasks; /* by id */
 	uint32_t task_count;
@@ -345,7 +370,3 @@ struct el_engine {
 
 /* Makes a task ready, once. */
 void el_engine_wake(struct el_engine *engine, uint32_t task);
-/* fd belongs to the relay: what happens to it ends the loop's sleep. Closing it ends that. */
-int el_engine_watch(struct el_engine *engine, struct el_relay *relay, int fd, char err[EL_ERR_MAX]);
-/* fd becomes readable when a signal was counted. */
-int el_signals_watch(struct el_engine *engine, int fd);

@@ -1,18 +1,16 @@
 /*
- * loop.c: the engine of one thread: epoll, timers, ready tasks. A task is only a number here; who it is and what it
+ * loop.c: the engine of one thread: the loop, timers, ready tasks. A task is only a number here; who it is and what it
  * does is Lua's. Timers are a heap with at most one entry a task; a wait that ends early leaves its entry where it is
  * and moves only the deadline, so that the usual case, a frame before the timeout, costs no heap operation.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core.h"
 
-enum { EVENTS = 64, NO_ENTRY = 0, NS = 1000000000 };
+enum { NO_ENTRY = 0, NS = 1000000000 };
 
 static const double FILES_INTERVAL = 1e-3; /* seconds */
 
@@ -205,45 +203,9 @@ void el_unwait(struct el_endpoint *ep, uint32_t task)
 		ep->waiter = 0;
 }
 
-static int watch(struct el_engine *engine, int fd, uint32_t events, uint64_t data)
-{
-	struct epoll_event event = {.events = events, .data.u64 = data};
-
-	return epoll_ctl(engine->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
-}
-
-/* What an event is for: a relay's address is even, a task's number comes with the lowest bit set, signals are 0. */
-int el_engine_watch(struct el_engine *engine, struct el_relay *relay, int fd, char err[EL_ERR_MAX])
-{
-	int error = watch(engine, fd, EPOLLIN, (uintptr_t)relay);
-
-	return error ? el_fail(err, error, "epoll: %s", strerror(-error)) : 0;
-}
-
 int el_wait_fd(struct el_engine *engine, int fd, uint32_t task)
 {
-	if (make_room(engine, task))
-		return -ENOMEM;
-	el_unwait_fd(engine, fd);
-	return watch(engine, fd, EPOLLIN | EPOLLONESHOT, (uint64_t)task << 1 | 1);
-}
-
-void el_unwait_fd(struct el_engine *engine, int fd)
-{
-	epoll_ctl(engine->epoll, EPOLL_CTL_DEL, fd, NULL);
-}
-
-static void handle(struct el_engine *engine, const struct epoll_event *event)
-{
-	struct el_relay *relay = (void *)(uintptr_t)event->data.u64;
-
-	if (!event->data.u64)
-		return;
-	if (event->data.u64 & 1) {
-		el_engine_wake(engine, (uint32_t)(event->data.u64 >> 1));
-	} else if (event->events & (EPOLLERR | EPOLLHUP) && relay->kind->trouble) {
-		relay->kind->trouble(relay);
-	}
+	return make_room(engine, task) ? -ENOMEM : el_watch_task(engine, fd, task);
 }
 
 static void wake_endpoint(struct el_endpoint *ep)
@@ -275,11 +237,7 @@ void el_relay_end(struct el_relay *relay, int error)
 
 static void look_at_files(struct el_engine *engine, const struct timespec *timeout)
 {
-	struct epoll_event events[EVENTS];
-	int count = epoll_pwait2(engine->epoll, events, EVENTS, timeout, NULL);
-
-	for (int i = 0; i < count; i++)
-		handle(engine, &events[i]);
+	el_watch_wait(engine, timeout);
 	engine->files_at = engine->now + FILES_INTERVAL;
 }
 
@@ -333,11 +291,6 @@ int el_wait(struct el_engine *engine, double timeout)
 	return (int)engine->ready_count;
 }
 
-int el_signals_watch(struct el_engine *engine, int fd)
-{
-	return watch(engine, fd, EPOLLIN | EPOLLET, 0);
-}
-
 /* ---- opening and closing ---- */
 
 struct el_engine *el_engine_open(void)
@@ -346,10 +299,8 @@ struct el_engine *el_engine_open(void)
 
 	if (!engine)
 		return NULL;
-	engine->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (engine->epoll < 0 || make_room(engine, 1)) {
-		if (engine->epoll >= 0)
-			close(engine->epoll);
+	if (el_watch_open(&engine->watch) || make_room(engine, 1)) {
+		el_watch_close(&engine->watch);
 		free(engine);
 		return NULL;
 	}
@@ -363,7 +314,7 @@ void el_engine_close(struct el_engine *engine)
 {
 	while (engine->relays)
 		el_relay_close(engine->relays);
-	close(engine->epoll);
+	el_watch_close(&engine->watch);
 	free(engine->tasks);
 	free(engine->heap);
 	free(engine->ready[0]);

@@ -148,6 +148,7 @@ void el_relay_close(struct el_relay *relay)
 	while (*link != relay)
 		link = &(*link)->next;
 	*link = relay->next;
+	el_unwatch_relay(relay);
 	relay->kind->close(relay);
 	if (relay->capture)
 		el_capture_close(relay->capture);

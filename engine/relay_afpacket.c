@@ -33,7 +33,7 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 	int error = el_packet_bind(self, err);
 
 	(void)opts;
-	return error ? error : el_engine_watch(relay->engine, relay, self->fd, err);
+	return error ? error : el_watch_relay(relay, self->fd, err);
 }
 
 static void close_interface(struct el_relay *relay)

@@ -69,7 +69,7 @@ static int open_changes(struct el_relay *relay, const char *path, const struct e
 	self->changes = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (self->changes < 0 || inotify_add_watch(self->changes, opened, IN_MODIFY | IN_ATTRIB) < 0)
 		return el_fail(err, -errno, "cannot follow %.110s: inotify: %.110s", path, strerror(errno));
-	return el_engine_watch(relay->engine, relay, self->changes, err);
+	return el_watch_relay(relay, self->changes, err);
 }
 
 static int open_output(struct file *self, const char *path, char err[EL_ERR_MAX])

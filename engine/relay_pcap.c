@@ -81,7 +81,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	error = interface_facts(relay, self, name, err);
 	if (!error)
 		error = activate(self, relay->mtu, name, opts->promiscuous, err);
-	return error ? error : el_engine_watch(relay->engine, relay, pcap_get_selectable_fd(self->handle), err);
+	return error ? error : el_watch_relay(relay, pcap_get_selectable_fd(self->handle), err);
 }
 
 static void close_interface(struct el_relay *relay)

@@ -163,7 +163,7 @@ static int open_queues(struct el_relay *relay, struct xdp *self, const struct el
 		int error = open_queue(relay, self, i, opts);
 
 		if (!error)
-			error = el_engine_watch(relay->engine, relay, self->queue[i].fd, err);
+			error = el_watch_relay(relay, self->queue[i].fd, err);
 		if (error == -EOPNOTSUPP && opts->copy == EL_ZEROCOPY)
 			return el_fail(err, error, "%s has no zero-copy AF_XDP: copy = \"auto\"",
 			               self->group.interface);
@@ -239,7 +239,7 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 		return error;
 	snprintf(relay->detail, sizeof relay->detail, "%.52s, %u queue%s", self->steer.detail, self->queues,
 	         self->queues > 1 ? "s" : "");
-	return el_engine_watch(relay->engine, relay, self->group.fd, err);
+	return el_watch_relay(relay, self->group.fd, err);
 }
 
 static void close_interface(struct el_relay *relay)

@@ -42,5 +42,5 @@ int el_signals_catch(struct el_engine *engine)
 	sigemptyset(&action.sa_mask);
 	if (sigaction(SIGINT, &action, NULL) || sigaction(SIGTERM, &action, NULL))
 		return -errno;
-	return el_signals_watch(engine, event_fd);
+	return el_watch_signals(engine, event_fd);
 }
