@@ -353,8 +353,17 @@ void el_watch_wait(struct el_engine *engine, const struct timespec *timeout);
 struct task;
 struct timer;
 
+/* Whether the loop spins before it sleeps. */
+struct el_spin {
+	double since;           /* the last frames came then */
+	bool brisk;             /* they came soon after those before */
+	bool spun;              /* the loop has spun since */
+	uint32_t skip, penalty; /* sleeps until spinning is tried again; how many the last failure was worth */
+};
+
 struct el_engine {
 	struct el_watch watch;
+	struct el_spin spin;
 	struct el_relay *relays;
 	struct task *tasks; /* by id */
 	uint32_t task_count;

@@ -17,6 +17,8 @@
 
 enum {
 	RING_BYTES = 8 << 20, /* 4096 frames at an MTU of 1500 */
+	CACHE_LINE = 64,
+	BLOCK_SLOTS = 64, /* cache lines make whole pages with that */
 	NS = 1000000000,
 };
 
@@ -49,22 +51,34 @@ static int set(const struct el_packet *self, int option, int value)
 	return setsockopt(self->fd, SOL_PACKET, option, &value, sizeof value);
 }
 
+static size_t ring_size(const struct el_packet *self)
+{
+	return (size_t)self->slots * self->slot_size;
+}
+
+/* A cache line less than a power of two: with exactly that, all slots would compete for the same few cache sets. */
+static uint32_t slot_size_for(uint32_t mtu)
+{
+	uint32_t need = TPACKET2_HDRLEN + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu, size = 2048;
+
+	while (size - CACHE_LINE < need)
+		size *= 2;
+	return size - CACHE_LINE;
+}
+
 static int map_ring(struct el_packet *self, uint32_t mtu, char err[EL_ERR_MAX])
 {
 	struct tpacket_req request = {0};
 
-	self->slot_size = 2048;
-	while (self->slot_size < TPACKET2_HDRLEN + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu)
-		self->slot_size *= 2;
-	self->slots = RING_BYTES / self->slot_size;
+	self->slot_size = slot_size_for(mtu);
 	request.tp_frame_size = self->slot_size;
-	request.tp_frame_nr = self->slots;
-	request.tp_block_size = self->slot_size > 1 << 18 ? self->slot_size : 1 << 18;
+	request.tp_block_size = self->slot_size * BLOCK_SLOTS;
 	request.tp_block_nr = RING_BYTES / request.tp_block_size;
+	request.tp_frame_nr = self->slots = request.tp_block_nr * BLOCK_SLOTS;
 	if (set(self, PACKET_VERSION, TPACKET_V2) ||
 	    setsockopt(self->fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request))
 		return el_fail(err, -errno, "receive ring on %s: %s", self->interface, strerror(errno));
-	self->ring = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	self->ring = mmap(NULL, ring_size(self), PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
 	if (self->ring == MAP_FAILED) {
 		self->ring = NULL;
 		return el_fail(err, -errno, "mapping the receive ring of %s: %s", self->interface, strerror(errno));
@@ -115,7 +129,7 @@ int el_packet_bind(struct el_packet *self, char err[EL_ERR_MAX])
 void el_packet_close(struct el_packet *self)
 {
 	if (self->ring)
-		munmap(self->ring, RING_BYTES);
+		munmap(self->ring, ring_size(self));
 	if (self->fd >= 0)
 		close(self->fd);
 }
