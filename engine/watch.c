@@ -19,12 +19,15 @@ static int watch_file(struct el_watch *watch, int fd, struct el_relay *relay)
 {
 	uint32_t count = watch->count + 1;
 	struct pollfd *polled = realloc(watch->polled, count * sizeof *polled);
-	struct el_relay **relays = realloc(watch->relays, count * sizeof(struct el_relay *));
+	struct el_relay **relays;
 
-	watch->polled = polled ? polled : watch->polled;
-	watch->relays = relays ? relays : watch->relays;
-	if (!polled || !relays)
+	if (!polled)
 		return -ENOMEM;
+	watch->polled = polled;
+	relays = realloc(watch->relays, count * sizeof(struct el_relay *));
+	if (!relays)
+		return -ENOMEM;
+	watch->relays = relays;
 	polled[watch->count] = (struct pollfd){fd, POLLIN, 0};
 	relays[watch->count++] = relay;
 	return 0;
