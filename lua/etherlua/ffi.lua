@@ -30,7 +30,11 @@ end
 
 ffi.cdef "extern const char el_abi_text[1];"
 M.C = ffi.load(library_path())
-ffi.cdef(ffi.string(ffi.cast("const char *", M.C.el_abi_text)))
+local declarations = ffi.string(ffi.cast("const char *", M.C.el_abi_text))
+ffi.cdef(declarations)
+
+-- Each function is looked up once now: the compiler gives up at one that it meets before anybody else has.
+for name in declarations:gmatch "(el_[%w_]+)%(" do assert(M.C[name]) end
 
 -- Gives the C struct `name` its methods; index may be a table or a function.
 ---@param name string such as "struct el_conn"
