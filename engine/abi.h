@@ -49,6 +49,8 @@ struct el_addr {
 int el_ip_parse(const char *text, uint8_t ip[16]);
 /* Address to text (RFC 5952 for IPv6). text has room for 46 bytes; returns its length. */
 int el_ip_format(const uint8_t *ip, int version, char *text);
+/* "aa:bb:cc:dd:ee:ff" or with dashes to an address: 1, or 0 when it is none. */
+int el_mac_parse(const char *text, struct el_mac *mac);
 /* Address to "aa:bb:cc:dd:ee:ff". text has room for 18 bytes. */
 void el_mac_format(const struct el_mac *mac, char *text);
 

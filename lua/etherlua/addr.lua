@@ -6,11 +6,12 @@ local bit = require "bit"
 local effi = require "etherlua.ffi"
 
 local C = effi.C
-local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
+local band, bor, lshift, rshift, tobit, bswap = bit.band, bit.bor, bit.lshift, bit.rshift, bit.tobit, bit.bswap
 
 local M = {}
 
 local mac_t = ffi.typeof("struct el_mac")
+local int32_p = ffi.typeof("int32_t *")
 local addr_t = ffi.typeof("struct el_addr")
 local vlans_t = ffi.typeof("struct el_vlans")
 local text_buffer = ffi.new("char[64]")
@@ -24,15 +25,23 @@ end
 
 -- ---- MAC addresses ------------------------------------------------------------------------------------------------
 
+---@param mac ffi.cdata* struct el_mac that is set
+---@param text string "aa:bb:cc:dd:ee:ff" or "aa-bb-cc-dd-ee-ff"
+---@return ffi.cdata* mac
+local function set_mac(mac, text)
+  text = tostring(text)
+  if #text ~= 17 or C.el_mac_parse(text, mac) == 0 then
+    misuse("bad MAC address %q: six pairs of hex digits are needed, such as 02:00:00:11:22:33", text)
+  end
+  return mac
+end
+
+local scratch = mac_t()
+
 ---@param text string "aa:bb:cc:dd:ee:ff" or "aa-bb-cc-dd-ee-ff"
 ---@return string bytes six
 function M.mac_bytes(text)
-  local pairs_of_digits = { tostring(text):match("^(%x%x)[:-](%x%x)[:-](%x%x)[:-](%x%x)[:-](%x%x)[:-](%x%x)$") }
-  if #pairs_of_digits ~= 6 then
-    misuse("bad MAC address %q: six pairs of hex digits are needed, such as 02:00:00:11:22:33", tostring(text))
-  end
-  for i, digits in ipairs(pairs_of_digits) do pairs_of_digits[i] = tonumber(digits, 16) end
-  return string.char(unpack(pairs_of_digits))
+  return ffi.string(set_mac(scratch, text), 6)
 end
 
 ---@param bytes string six
@@ -49,21 +58,27 @@ function M.mac(x)
   if ffi.istype(mac_t, x) then return x end
   local mac = macs[x]
   if not mac then
-    mac = mac_t()
-    ffi.copy(mac, M.mac_bytes(x), 6)
+    mac = set_mac(mac_t(), x)
     if type(x) == "string" then macs[x] = mac end
   end
   return mac
+end
+
+-- The same without a new object.
+---@param mac ffi.cdata* struct el_mac that is set
+---@param x string|ffi.cdata*
+function M.copy_mac(mac, x)
+  if ffi.istype(mac_t, x) then ffi.copy(mac, x, 6) else set_mac(mac, x) end
 end
 
 ---@param mac string|ffi.cdata*
 ---@param n integer
 ---@return string the n-th address after mac; it wraps within the last four octets
 function M.mac_add(mac, n)
-  local a, b, c, d, e, f = M.mac_bytes(tostring(mac)):byte(1, 6)
-  local low = (c * 0x1000000 + d * 0x10000 + e * 0x100 + f + n) % 0x100000000
-  return string.format("%02x:%02x:%02x:%02x:%02x:%02x", a, b, math.floor(low / 0x1000000),
-    math.floor(low / 0x10000) % 256, math.floor(low / 0x100) % 256, low % 256)
+  M.copy_mac(scratch, mac)
+  local low = ffi.cast(int32_p, scratch.byte + 2)
+  low[0] = bswap(tobit(bswap(low[0]) + n))
+  return tostring(scratch)
 end
 
 effi.metatype("struct el_mac", {

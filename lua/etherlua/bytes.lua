@@ -11,10 +11,9 @@ local byte, char, sub, format, floor = string.byte, string.char, string.sub, str
 local M = {}
 
 -- Octets and their text, because formatting the addresses of a message would take longer than all the rest of it.
-local DECIMAL, HEX, OCTETS = {}, {}, {}
+local DECIMAL, HEX = {}, {}
 for octet = 0, 255 do
   DECIMAL[octet], HEX[octet] = format("%d", octet), format("%02x", octet)
-  OCTETS[HEX[octet]] = char(octet)
 end
 
 -- ---- Errors -------------------------------------------------------------------------------------------------------
@@ -61,22 +60,11 @@ function M.string(what, value, longest)
   return value
 end
 
--- The bytes of a MAC address in lower case with colons, else nil.
-local function usual_mac_bytes(text)
-  if type(text) ~= "string" then return nil end
-  local a, b, c = OCTETS[sub(text, 1, 2)], OCTETS[sub(text, 4, 5)], OCTETS[sub(text, 7, 8)]
-  local d, e, f = OCTETS[sub(text, 10, 11)], OCTETS[sub(text, 13, 14)], OCTETS[sub(text, 16, 17)]
-  if not (a and b and c and d and e and f) then return nil end
-  local bytes = a .. b .. c .. d .. e .. f
-  return M.mac_at(bytes, 1) == text and bytes or nil
-end
-
 ---@param what string
 ---@param text any
 ---@return string bytes six; raises unless text is a MAC address
 function M.mac(what, text)
-  local ok, bytes = true, usual_mac_bytes(text)
-  if not bytes then ok, bytes = pcall(addr.mac_bytes, text) end
+  local ok, bytes = pcall(addr.mac_bytes, text)
   if not ok then M.misuse("bad %s %q: a MAC address such as 02:00:00:11:22:33 is needed", what, tostring(text)) end
   return bytes
 end

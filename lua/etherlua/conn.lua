@@ -64,7 +64,7 @@ end
 ---@return ffi.cdata* EtherConn
 function M.open(relay, given)
   local opts = new_opts()
-  opts.mac = to_mac(given.mac or relay.mac)
+  addr.copy_mac(opts.mac, given.mac or relay.mac)
   if given.ethertypes then
     set_ethertypes(opts, given.ethertypes)
   else
@@ -101,18 +101,20 @@ end
 
 -- ---- receiving ----------------------------------------------------------------------------------------------------
 
--- One Ethernet payload; of IP packets without the padding behind them.
----@param timeout? number seconds; 0 only looks
----@return string|nil payload
----@return table|string from { mac =, vlans =, ethertype = }, or the reason "timeout" or "closed"
-function methods:recv(timeout)
-  local frame, reason = endpoint.take(self.ep, timeout)
-  if not frame then return nil, reason end
+local function payload_of(frame)
   local fields = endpoint.frame_fields
   local from = { mac = fields.src_mac(frame), vlans = fields.vlans(frame), ethertype = frame.ethertype }
   local payload = ffi.string(frame.data + frame.payload, frame.payload_len)
   C.el_frame_free(frame)
   return payload, from
+end
+
+-- One Ethernet payload; of IP packets without the padding behind them.
+---@param timeout? number seconds; 0 only looks
+---@return string|nil payload
+---@return table|string from { mac =, vlans =, ethertype = }, or the reason "timeout" or "closed"
+function methods:recv(timeout)
+  return endpoint.take(self, timeout, C.el_recv, payload_of)
 end
 
 -- ---- sending ------------------------------------------------------------------------------------------------------

@@ -51,8 +51,8 @@ end
 -- ---- reading ------------------------------------------------------------------------------------------------------
 
 local function check_timeout(timeout)
-  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
-    error(("bad timeout %s: seconds as a number are needed"):format(tostring(timeout)), 5)
+  if type(timeout) ~= "number" or timeout ~= timeout then
+    error(("bad timeout %s: seconds as a number are needed"):format(tostring(timeout)), 4)
   end
 end
 
@@ -64,47 +64,53 @@ local function ended(ep)
 end
 
 -- No loop: the compiler would give up on every function from which it comes to one, recv first of all.
-local function wait_until(endpoint, take, deadline)
-  local reason = sched.wait_frame(endpoint, deadline)
-  if endpoint.relay == nil then return nil, "closed" end
-  local frame = take(endpoint)
-  if frame ~= nil then return frame end
-  if reason then return nil, reason end
-  if deadline >= 0 and sched.now() >= deadline then return nil, "timeout" end
-  return wait_until(endpoint, take, deadline)
+local function wait_until(obj, deadline)
+  local reason = sched.wait_frame(obj, deadline)
+  sched.unwait_frame(obj)
+  if reason or obj.ep.count > 0 or obj.ep.relay == nil then return reason end
+  if sched.now() >= deadline then return "timeout" end
+  return wait_until(obj, deadline)
 end
 
--- The queue was empty: wait. A timeout of 0 still looks at what the interface has.
-local function wait_next(endpoint, take, timeout)
+local function wait_timed(obj, timeout)
   check_timeout(timeout)
-  if endpoint.relay == nil then error("this endpoint is closed", 4) end
-  if timeout and timeout <= 0 then
-    sched.give_way()
-    local frame = take(endpoint)
-    if frame ~= nil then return frame end
-    return nil, ended(endpoint) or "timeout"
-  end
-  return wait_until(endpoint, take, timeout and sched.now() + timeout or -1)
+  if obj.ep.relay == nil then error("this endpoint is closed", 4) end
+  if timeout > 0 then return wait_until(obj, sched.now() + timeout) end
+  sched.give_way()
+  return obj.ep.count == 0 and (ended(obj.ep) or "timeout") or nil
 end
 
--- The next frame, which the caller has to free.
----@param endpoint ffi.cdata* struct el_endpoint
+-- The queue was empty: waits until it is not, the timeout passes, or nothing more can come.
+---@return string|nil reason why there is no frame
+local function wait(obj, timeout)
+  if timeout then return wait_timed(obj, timeout) end
+  local reason = sched.wait_frame(obj, -1)
+  if reason == "closed" and obj.ep.relay == nil then error("this endpoint is closed", 3) end
+  return reason
+end
+
+-- Passes the next frame to `finish` and returns what that does. The end of a method, so that the stack of a task that
+-- waits here stays small.
+---@param obj any with the struct el_endpoint as its field ep
 ---@param timeout? number seconds
----@return ffi.cdata*|nil frame
----@return string|nil reason
-function M.take(endpoint, timeout)
+---@param pull function C.el_recv: finish has to free the frame; C.el_borrow: it is lent until the next one is asked for
+---@param finish function
+---@return any|nil
+---@return string|nil reason "timeout", "closed" or what ended the relay
+local function take(obj, timeout, pull, finish)
   tick()
-  local frame = C.el_recv(endpoint)
-  if frame ~= nil then return frame end
-  return wait_next(endpoint, C.el_recv, timeout)
+  local frame = pull(obj.ep)
+  if frame ~= nil then return finish(frame) end
+  local reason = wait(obj, timeout)
+  frame = pull(obj.ep)
+  if frame ~= nil then return finish(frame) end
+  if reason or obj.ep.relay == nil then return nil, reason or "closed" end
+  return take(obj, timeout, pull, finish)
 end
+M.take = take
 
--- The next frame, lent until the next one is asked for.
-function M.borrow(endpoint, timeout)
-  tick()
-  local frame = C.el_borrow(endpoint)
-  if frame ~= nil then return frame end
-  return wait_next(endpoint, C.el_borrow, timeout)
+local function lent(frame)
+  return frame
 end
 
 -- Methods that both kinds have, for their metatypes.
@@ -117,8 +123,7 @@ M.methods = {}
 ---@return ffi.cdata*|nil frame
 ---@return string|nil reason "timeout" or "closed"
 function M.methods:recv_frame(timeout)
-  local frame, reason = M.borrow(self.ep, timeout) -- no tail call: self has to outlive the wait
-  return frame, reason
+  return take(self, timeout, C.el_borrow, lent)
 end
 
 -- For ether.select: a read would not wait, be it for a frame or because there will be none.

@@ -57,8 +57,7 @@ end
 -- While the inner coroutine parks, the outer one parks too and hands on what comes back.
 local function pass_on(co, ok, value, ...)
   if ok and value == PARK then
-    yield(PARK)
-    return pass_on(co, resume(co))
+    return pass_on(co, resume(co, yield(PARK, ...)))
   end
   return ok, value, ...
 end
@@ -167,19 +166,27 @@ function M.sleep(seconds)
   until C.el_now(engine) >= deadline
 end
 
--- Parks until the endpoint has a frame, the deadline passes (negative: none), or it is closed.
----@param endpoint ffi.cdata* struct el_endpoint
+-- Parks until the object's endpoint has a frame, the deadline passes (negative: none), or it is closed. It may return
+-- early. The scheduler registers it, on its own stack: a call of the engine's on top of its caller's here would make
+-- the stack of every task that waits twice as large.
+---@param obj any with the struct el_endpoint as its field ep: EtherConn, RUDPConn
 ---@param deadline number
 ---@return string|nil reason why it cannot wait
-function M.wait_frame(endpoint, deadline)
+function M.wait_frame(obj, deadline)
   local task = M.current()
   check_cancelled(task)
-  local code = C.el_wait_frame(endpoint, task.id, deadline)
-  if code == -16 then error("another task is reading this endpoint already", 4) end
-  if code ~= 0 then return effi.reason(code) end
-  park_for_engine()
-  C.el_unwait(endpoint, task.id)
+  waiting = waiting + 1
+  local code = yield(PARK, obj, deadline)
+  waiting = waiting - 1
+  if task.cancelled then C.el_unwait(obj.ep, task.id) end
   check_cancelled(task)
+  if code == -16 then error("another task is reading this endpoint already", 4) end
+  return code and effi.reason(code)
+end
+
+-- The task waits no more for the endpoint: its time was up.
+function M.unwait_frame(obj)
+  C.el_unwait(obj.ep, current.id)
 end
 
 -- Parks until the file descriptor is readable. One that cannot be waited for (a plain file) is always readable.
@@ -262,11 +269,20 @@ end
 
 local STRAY_YIELD = "coroutine.yield outside of a coroutine that the task made; ether.sleep(0) gives way to other tasks"
 
-local function after(task, ok, ...)
-  if ok and (...) == PARK then return end
+local after
+
+-- The task parked, for a frame when there is an object. What cannot be waited for it hears at once.
+local function await(task, obj, deadline)
+  if not obj then return end
+  local code = C.el_wait_frame(obj.ep, task.id, deadline)
+  if code ~= 0 then return after(task, resume(task.co, code)) end
+end
+
+after = function(task, ok, value, ...)
+  if ok and value == PARK then return await(task, ...) end
   if ok and status(task.co) ~= "dead" then return after(task, false, STRAY_YIELD) end
-  if not ok and (...) ~= CANCELLED then fail(task, (...)) end
-  task:ended(ok, ...)
+  if not ok and value ~= CANCELLED then fail(task, value) end
+  task:ended(ok, value, ...)
 end
 
 -- Its coroutine is made only now, when it also gets the stack that it needs: of many tasks that wait to begin none has

@@ -10,6 +10,7 @@ local sched = require "etherlua.sched"
 
 local C = effi.C
 local tick, to_addr, objects, extras = sched.tick, addr.addr, endpoint.objects, endpoint.extras
+local take = endpoint.take
 
 local M = {}
 
@@ -118,15 +119,17 @@ end
 
 -- ---- receiving ----------------------------------------------------------------------------------------------------
 
+local function datagram(frame)
+  local payload, from = ffi.string(frame.data + frame.payload, frame.payload_len), endpoint.source(frame)
+  C.el_frame_free(frame)
+  return payload, from
+end
+
 ---@param timeout? number seconds; 0 only looks
 ---@return string|nil payload
 ---@return ffi.cdata*|string from the sender's address, or the reason "timeout" or "closed"
 function methods:recv(timeout)
-  local frame, reason = endpoint.take(self.ep, timeout)
-  if not frame then return nil, reason end
-  local payload, from = ffi.string(frame.data + frame.payload, frame.payload_len), endpoint.source(frame)
-  C.el_frame_free(frame)
-  return payload, from
+  return take(self, timeout, C.el_recv, datagram)
 end
 
 -- ---- sending ------------------------------------------------------------------------------------------------------

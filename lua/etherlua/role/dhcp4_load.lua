@@ -213,7 +213,7 @@ local function live(load, i)
   local client, udp = load.states[i], load.udps[i]
   local deadline = begin(load, client, udp)
   while deadline do
-    local reason = sched.wait_frame(udp.ep, deadline)
+    local reason = sched.wait_frame(udp, deadline)
     if reason then deadline = fail(load, reason) else deadline = step(load, client, udp) end
   end
   client.awaited = 0

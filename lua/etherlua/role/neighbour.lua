@@ -112,13 +112,18 @@ function Neighbours:send_icmp6(message, src, dst, mac)
     payload = icmp6.build(message, context) }, mac)
 end
 
+local function message_of(frame)
+  local ethertype, payload = frame.ethertype, frame.body
+  C.el_frame_free(frame)
+  return ethertype, payload
+end
+
 -- What arrives for this EtherConn's own MAC address.
 local function read_tap(self)
+  local tap = { ep = self.tap }
   while self.tap.relay ~= nil do
-    local frame = endpoint.take(self.tap)
-    if not frame then return end
-    local ethertype, payload = frame.ethertype, frame.body
-    C.el_frame_free(frame)
+    local ethertype, payload = endpoint.take(tap, nil, C.el_recv, message_of)
+    if not ethertype then return end
     if ethertype == ARP then hear_arp(self.segment, payload) else hear_icmp6(self, payload) end
   end
 end
