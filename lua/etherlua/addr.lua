@@ -6,7 +6,8 @@ local bit = require "bit"
 local effi = require "etherlua.ffi"
 
 local C = effi.C
-local band, bor, lshift, rshift, tobit, bswap = bit.band, bit.bor, bit.lshift, bit.rshift, bit.tobit, bit.bswap
+local band, bor, bxor, lshift, rshift = bit.band, bit.bor, bit.bxor, bit.lshift, bit.rshift
+local tobit, bswap = bit.tobit, bit.bswap
 
 local M = {}
 
@@ -156,6 +157,25 @@ function M.addr(x)
   addr = parse_addr(x)
   addrs[x] = addr
   return addr
+end
+
+-- Addresses that were met before, so that a datagram from a known sender makes no garbage. A newcomer takes the place
+-- of whoever has it.
+local KNOWN = 4096
+local known, constant_t = {}, ffi.typeof("const struct el_addr")
+for place = 0, KNOWN - 1 do known[place] = constant_t() end
+
+---@param addr ffi.cdata* struct el_addr, which may be overwritten afterwards
+---@return ffi.cdata* the same as a constant, mostly one that exists already
+function M.constant(addr)
+  local a = ffi.cast(int32_p, addr)
+  local mixed = bxor(a[0], a[3], a[4])
+  local place = band(bxor(mixed, rshift(mixed, 12), rshift(mixed, 24)), KNOWN - 1)
+  local b = ffi.cast(int32_p, known[place])
+  if a[0] ~= b[0] or a[1] ~= b[1] or a[2] ~= b[2] or a[3] ~= b[3] or a[4] ~= b[4] then
+    known[place] = constant_t(addr)
+  end
+  return known[place]
 end
 
 local function ip_of(addr)

@@ -94,6 +94,11 @@ local function catch_signals()
   if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. effi.reason(code)) end
 end
 
+-- Room for compiled code. LuaJIT's own limits are made for less: it throws everything away when they are reached.
+local function size_compiler()
+  jit.opt.start("maxtrace=4000", "maxmcode=8192")
+end
+
 local function run(args, dir)
   local own, name, rest = split(args)
   script.defaults = run_parser(dir):parse(own)
@@ -132,6 +137,7 @@ end
 ---@return integer exit status
 function M.main(args, env)
   io.stdout:setvbuf("line")
+  size_compiler()
   local ok, result = xpcall(dispatch, function(err)
     return type(err) == "table" and err or tostring(err)
   end, args, env or {})

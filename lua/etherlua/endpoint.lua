@@ -99,10 +99,12 @@ end
 ---@return string|nil reason "timeout", "closed" or what ended the relay
 local function take(obj, timeout, pull, finish)
   tick()
-  local frame = pull(obj.ep)
-  if frame ~= nil then return finish(frame) end
+  do -- what is still in scope when the task parks is made an object, for nothing
+    local frame = pull(obj.ep)
+    if frame ~= nil then return finish(frame) end
+  end
   local reason = wait(obj, timeout)
-  frame = pull(obj.ep)
+  local frame = pull(obj.ep)
   if frame ~= nil then return finish(frame) end
   if reason or obj.ep.relay == nil then return nil, reason or "closed" end
   return take(obj, timeout, pull, finish)
@@ -200,13 +202,14 @@ effi.metatype("struct el_frame", {
   __tostring = function(frame) return ffi.string(frame.data, frame.len) end,
 })
 
+local scratch = addr_t()
+
 -- The sender's address of a UDP datagram.
 ---@param frame ffi.cdata*
----@return ffi.cdata* struct el_addr
+---@return ffi.cdata* struct el_addr, constant
 function M.source(frame)
-  local from = addr_t()
-  C.el_frame_source(frame, from)
-  return from
+  C.el_frame_source(frame, scratch)
+  return addr.constant(scratch)
 end
 
 -- ---- sending ------------------------------------------------------------------------------------------------------

@@ -127,7 +127,7 @@ end
 
 ---@param timeout? number seconds; 0 only looks
 ---@return string|nil payload
----@return ffi.cdata*|string from the sender's address, or the reason "timeout" or "closed"
+---@return ffi.cdata*|string from the sender's address (a constant), or the reason "timeout" or "closed"
 function methods:recv(timeout)
   return take(self, timeout, C.el_recv, datagram)
 end
