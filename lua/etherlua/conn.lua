@@ -25,16 +25,21 @@ for name, method in pairs(endpoint.methods) do methods[name] = method end
 
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
-local function set_ethertypes(opts, ethertypes)
+local function check_count(ethertypes)
   if #ethertypes > C.EL_ETHERTYPES_MAX then
     error(("%d EtherTypes given, at most %d are allowed"):format(#ethertypes, C.EL_ETHERTYPES_MAX), 0)
   end
-  for i, ethertype in ipairs(ethertypes) do
-    if type(ethertype) ~= "number" or ethertype < 0x0600 or ethertype > 0xffff then
-      error(("bad EtherType %s: 0x0600 to 0xffff is allowed"):format(tostring(ethertype)), 0)
-    end
-    opts.ethertypes[i - 1] = ethertype
+end
+
+-- From the i-th on. No loop: an inner one would keep loops that open endpoints from being compiled.
+local function set_ethertypes(opts, ethertypes, i)
+  local ethertype = ethertypes[i]
+  if ethertype == nil then return end
+  if type(ethertype) ~= "number" or ethertype < 0x0600 or ethertype > 0xffff then
+    error(("bad EtherType %s: 0x0600 to 0xffff is allowed"):format(tostring(ethertype)), 0)
   end
+  opts.ethertypes[i - 1] = ethertype
+  return set_ethertypes(opts, ethertypes, i + 1)
 end
 
 local function set_multicast(opts, multicast)
@@ -66,7 +71,8 @@ function M.open(relay, given)
   local opts = new_opts()
   addr.copy_mac(opts.mac, given.mac or relay.mac)
   if given.ethertypes then
-    set_ethertypes(opts, given.ethertypes)
+    check_count(given.ethertypes)
+    set_ethertypes(opts, given.ethertypes, 1)
   else
     ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- a loop would not be compiled
   end
@@ -88,13 +94,19 @@ function M.open_default(relay, given)
   return open(relay, opts)
 end
 
+local function close_udps(conn)
+  if conn.udps == nil then return end
+  udp.of_node(conn.udps):close()
+  return close_udps(conn)
+end
+
 -- Closes it and its RUDPConns; readers return nil, "closed".
 function methods:close()
   if self.ep.relay == nil then return end
   local id = self.ep.id
   local extra = endpoint.extras[id]
   if extra and extra.neighbours then extra.neighbours:close() end
-  while self.udps ~= nil do udp.of_node(self.udps):close() end
+  close_udps(self)
   C.el_conn_close(self)
   endpoint.retire(id, C.el_conn_free)
 end

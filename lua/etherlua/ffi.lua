@@ -33,8 +33,9 @@ M.C = ffi.load(library_path())
 local declarations = ffi.string(ffi.cast("const char *", M.C.el_abi_text))
 ffi.cdef(declarations)
 
--- Each function is looked up once now: the compiler gives up at one that it meets before anybody else has.
-for name in declarations:gmatch "(el_[%w_]+)%(" do assert(M.C[name]) end
+-- Each function and constant is looked up once now: the compiler gives up at one that it meets before anybody else has.
+local function look_up(name) return M.C[name] end
+for name in declarations:gmatch "[eE][lL]_[%w_]+" do pcall(look_up, name) end
 
 -- Gives the C struct `name` its methods; index may be a table or a function.
 ---@param name string such as "struct el_conn"

@@ -54,18 +54,26 @@ function Relay:filter(text)
   self.types = nil
 end
 
--- The default filter lets in what endpoints claim, so an endpoint with another EtherType widens it.
-local function widen_filter(relay, ethertypes)
-  if not relay.types or not ethertypes then return end
-  local changed = false
-  for _, ethertype in ipairs(ethertypes) do
-    changed = changed or not relay.types[ethertype]
-    relay.types[ethertype] = true
-  end
-  if not changed and #ethertypes > 0 then return end
+-- No loop: an inner one would keep loops that open endpoints from being compiled.
+local function lets_in(types, ethertypes, i)
+  if not ethertypes[i] then return true end
+  if not types[ethertypes[i]] then return false end
+  return lets_in(types, ethertypes, i + 1)
+end
+
+local function widen(relay, ethertypes)
+  for _, ethertype in ipairs(ethertypes) do relay.types[ethertype] = true end
   local text = #ethertypes > 0 and filter_for(relay.types) or ""
   if C.el_relay_filter(relay.handle, text, err) ~= 0 then error(ffi.string(err), 0) end
   if text == "" then relay.types = nil end
+end
+
+-- The default filter lets in what endpoints claim, so an endpoint with another EtherType widens it, and one that claims
+-- all lifts it.
+local function widen_filter(relay, ethertypes)
+  if not relay.types or not ethertypes then return end
+  if #ethertypes > 0 and lets_in(relay.types, ethertypes, 1) then return end
+  widen(relay, ethertypes)
 end
 
 -- ---- opening and closing ------------------------------------------------------------------------------------------

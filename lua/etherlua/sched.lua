@@ -245,12 +245,16 @@ local function fail(task, failure)
   M.cancel_all()
 end
 
+local function wake_all(list)
+  for _, task in ipairs(list) do enqueue(task) end
+end
+
 local function finish(task)
   task.done = true
   tasks[task.id] = nil
   ids_of_tasks:give_back(task.id)
   if not task.background then foreground = foreground - 1 end
-  for _, waiter in ipairs(task.joiners or {}) do enqueue(waiter) end
+  if task.joiners then wake_all(task.joiners) end
 end
 
 -- The task's function, or one of its deferred functions, has ended. Deferred functions run in coroutines of their own,
