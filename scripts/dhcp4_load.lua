@@ -126,9 +126,13 @@ local function print_latency(name, times)
   print(("  %-5s ms  %s"):format(name, table.concat(words, "  ")))
 end
 
+local load
+
 local function print_summary(values)
-  print(("%d of %d bound in %.3f s (%.0f/s); endpoints made in %.3f s, %.0f MB of memory"):format(values.bound,
-    values.clients, values.seconds, values.rate, values.setup_seconds, values.memory_mb))
+  local setup = values.setup_seconds and ("endpoints made in %.3f s"):format(values.setup_seconds)
+    or ("%d endpoints made"):format(load.opened)
+  print(("%d of %d bound in %.3f s (%.0f/s); %s, %.0f MB of memory"):format(values.bound, values.clients,
+    values.seconds, values.rate, setup, values.memory_mb))
   print(("  %d retransmissions, %d NAKs, %d replies ignored"):format(values.retransmissions, values.naks,
     values.ignored))
   for _, name in ipairs { "dora", "offer", "ack" } do print_latency(name, values[name .. "_ms"]) end
@@ -141,10 +145,9 @@ end
 
 opts.lab_network = { pool = LAB_POOL }
 local relay = script.relay(opts, { steer = opts.clients > STEERED and { 0x0800 } or nil })
-local started = ether.now()
-local load = dhcp4_load.new(relay, { clients = opts.clients, mac = opts.mac, vlans = vlans_of(), rate = opts.rate,
-  window = opts.max_outstanding, timeout = opts.timeout, retries = opts.retries })
-local setup_seconds = ether.now() - started
+load = dhcp4_load.new { clients = opts.clients, mac = opts.mac, vlans = vlans_of(), rate = opts.rate,
+  window = opts.max_outstanding, timeout = opts.timeout, retries = opts.retries }
+local started, setup_seconds = ether.now(), nil
 
 -- Also after Ctrl-C.
 ether.defer(function()
@@ -155,9 +158,12 @@ ether.defer(function()
 end)
 
 script.progress(function()
+  if not setup_seconds then return ("%d of %d endpoints made"):format(load.opened, load.clients) end
   return ("%d of %d bound, %d failed, %d retransmissions, %d released, %.0f s"):format(load.bound, load.clients,
     load.failed, load.retransmissions, load.released, ether.now() - load.began)
 end)
 
+load:open(relay)
+setup_seconds = ether.now() - started
 load:run()
 ether.sleep(opts.hold)

@@ -2,11 +2,11 @@
 -- in progress lets them, or at a rate. Each client is a task with an EtherConn and a RUDPConn of its own, made before
 -- the first session starts. A client here keeps no lease alive and checks no address: that is role/dhcp4_client.lua.
 --
---   local load = dhcp4_load.new(relay, { clients = 1000 })
+--   local load = dhcp4_load.new { clients = 1000 }
+--   load:open(relay)
 --   load:run()
 --   print(load.bound, load.dora:percentile(0.99))
 --   load:release()
---   load:close()
 --
 -- No allocation, string or closure a packet: what the JIT shall compile is in functions of its own, apart from waiting.
 
@@ -254,38 +254,38 @@ local function templates(load)
   load.farewell = dhcp4_fast.template { options = { message_type = "RELEASE", server_id = "0.0.0.0" } }
 end
 
--- Memory is at its peak here, so garbage is not left to grow to the size of what is in use. Gives way now and then: the
--- tasks start, to wait for their turn, and Ctrl-C is noticed.
-local function open_clients(load, relay)
-  local pause, listener_of = collectgarbage("setpause", 120), listeners(load)
-  for i = 0, load.clients - 1 do
-    open_client(load, relay, i, listener_of)
-    if i % 1000 == 999 then sched.sleep(0) end
-  end
-  sched.sleep(0)
-  collectgarbage("setpause", pause)
-  collectgarbage()
-end
-
--- Opens the clients' endpoints on the relay and makes their tasks; nothing is sent yet.
----@param relay table
 ---@param opts table clients: how many; mac: of the first, the others count up in the last four octets; vlans: function
 ---  from a client's number, from 0, to its VLAN stack (untagged); window: sessions in progress at once (128); rate: new
 ---  sessions a second (as the window allows); timeout: seconds before the first retransmission of a message, doubled
 ---  each time (1); retries: retransmissions of each message, and new beginnings after a NAK (4)
 ---@return table load counters bound, failed, failures (by reason), retransmissions, naks, ignored (replies that nobody
----  wants), released, started, outstanding; began and finished: times of the first DISCOVER and the last ACK;
+---  wants), released, opened, started, outstanding; began and finished: times of the first DISCOVER and the last ACK;
 ---  histograms dora, offer, ack
-function M.new(relay, opts)
+function M.new(opts)
   local load = setmetatable({ clients = opts.clients, window = opts.window or 128, rate = opts.rate,
     timeout = opts.timeout or 1, retries = opts.retries or 4, vlans = opts.vlans or function() return UNTAGGED end,
     mac = addr.mac(opts.mac), xid = random.u32(), heard = {}, states = clients_t(opts.clients), udps = {}, tasks = {},
-    started = 0, outstanding = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
+    opened = 0, started = 0, outstanding = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
     ignored = 0, released = 0, dora = histogram.new(), offer = histogram.new(), ack = histogram.new() }, Load)
   load.first_mac = bswap(ffi.cast(int32_p, load.mac.byte + 2)[0])
   templates(load)
-  open_clients(load, relay)
   return load
+end
+
+-- Opens the clients' endpoints on the relay and makes their tasks; nothing is sent yet. Memory is at its peak here, so
+-- garbage is not left to grow to the size of what is in use. Gives way now and then: the tasks start, to wait for their
+-- turn, and Ctrl-C is noticed.
+---@param relay table
+function Load:open(relay)
+  local pause, listener_of = collectgarbage("setpause", 120), listeners(self)
+  for i = 0, self.clients - 1 do
+    open_client(self, relay, i, listener_of)
+    self.opened = i + 1
+    if i % 1000 == 999 then sched.sleep(0) end
+  end
+  sched.sleep(0)
+  collectgarbage("setpause", pause)
+  collectgarbage()
 end
 
 -- Runs all sessions; returns when each has succeeded or failed.
