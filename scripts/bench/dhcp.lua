@@ -43,13 +43,13 @@ local function load_clients(kind, round)
 end
 
 local function measure(kind)
-  local rates, lost, memory = {}, 0, 0
+  local rates, memory, lost = {}, {}, 0
   for round = 1, opts.rounds do
     local result = load_clients(kind, round % 256)
     rates[round], lost = result.rate, lost + result.clients - result.bound
-    memory = math.max(memory, result.memory_mb * 1.048576)
+    memory[round] = result.memory_mb * 1.048576
   end
-  return { rate = bench.median(rates), lost = lost, memory = memory }
+  return { rate = bench.median(rates), lost = lost, memory = bench.median(memory) }
 end
 
 -- ---- servers ------------------------------------------------------------------------------------------------------
