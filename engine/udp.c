@@ -108,9 +108,14 @@ uint32_t el_udp_mtu(const struct el_udp *udp, int version)
 /* RFC 1071 in the machine's byte order: the result is right in memory without swapping. */
 static uint64_t sum(const uint8_t *p, uint32_t len, uint64_t total)
 {
+	uint64_t words[2];
 	uint32_t word;
 	uint16_t half = 0;
 
+	for (; len >= 16; p += 16, len -= 16) {
+		memcpy(words, p, 16);
+		total += (words[0] & 0xffffffff) + (words[0] >> 32) + (words[1] & 0xffffffff) + (words[1] >> 32);
+	}
 	for (; len >= 4; p += 4, len -= 4) {
 		memcpy(&word, p, 4);
 		total += word;
