@@ -1,6 +1,6 @@
--- ffi.lua: the only place that talks to LuaJIT's ffi about the engine: finds libetherlua.so, cdefs the declarations
--- that the library itself carries, and hands out the namespace. Metatypes are declared here too, by the modules that
--- own the methods. Nothing else calls ffi.cdef, ffi.load or ffi.metatype.
+-- ffi.lua: the only place that talks to LuaJIT's ffi about the engine: finds libetherlua.so, or the engine inside of a
+-- portable program, cdefs the declarations that either carries, and hands out the namespace. Metatypes are declared here
+-- too, by the modules that own the methods. Nothing else calls ffi.cdef, ffi.load or ffi.metatype.
 
 local ffi = require "ffi"
 
@@ -29,7 +29,10 @@ local function library_path()
 end
 
 ffi.cdef "extern const char el_abi_text[1];"
-M.C = ffi.load(library_path())
+
+local function has_engine() return ffi.C.el_abi_text end
+
+M.C = pcall(has_engine) and ffi.C or ffi.load(library_path())
 local declarations = ffi.string(ffi.cast("const char *", M.C.el_abi_text))
 ffi.cdef(declarations)
 
