@@ -35,7 +35,7 @@ FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/fl
 DEPS_RUN  := lua-argparse lua-cjson iproute2
 DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev $(DEPS_RUN)
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
-             python3-scapy
+             python3-scapy libcap2-bin
 DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
@@ -116,7 +116,7 @@ deps: ## install what building and running need
 	$(call need,$(DEPS))
 
 deps-test: ## install what the tests need
-	$(call need,$(DEPS) $(DEPS_TEST))
+	$(call need,$(DEPS) $(DEPS_TEST) $(DEPS_PORTABLE) $(DEPS_DEB))
 
 deps-portable: ## install what the portable program is made of
 	$(call need,$(DEPS) $(DEPS_PORTABLE))

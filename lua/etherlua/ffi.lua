@@ -1,5 +1,5 @@
 -- ffi.lua: the only place that talks to LuaJIT's ffi about the engine: finds libetherlua.so, or the engine inside of a
--- portable program, cdefs the declarations that either carries, and hands out the namespace. Metatypes are declared here
+-- portable program, cdefs the declarations that it carries, and hands out the namespace. Metatypes are declared here
 -- too, by the modules that own the methods. Nothing else calls ffi.cdef, ffi.load or ffi.metatype.
 
 local ffi = require "ffi"

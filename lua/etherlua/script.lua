@@ -14,6 +14,8 @@ local C = effi.C
 
 local M = {}
 
+local EPERM = 1
+
 M.DONE, M.FAILED, M.USAGE, M.REFUSED = 0, 1, 2, 3
 
 -- What `etherlua run` was given in front of the script's name: defaults for the script's own options.
@@ -121,7 +123,8 @@ function M.enter_netns(name)
   local code = fd >= 0 and C.el_netns_enter(fd) or fd
   if fd >= 0 then C.el_fd_close(fd) end
   if code < 0 then
-    M.exit(M.USAGE, ("cannot enter network namespace %q: %s"):format(name, effi.reason(code)))
+    M.exit(M.USAGE, ("cannot enter network namespace %q: %s%s"):format(name, effi.reason(code), code == -EPERM and
+      " (run as root, or give the program CAP_SYS_ADMIN too)" or ""))
   end
 end
 
