@@ -77,7 +77,7 @@ $(B)/portable/files.c: package/embed.lua $(shell find lua scripts -maxdepth 4)
 	@mkdir -p $(@D)
 	$(Q)luajit $< >$@
 
-$(B)/portable/etherlua: $(B)/portable/files.c $(wildcard package/*.c) $(OBJECTS) Makefile
+$(B)/portable/etherlua: $(B)/portable/files.c engine/embedded.h $(wildcard package/*.c) $(OBJECTS) Makefile
 	$(call say,LD)
 	$(Q)$(CC) $(CCARGS) -s -static-libgcc $(LDFLAGS) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
 		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
