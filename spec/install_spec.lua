@@ -225,7 +225,7 @@ describe("the portable program", function()
 
   portable_it("names file and line of a module in its errors", function()
     local script = write(new_folder() .. "/bad.lua", 'require "etherlua.proto.dhcp4".build(nil)')
-    assert.matches("^etherlua: etherlua/proto/dhcp4[%w_]*%.lua:%d+: attempt to index ", (run(portable, "run " .. script)))
+    assert.matches("^etherlua: etherlua/proto/dhcp4%.lua:%d+: attempt to index ", (run(portable, "run " .. script)))
   end)
 
   portable_it("runs in a root folder that holds libc and nothing else", function()
@@ -366,10 +366,10 @@ describe("a program with capabilities on its file", function()
     error("no DHCP server: " .. server:log(), 0)
   end
 
-  for kind, needs in pairs(NEEDS) do
+  for _, kind in ipairs { "afpacket", "pcap", "xdp" } do
     local name = ("leases an address over %s as user nobody, with no more than it needs"):format(kind)
     capable_it(name, function(program, give)
-      give(needs)
+      give(NEEDS[kind])
       local near = serve().near
       local before = near:run "ethtool -k eth0; ip -d link show eth0"
       local text, status = as_nobody(near, program, ("run dhcp4_client -i %s:eth0 --vlan 100"):format(kind))
