@@ -20,6 +20,7 @@ SOURCES := $(wildcard engine/*.c)
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
 OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c package/*.c))
 HOST    := $(B)/main.o
+FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch] package/*.c)
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
@@ -29,7 +30,6 @@ FROM_LIBC  = -lm -ldl -lpthread
 STATICLIBS = -llua5.1-cjson -lpcap $(filter-out $(FROM_LIBC) -Wl$(,)-E,$(shell pkg-config --static --libs $(STATIC)))
 # Its dynamic symbols: the engine's, for ffi.C, and those of Lua, for modules in C that are on the machine.
 EXPORTS    = -Wl,--export-dynamic-symbol=el_*,--export-dynamic-symbol=lua*
-FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch] package/*.c)
 
 # What Debian and Ubuntu call it.
 DEPS_RUN  := lua-argparse lua-cjson iproute2
@@ -159,7 +159,7 @@ format: ## reformat the C files
 	$(Q)clang-format -i $(FORMAT)
 
 portable: deps-portable ## one executable that needs libc alone: build/portable/etherlua
-	@$(submake) $(B)/portable/etherlua
+	@+$(submake) $(B)/portable/etherlua
 
 root   = $(abspath $(DESTDIR)$(PREFIX))
 # What the manual's targets have made when they were run: the man page, and definitions for editors.
@@ -184,7 +184,7 @@ DEBROOT = $(B)/deb/etherlua
 # Which packages the shared libraries are in, dpkg-shlibdeps knows; it insists on a debian/control.
 deb: deps-deb ## a Debian package: build/etherlua_VERSION_ARCH.deb
 	$(Q)rm -rf $(B)/deb && mkdir -p $(B)/deb/debian $(DEBROOT)/DEBIAN && touch $(B)/deb/debian/control
-	$(Q)$(submake) install DESTDIR=$(DEBROOT) PREFIX=/usr
+	$(Q)+$(submake) install DESTDIR=$(DEBROOT) PREFIX=/usr
 	$(Q)strip --strip-unneeded $(DEBROOT)/usr/bin/etherlua $(DEBROOT)/usr/lib/libetherlua.so
 	$(Q)$(if $(MANUAL),gzip -9n $(DEBROOT)/usr/share/man/man1/*)
 	$(Q)install -D -m 644 LICENSE $(DEBROOT)/usr/share/doc/etherlua/copyright
