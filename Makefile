@@ -18,15 +18,26 @@ HOSTLIBS = $(shell pkg-config --libs luajit)
 
 SOURCES := $(wildcard engine/*.c)
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
+OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c package/*.c))
 HOST    := $(B)/main.o
-FLOORS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c))
-FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
+FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch] package/*.c)
+VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
+
+# What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
+# libpcap, whose .pc file asks for what package/pcap_dbus.c makes unnecessary.
+STATIC     = luajit libxdp libbpf
+FROM_LIBC  = -lm -ldl -lpthread
+STATICLIBS = -llua5.1-cjson -lpcap $(filter-out $(FROM_LIBC) -Wl$(,)-E,$(shell pkg-config --static --libs $(STATIC)))
+# Its dynamic symbols: the engine's, for ffi.C, and those of Lua, for modules in C that are on the machine.
+EXPORTS    = -Wl,--export-dynamic-symbol=el_*,--export-dynamic-symbol=lua*
 
 # What Debian and Ubuntu call it.
-DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev lua-argparse \
-             lua-cjson iproute2
+DEPS_RUN  := lua-argparse lua-cjson iproute2
+DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev $(DEPS_RUN)
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
-             python3-scapy
+             python3-scapy libcap2-bin
+DEPS_PORTABLE := lua-cjson-dev
+DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
 DEPS_LINT := clang clang-format cppcheck lua-check
 
@@ -40,11 +51,13 @@ SANITIZER = $(shell $(CC) -print-file-name=libasan.so)
 TESTENV += SANITIZER=$(SANITIZER) LD_PRELOAD=$(SANITIZER)
 endif
 
+, := ,
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all deps deps-test deps-bench deps-lint demo bench test lint format install uninstall clean help
+.PHONY: all deps deps-test deps-portable deps-deb deps-bench deps-lint demo bench test lint format portable deb install \
+        uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
@@ -57,6 +70,17 @@ $(B)/libetherlua.so: $(filter-out $(HOST),$(OBJECTS))
 $(B)/etherlua: $(HOST)
 	$(call say,LD)
 	$(Q)$(CC) -Wl,-E $(CFLAGS) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(HOSTLIBS)
+
+# Folders too, so that it sees what is added or gone.
+$(B)/portable/files.c: package/embed.lua $(shell find lua scripts -maxdepth 4)
+	$(call say,GEN)
+	@mkdir -p $(@D)
+	$(Q)luajit $< >$@
+
+$(B)/portable/etherlua: $(B)/portable/files.c engine/embedded.h $(wildcard package/*.c) $(OBJECTS) Makefile
+	$(call say,LD)
+	$(Q)$(CC) $(CCARGS) -s -static-libgcc $(LDFLAGS) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
+		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
 
 $(B)/%.o: engine/%.c Makefile
 	$(call say,CC)
@@ -92,7 +116,13 @@ deps: ## install what building and running need
 	$(call need,$(DEPS))
 
 deps-test: ## install what the tests need
-	$(call need,$(DEPS) $(DEPS_TEST))
+	$(call need,$(DEPS) $(DEPS_TEST) $(DEPS_PORTABLE) $(DEPS_DEB))
+
+deps-portable: ## install what the portable program is made of
+	$(call need,$(DEPS) $(DEPS_PORTABLE))
+
+deps-deb: ## install what makes a Debian package
+	$(call need,$(DEPS) $(DEPS_DEB))
 
 deps-bench: ## install what the benchmarks need
 	$(call need,$(DEPS) $(DEPS_BENCH))
@@ -117,30 +147,51 @@ test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
 
 lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck and luacheck, none of which may complain
-	@$(call check,gcc,set -e; for f in $(SOURCES) $(FLOORS); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
-	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES) $(FLOORS)) \
+	@$(call check,gcc,set -e; for f in $(SOURCES) $(OTHERS); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
+	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES) $(OTHERS)) \
 	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \
 	$(call check,cppcheck,cppcheck -q --std=c11 -D__x86_64__ --enable=warning$(,)performance$(,)portability \
-		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine $(FLOORS)) \
-	$(call check,luacheck,luacheck --no-color -q lua scripts spec) \
+		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine $(OTHERS)) \
+	$(call check,luacheck,luacheck --no-color -q lua package scripts spec) \
 	exit $${bad:-0}
-
-, := ,
 
 format: ## reformat the C files
 	$(Q)clang-format -i $(FORMAT)
 
-root = $(abspath $(DESTDIR)$(PREFIX))
+portable: deps-portable ## one executable that needs libc alone: build/portable/etherlua
+	@+$(submake) $(B)/portable/etherlua
+
+root   = $(abspath $(DESTDIR)$(PREFIX))
+# What the manual's targets have made when they were run: the man page, and definitions for editors.
+MANUAL = $(wildcard lua/*.1 $(B)/doc/*.1)
+LUALS  = $(wildcard $(B)/doc/luals)
 
 install: all ## install below PREFIX (default /usr/local), staged in DESTDIR
 	$(Q)install -D -m 755 $(B)/etherlua $(root)/bin/etherlua
 	$(Q)install -D -m 644 $(B)/libetherlua.so $(root)/lib/libetherlua.so
 	$(Q)cd lua && find etherlua -name '*.lua' -exec install -D -m 644 {} $(root)/share/lua/5.1/{} \;
 	$(Q)find scripts -type f -exec install -D -m 644 {} $(root)/share/etherlua/{} \;
+	$(Q)$(if $(MANUAL),install -D -m 644 -t $(root)/share/man/man1 $(MANUAL))
+	$(Q)$(if $(LUALS),cd $(LUALS) && find . -type f -exec install -D -m 644 {} $(root)/share/etherlua/luals/{} \;)
 
 uninstall: ## remove what install put there
-	$(Q)rm -f $(root)/bin/etherlua $(root)/lib/libetherlua.so
+	$(Q)rm -f $(root)/bin/etherlua $(root)/lib/libetherlua.so $(root)/share/man/man1/etherlua.1
 	$(Q)rm -rf $(root)/share/lua/5.1/etherlua $(root)/share/etherlua
+
+ARCH    = $(shell dpkg --print-architecture)
+DEBROOT = $(B)/deb/etherlua
+
+# Which packages the shared libraries are in, dpkg-shlibdeps knows; it insists on a debian/control.
+deb: deps-deb ## a Debian package: build/etherlua_VERSION_ARCH.deb
+	$(Q)rm -rf $(B)/deb && mkdir -p $(B)/deb/debian $(DEBROOT)/DEBIAN && touch $(B)/deb/debian/control
+	$(Q)+$(submake) install DESTDIR=$(DEBROOT) PREFIX=/usr
+	$(Q)strip --strip-unneeded $(DEBROOT)/usr/bin/etherlua $(DEBROOT)/usr/lib/libetherlua.so
+	$(Q)$(if $(MANUAL),gzip -9n $(DEBROOT)/usr/share/man/man1/*)
+	$(Q)install -D -m 644 LICENSE $(DEBROOT)/usr/share/doc/etherlua/copyright
+	$(Q)cd $(B)/deb && needs=$$(dpkg-shlibdeps -O etherlua/usr/bin/etherlua etherlua/usr/lib/libetherlua.so) && \
+		sed "s/@VERSION@/$(VERSION)/; s/@ARCH@/$(ARCH)/; s/@DEPENDS@/$${needs#*=}$(DEPS_RUN:%=, %)/; s/ ,/,/g" \
+		$(CURDIR)/package/control >etherlua/DEBIAN/control
+	$(Q)dpkg-deb --root-owner-group --build $(DEBROOT) $(B)/etherlua_$(VERSION)_$(ARCH).deb
 
 clean: ## remove build/
 	$(Q)rm -rf build

@@ -168,6 +168,8 @@ bool el_filter_matches(const struct el_filter *filter, const struct el_frame *fr
 int el_interface_name(char name[16], const char *given, char err[EL_ERR_MAX]);
 /* Sets *ifindex and the relay's mac and mtu; an error when there is no such interface, or it is down. fd: any socket. */
 int el_interface_facts(int fd, const char *name, struct el_relay *relay, int *ifindex, char err[EL_ERR_MAX]);
+/* Fails with -EPERM, and the line that says what opening the interface needs. */
+int el_interface_refused(const char *name, char err[EL_ERR_MAX]);
 /* 0 up, ENETDOWN down, ENXIO no more. fd: any socket of the interface's namespace. */
 int el_interface_state(int fd, int ifindex);
 

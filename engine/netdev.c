@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { MAX_MTU = 65000 }; /* loopback's is 65536, more than a frame's length can say */
@@ -26,6 +27,17 @@ int el_interface_name(char name[IFNAMSIZ], const char *given, char err[EL_ERR_MA
 		return el_fail(err, -EINVAL, "bad interface name \"%.64s\": 1 to %d characters", given, IFNAMSIZ - 1);
 	strcpy(name, given);
 	return 0;
+}
+
+int el_interface_refused(const char *name, char err[EL_ERR_MAX])
+{
+	char program[128] = "";
+
+	if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+		strcpy(program, "etherlua");
+	return el_fail(err, -EPERM,
+	               "no privilege to open %s: CAP_NET_RAW is missing (run as root, or: setcap cap_net_raw+ep %s)",
+	               name, program);
 }
 
 int el_interface_facts(int fd, const char *name, struct el_relay *relay, int *ifindex, char err[EL_ERR_MAX])
@@ -139,6 +151,11 @@ int el_userns_enter(void)
 	 */
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 		return -errno;
+	/*
+	 * A program that got rights by its file is not dumpable, and its files in /proc are the real root's. Those rights are
+	 * gone with the old user namespace, so there is nothing left to hide.
+	 */
+	prctl(PR_SET_DUMPABLE, 1);
 	/* Without setgroups denied first, the kernel lets nobody but root write a gid_map (user_namespaces(7)). */
 	int err = write_text("/proc/self/setgroups", "deny");
 	if (!err)

@@ -24,23 +24,11 @@ enum {
 
 /* ---- opening ---- */
 
-static int no_privilege(const struct el_packet *self, char err[EL_ERR_MAX])
-{
-	char program[128] = "";
-
-	if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
-		strcpy(program, "etherlua");
-	return el_fail(err, -EPERM,
-	               "no privilege to open %s: CAP_NET_RAW is missing (run as root, or: "
-	               "setcap cap_net_raw,cap_net_admin+ep %s)",
-	               self->interface, program);
-}
-
 static int open_socket(struct el_packet *self, char err[EL_ERR_MAX])
 {
 	self->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (self->fd < 0 && errno == EPERM)
-		return no_privilege(self, err);
+		return el_interface_refused(self->interface, err);
 	if (self->fd < 0)
 		return el_fail(err, -errno, "AF_PACKET socket: %s", strerror(errno));
 	return 0;

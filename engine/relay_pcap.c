@@ -50,7 +50,7 @@ static int activate(struct live *self, uint32_t mtu, const char *name, bool prom
 	pcap_set_tstamp_precision(self->handle, PCAP_TSTAMP_PRECISION_NANO);
 	error = pcap_activate(self->handle);
 	if (error == PCAP_ERROR_PERM_DENIED)
-		return el_fail(err, -EPERM, "no privilege to open %s: CAP_NET_RAW is missing (run as root)", name);
+		return el_interface_refused(name, err);
 	if (error < 0)
 		return el_fail(err, -EIO, "%s: %s", name, pcap_statustostr(error));
 	if (pcap_datalink(self->handle) != DLT_EN10MB)

@@ -97,7 +97,9 @@ static int load(struct el_steer *self, const struct el_relay_opts *opts, const s
 		set_all(self);
 	error = bpf_object__load(self->object);
 	if (error == -EPERM)
-		return el_fail(err, error, "no privilege for XDP: CAP_BPF and CAP_NET_ADMIN are missing (run as root)");
+		return el_fail(err, error,
+		               "no privilege for XDP: CAP_BPF and CAP_NET_ADMIN are missing (run as root; outside of "
+		               "labs also: setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep PROGRAM)");
 	if (error)
 		return el_fail(err, error, "the kernel refuses %.128s: %s", path, strerror(-error));
 	error = find_parts(self, opts->program, way, err);

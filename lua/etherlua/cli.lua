@@ -38,9 +38,15 @@ local function readable(path)
   return is_file
 end
 
--- Names of the scripts that are shipped.
+-- Names of the scripts that are shipped. As everywhere here, `dir` is their folder, or what a portable program has
+-- inside: functions by name that return the chunk.
 local function shipped(dir)
   local names = {}
+  if type(dir) == "table" then
+    for name in pairs(dir) do names[#names + 1] = name end
+    table.sort(names)
+    return names
+  end
   local listing = dir and io.popen(("ls '%s' 2>/dev/null"):format(dir))
   for name in listing and listing:lines() or function() end do
     names[#names + 1] = name:match("^(.+)%.lua$")
@@ -49,17 +55,23 @@ local function shipped(dir)
   return names
 end
 
+-- Returns its path and what loads it.
 local function find_script(name, dir)
-  if readable(name) then return name end
-  local path = dir and ("%s/%s.lua"):format(dir, name:gsub("%.lua$", ""))
-  if path and not name:find("/", 1, true) and readable(path) then return path end
+  if readable(name) then return name, loadfile end
+  local base = name:gsub("%.lua$", "")
+  if type(dir) == "table" then
+    if dir[base] then return base .. ".lua", dir[base] end
+  elseif dir and not name:find("/", 1, true) then
+    local path = ("%s/%s.lua"):format(dir, base)
+    if readable(path) then return path, loadfile end
+  end
   local names = shipped(dir)
   script.exit(script.USAGE, ("no such script: %s%s"):format(name,
     #names > 0 and " (shipped are " .. table.concat(names, ", ") .. ")" or ""))
 end
 
-local function load_script(path)
-  local chunk, reason = loadfile(path)
+local function load_script(path, load)
+  local chunk, reason = load(path)
   if not chunk then script.exit(script.USAGE, "cannot load the script: " .. reason) end
   return chunk
 end
@@ -105,8 +117,8 @@ local function run(args, dir)
   script.enter_netns(script.defaults.netns)
   script.defaults.netns = nil
   if not name then script.exit(script.USAGE, "no script given (etherlua run --help lists those that are shipped)") end
-  local path = find_script(name, dir)
-  local chunk = load_script(path)
+  local path, load = find_script(name, dir)
+  local chunk = load_script(path, load)
   rest[0] = path
   _G.arg = rest -- luacheck: ignore 122
   catch_signals()
@@ -133,7 +145,7 @@ local function dispatch(args, env)
 end
 
 ---@param args string[] the program's arguments
----@param env table scripts: folder of the shipped scripts
+---@param env table scripts: folder of the shipped scripts, or a table of functions that load them, by name
 ---@return integer exit status
 function M.main(args, env)
   io.stdout:setvbuf("line")

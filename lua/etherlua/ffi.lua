@@ -1,6 +1,6 @@
--- ffi.lua: the only place that talks to LuaJIT's ffi about the engine: finds libetherlua.so, cdefs the declarations
--- that the library itself carries, and hands out the namespace. Metatypes are declared here too, by the modules that
--- own the methods. Nothing else calls ffi.cdef, ffi.load or ffi.metatype.
+-- ffi.lua: the only place that talks to LuaJIT's ffi about the engine: finds libetherlua.so, or the engine inside of a
+-- portable program, cdefs the declarations that it carries, and hands out the namespace. Metatypes are declared here
+-- too, by the modules that own the methods. Nothing else calls ffi.cdef, ffi.load or ffi.metatype.
 
 local ffi = require "ffi"
 
@@ -29,7 +29,10 @@ local function library_path()
 end
 
 ffi.cdef "extern const char el_abi_text[1];"
-M.C = ffi.load(library_path())
+
+local function has_engine() return ffi.C.el_abi_text end
+
+M.C = pcall(has_engine) and ffi.C or ffi.load(library_path())
 local declarations = ffi.string(ffi.cast("const char *", M.C.el_abi_text))
 ffi.cdef(declarations)
 
@@ -47,9 +50,9 @@ end
 -- The reason for a negative errno in the words that the API uses.
 local ERRNO = {
   [1] = "not permitted", [2] = "no such file", [6] = "interface gone", [9] = "closed", [11] = "full",
-  [12] = "out of memory", [16] = "busy", [61] = "closed", [19] = "no such interface", [90] = "too long",
-  [74] = "file broken", [93] = "neither IPv4 nor IPv6", [97] = "address family mismatch", [98] = "in use",
-  [100] = "link down", [105] = "full", [116] = "file gone",
+  [12] = "out of memory", [13] = "not permitted", [16] = "busy", [19] = "no such interface", [61] = "closed",
+  [74] = "file broken", [90] = "too long", [93] = "neither IPv4 nor IPv6", [97] = "address family mismatch",
+  [98] = "in use", [100] = "link down", [105] = "full", [116] = "file gone",
 }
 
 ---@param code integer 0 or -errno

@@ -13,6 +13,7 @@ local M = {}
 
 local EPERM, ENOENT, EAGAIN, EACCES = 1, 2, 11, 13
 local KILL, TERM = 9, 15
+local NO_SHELL = -1 -- a command's status when there is none to run it
 local STOP_GRACE = 0.7 -- seconds between TERM and KILL
 
 -- Level 0 where the message names the command or value: file and line of this module would only hide it.
@@ -129,11 +130,12 @@ end
 local SHELL = 'PATH="$PATH:/usr/sbin:/sbin" sh -c %s </dev/null 2>&1; printf "\\n%%d" $?'
 
 local function shell(command)
-  local pipe = assert(io.popen(SHELL:format(quote(command)), "r"))
+  local pipe = io.popen(SHELL:format(quote(command)), "r")
+  if not pipe then return "", NO_SHELL end
   local text = pipe:read("*a")
   pipe:close()
   local output, status = text:match("^(.*)\n(%d+)$")
-  return output or text, tonumber(status) or -1
+  return output or text, tonumber(status) or NO_SHELL
 end
 
 -- Runs a shell command inside and waits for it. Commands that talk to a task of this process would wait for ever: those
@@ -210,12 +212,14 @@ end
 -- ---- making and opening them --------------------------------------------------------------------------------------
 
 local COMMAND_NOT_FOUND = 127
+local LOOPBACK_UP = "ip link set lo up"
 
 -- A command of iproute2 or the like, with a word about the package when it is not installed.
 ---@param command string
 ---@return string output
 function namespace:configure(command)
   local output, status = self:enter(shell, command)
+  if status == NO_SHELL then fail("labs need the program sh, in /bin") end
   if status == COMMAND_NOT_FOUND then
     local program = command:match("^%S+")
     fail("labs need the program %s (Debian package %s)", program, program == "ip" and "iproute2" or program)
@@ -228,7 +232,7 @@ end
 ---@return etherlua.namespace
 function M.new()
   local ns = wrap_namespace(C.el_netns_new(), "make a network namespace")
-  local ok, reason = pcall(ns.configure, ns, "ip link set lo up")
+  local ok, reason = pcall(ns.configure, ns, LOOPBACK_UP)
   if not ok then
     ns:close()
     error(reason, 0)
@@ -266,10 +270,14 @@ local function refusal(code)
     .. "give the container CAP_SYS_ADMIN"):format(effi.reason(code))
 end
 
+-- To make one is not all: rights that this program has by its file are not those of the programs that it starts.
 local function may_make_namespaces()
   local fd = C.el_netns_new()
-  if fd >= 0 then C.el_fd_close(fd) end
-  return fd >= 0
+  if fd < 0 then return false end
+  local ns = wrap_namespace(fd)
+  local _, status = ns:enter(shell, LOOPBACK_UP)
+  ns:close()
+  return status == 0 or status == COMMAND_NOT_FOUND or status == NO_SHELL
 end
 
 local userns_error -- code of the one attempt

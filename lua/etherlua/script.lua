@@ -113,6 +113,9 @@ function M.host_mac(text)
   error(("bad MAC address %q: a host's is no group address"):format(text), 0)
 end
 
+-- By -errno: EPERM; EACCES, where it is that of another user's process.
+local NETNS_ADVICE = { [-1] = " (run as root, or give the program CAP_SYS_ADMIN too)", [-13] = " (run as root)" }
+
 -- Puts the thread into the network namespace that --netns names.
 ---@param name? string
 function M.enter_netns(name)
@@ -121,7 +124,8 @@ function M.enter_netns(name)
   local code = fd >= 0 and C.el_netns_enter(fd) or fd
   if fd >= 0 then C.el_fd_close(fd) end
   if code < 0 then
-    M.exit(M.USAGE, ("cannot enter network namespace %q: %s"):format(name, effi.reason(code)))
+    local advice = NETNS_ADVICE[code] or ""
+    M.exit(M.USAGE, ("cannot enter network namespace %q: %s%s"):format(name, effi.reason(code), advice))
   end
 end
 

@@ -52,8 +52,9 @@ end
 ---@return string output of standard output alone
 ---@return boolean done whether its exit status was 0
 function system.output(command)
-  local pipe = assert(io.popen(('PATH="$PATH:/usr/sbin:/sbin"; { %s; } </dev/null 2>/dev/null; printf "\\n$?"')
-    :format(command), "r"))
+  local pipe = io.popen(('PATH="$PATH:/usr/sbin:/sbin"; { %s; } </dev/null 2>/dev/null; printf "\\n$?"')
+    :format(command), "r")
+  if not pipe then return "", false end -- no shell
   local output, status = pipe:read("*a"):match("^(.*)\n(%d+)$")
   pipe:close()
   return output or "", status == "0"
