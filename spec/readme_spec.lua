@@ -76,12 +76,13 @@ local function write(path, text)
   file:close()
 end
 
+local ENVIRONMENT = [[cd %s && export PATH="$PWD/bin:$PATH" LUA_PATH='%s/lua/?.lua;%s/lua/?/init.lua;;' && ]]
+
 -- The output of a command, which has to succeed.
 local function run(command)
   local sanitizer = os.getenv "SANITIZER"
-  return near:run(([[cd %s && export PATH=%s/bin:"$PATH" LUA_PATH='%s/lua/?.lua;%s/lua/?/init.lua;;' %s && timeout 60 %s]])
-    :format(folder, folder, root, root, sanitizer and command:find("^busted") and "LD_PRELOAD=" .. sanitizer or "",
-      command))
+  local preload = sanitizer and command:find("^busted") and "LD_PRELOAD=" .. sanitizer or ""
+  return near:run((ENVIRONMENT .. "%s timeout 60 %s"):format(folder, root, root, preload, command))
 end
 
 local function start(ns, ...)
@@ -117,7 +118,8 @@ end
 
 local function check_output(script, output)
   for expected in script.text:gmatch("%-%-> ([^\n]+)") do
-    assert.truthy(output:find(expected, 1, true), ("%s did not print %q but:\n%s"):format(script.name, expected, output))
+    local found = output:find(expected, 1, true)
+    assert.truthy(found, ("%s did not print %q but:\n%s"):format(script.name, expected, output))
   end
 end
 
