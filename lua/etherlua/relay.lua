@@ -222,11 +222,11 @@ end
 ---@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
 ---@field output? string file: pcap file that gets what is sent; it is overwritten
 ---@field queues? integer xdp: receive queues to serve, from the first (all)
----@field mode? string xdp: "auto", "native", "generic" ("auto")
----@field copy? string xdp: "auto", "copy", "zerocopy" ("auto")
+---@field mode? "auto"|"native"|"generic" xdp ("auto")
+---@field copy? "auto"|"copy"|"zerocopy" xdp ("auto")
 ---@field need_wakeup? boolean xdp: false has the kernel poll the rings by itself (true)
----@field steer? string|integer[] xdp: what is taken from the host: "endpoints": frames for these; "all": ARP, IPv4 and
----  IPv6; a list: every frame of these EtherTypes ("endpoints")
+---@field steer? "endpoints"|"all"|integer[] xdp: what is taken from the host: frames for endpoints; all of
+---  ARP, IPv4 and IPv6; all of these EtherTypes ("endpoints")
 ---@field program? string xdp: object file with an XDP program and a socket map of its own to be used instead
 
 -- Opens a relay. Raises a one-line error when that is not possible.
@@ -288,7 +288,7 @@ end
 ---@field vlans? integer|string|table|etherlua.vlans 100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200},
 ---  outer tag first, up to 4 (none)
 ---@field ethertypes? integer[] that it receives; {} all (IPv4, IPv6, ARP)
----@field multicast? boolean|string true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
+---@field multicast? boolean|"all" true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
 ---  VLAN stack (false)
 ---@field recv_depth? integer frames that it queues (the relay's)
 

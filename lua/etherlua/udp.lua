@@ -52,9 +52,9 @@ end
 ---@field ttl? integer or hop limit (64)
 ---@field tos? integer or traffic class (0)
 ---@field checksum? boolean false: IPv4 datagrams are sent without (true)
----@field resolve? string|function destination to MAC address: "broadcast"; "arp": ARP or neighbour discovery, cached,
----  which answers for its own address too; a function from IP address text to MAC address or nil and a reason
----  ("broadcast")
+---@field resolve? "broadcast"|"arp"|function destination to MAC address. "arp": ARP or neighbour discovery,
+---  cached, which answers for its own address too; a function gets the IP address as text and returns the MAC address,
+---  or nil and a reason ("broadcast")
 ---@field recv_depth? integer frames that it queues (the relay's)
 
 ---@param conn etherlua.conn

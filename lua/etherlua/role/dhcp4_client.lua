@@ -266,7 +266,7 @@ end
 ---@field options? table DHCP options to send, by name or code as in proto.dhcp4
 ---@field requested_address? string ask for this one
 ---@field broadcast? boolean ask the server to broadcast its replies (false)
----@field probe? string|boolean "rfc" or "quick": ARP probe of the address (RFC 5227), then answer ARP for it (false)
+---@field probe? "rfc"|"quick"|false ARP probe of the address (RFC 5227), then answer ARP for it (false)
 ---@field tries? integer transmissions of each message (4)
 ---@field first_timeout? number seconds, doubled each time up to 64 (4, RFC 2131 4.1)
 ---@field rounds? integer after a NAK or DECLINE (3)
