@@ -45,12 +45,12 @@ local complaints = model.check(pages)
 for _, text in ipairs(complaints) do io.stderr:write(text, "\n") end
 if #complaints > 0 then fail("%d things are not documented", #complaints) end
 
-make_folder "luals/etherlua/proto"
-make_folder "luals/etherlua/role"
 html.link(pages)
 for _, page in ipairs(pages) do
+  local definitions = "luals/" .. module_file(page)
+  make_folder(definitions:match "^(.*)/")
   write(html.file(page), html.page(page))
-  write("luals/" .. module_file(page), luals.text(page))
+  write(definitions, luals.text(page))
 end
 write("abi.html", html.abi(read "engine/abi.h"))
 write("index.html", html.index(pages))

@@ -9,7 +9,7 @@ local ROOT = "lua/etherlua/"
 
 -- Their own functions are reached through `ether` alone; what they define for users is their class.
 local OBJECTS = { "relay", "conn", "udp", "endpoint", "sched", "channel", "pacer", "histogram" }
-local MODULES = { "addr", "lab", "netns", "script", "test", "bytes" }
+local MODULES = { "addr", "lab", "netns", "script", "bytes", "test", "test/lab", "test/servers", "test/expect" }
 local FOLDERS = { "proto", "role" }
 
 local KNOWN = {}
@@ -98,7 +98,7 @@ local function read_all()
   read("init", "etherlua")
   for _, name in ipairs(OBJECTS) do read(name, "etherlua." .. name) end
   for _, name in ipairs(MODULES) do
-    if exists(ROOT .. name .. ".lua") then read(name, "etherlua." .. name) end
+    if exists(ROOT .. name .. ".lua") then read(name, "etherlua." .. name:gsub("/", ".")) end
   end
   for _, folder in ipairs(FOLDERS) do
     for _, name in ipairs(lua_files(folder)) do
