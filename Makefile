@@ -35,7 +35,7 @@ EXPORTS    = -Wl,--export-dynamic-symbol=el_*,--export-dynamic-symbol=lua*
 DEPS_RUN  := lua-argparse lua-cjson iproute2
 DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev $(DEPS_RUN)
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
-             python3-scapy libcap2-bin
+             python3-scapy libcap2-bin mandoc tidy
 DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
@@ -56,7 +56,7 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all deps deps-test deps-portable deps-deb deps-bench deps-lint demo bench test lint format portable deb install \
+.PHONY: all doc deps deps-test deps-portable deps-deb deps-bench deps-lint demo bench test lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -142,6 +142,9 @@ bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CAS
 test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with sanitizers)
 	@$(submake) all
 	$(Q)$(TESTENV) luajit "$$(command -v busted)" --ignore-lua $(TESTS)
+
+doc: ## write the reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
+	$(Q)luajit scripts/doc/all.lua build/doc
 
 # $(call check,NAME,COMMAND): a line for the tool, what it said when it failed, and on to the next.
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;

@@ -14,26 +14,30 @@ local script = require "etherlua.script"
 
 local function options()
   local parser = script.parser("dhcp4_client", "Lease IPv4 addresses by DHCP (RFC 2131).")
-  parser:option("--mac", "MAC address; of the first host, when there are more (default: a random one)."):argname("MAC")
+  parser:option("--mac", "MAC address of the first host; more count up from it (default: a random one)."):argname("MAC")
     :convert(script.accepted_by(script.host_mac))
   parser:option("--vlan", "VLAN stack, outer tag first: 100 or 100.200."):argname("VLANS")
     :convert(script.accepted_by(addr.vlans))
-  parser:option("--count", "Number of hosts, with MAC addresses that count up.", "1"):argname("N")
+  parser:option("--count", "Number of hosts, each with a MAC address and a lease of its own.", "1"):argname("N")
     :convert(script.number(1, 1000000, true))
   parser:option("--rate", "Hosts to start a second (default: all at once)."):argname("PER_SECOND")
     :convert(script.number(0.001, math.huge))
-  parser:option("--option", "DHCP option to send, such as 60=etherlua, 43=0x0102 or host_name=cpe."):count("*")
-    :argname("NAME=VALUE"):convert(dhcp4.option_text)
-  parser:option("--request", "Ask for this address."):argname("IP"):convert(script.accepted_by(addr.ip4_number))
-  parser:option("--arp-probe", "How to check that nobody else has the address (RFC 5227): quick, rfc, off.", "quick")
+  parser:option("--option", "DHCP option to send, by number or name: 60=etherlua, 43=0x0102, host_name=cpe. May be " ..
+    "given several times."):count("*"):argname("NAME=VALUE"):convert(dhcp4.option_text)
+  parser:option("--request", "Ask the server for this address; it may give another one."):argname("IP")
+    :convert(script.accepted_by(addr.ip4_number))
+  parser:option("--arp-probe", "Ask by ARP whether somebody else has the address, before it is used: quick, for up " ..
+    "to 0.35 seconds; rfc, with the waits of RFC 5227, up to 7 seconds; off, not at all.", "quick")
     :choices { "quick", "rfc", "off" }
-  parser:option("--tries", "Transmissions of each message.", "4"):argname("N"):convert(script.number(1, 100, true))
+  parser:option("--tries", "How often a message is sent before the host gives up.", "4"):argname("N")
+    :convert(script.number(1, 100, true))
   parser:option("--timeout", "Seconds before the first retransmission, doubled each time.", "4"):argname("SECONDS")
     :convert(script.number(0.01, 64))
   parser:flag("--broadcast", "Ask the server to broadcast its replies.")
-  parser:flag("--hold", "Keep the leases, renewing them, until Ctrl-C.")
+  parser:flag("--hold", "Keep the leases, renew them and answer ARP, until Ctrl-C (default: end when all have one).")
   parser:flag("--no-release", "Do not release the leases at the end.")
   parser:flag("--trace", "Print every frame, decoded.")
+  parser:epilog("Exit status: 0 each host got a lease, 3 not all did or one was lost later, 2 wrong usage.")
   return script.parse(parser, arg)
 end
 

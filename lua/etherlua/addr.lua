@@ -11,6 +11,27 @@ local tobit, bswap = bit.tobit, bit.bswap
 
 local M = {}
 
+-- A MAC address; tostring() is its text, == compares.
+---@class etherlua.mac
+
+-- An IP address and port; tostring() is its text such as "10.0.0.1:67", == compares.
+---@class etherlua.addr
+---@field ip_text string the IP address alone
+---@field port integer
+---@field version integer 4 or 6
+
+-- One VLAN tag.
+---@class etherlua.tag
+---@field vid integer
+---@field pcp integer
+---@field dei boolean
+---@field tpid integer
+
+-- A VLAN stack, outer tag first: vlans[1] is the outer tag, an etherlua.tag, and #vlans how many there are. tostring()
+-- is such as "100.200"; == compares TPIDs and VLAN IDs, also with anything that ether.vlans takes.
+---@class etherlua.vlans
+---@field count integer tags
+
 local mac_t = ffi.typeof("struct el_mac")
 local int32_p = ffi.typeof("int32_t *")
 local addr_t = ffi.typeof("struct el_addr")
@@ -26,9 +47,9 @@ end
 
 -- ---- MAC addresses ------------------------------------------------------------------------------------------------
 
----@param mac ffi.cdata* struct el_mac that is set
+---@param mac etherlua.mac that is set
 ---@param text string "aa:bb:cc:dd:ee:ff" or "aa-bb-cc-dd-ee-ff"
----@return ffi.cdata* mac
+---@return etherlua.mac mac
 local function set_mac(mac, text)
   text = tostring(text)
   if #text ~= 17 or C.el_mac_parse(text, mac) == 0 then
@@ -53,8 +74,8 @@ end
 
 local macs = setmetatable({}, { __mode = "v" })
 
----@param x string|ffi.cdata* text, or a struct el_mac, which is returned as it is
----@return ffi.cdata* struct el_mac
+---@param x string|etherlua.mac text; an object is returned as it is
+---@return etherlua.mac
 function M.mac(x)
   if ffi.istype(mac_t, x) then return x end
   local mac = macs[x]
@@ -66,13 +87,13 @@ function M.mac(x)
 end
 
 -- The same without a new object.
----@param mac ffi.cdata* struct el_mac that is set
----@param x string|ffi.cdata*
+---@param mac etherlua.mac that is set
+---@param x string|etherlua.mac
 function M.copy_mac(mac, x)
   if ffi.istype(mac_t, x) then ffi.copy(mac, x, 6) else set_mac(mac, x) end
 end
 
----@param mac string|ffi.cdata*
+---@param mac string|etherlua.mac
 ---@param n integer
 ---@return string the n-th address after mac; it wraps within the last four octets
 function M.mac_add(mac, n)
@@ -147,8 +168,8 @@ end
 -- Addresses made from text are kept, so that a send to a literal costs one table look-up.
 local addrs = setmetatable({}, { __mode = "v" })
 
----@param x string|ffi.cdata* "10.0.0.1:67", "[ff02::1:2]:547", or a struct el_addr, which is returned as it is
----@return ffi.cdata* struct el_addr
+---@param x string|etherlua.addr "10.0.0.1:67", "[ff02::1:2]:547"; an object is returned as it is
+---@return etherlua.addr
 function M.addr(x)
   local addr = addrs[x]
   if addr then return addr end
@@ -165,8 +186,8 @@ local KNOWN = 4096
 local known, constant_t = {}, ffi.typeof("const struct el_addr")
 for place = 0, KNOWN - 1 do known[place] = constant_t() end
 
----@param addr ffi.cdata* struct el_addr, which may be overwritten afterwards
----@return ffi.cdata* the same as a constant, mostly one that exists already
+---@param addr etherlua.addr which may be overwritten afterwards
+---@return etherlua.addr the same as a constant, mostly one that exists already
 function M.constant(addr)
   local a = ffi.cast(int32_p, addr)
   local mixed = bxor(a[0], a[3], a[4])
@@ -219,8 +240,8 @@ local function list_of(x)
   return list
 end
 
----@param x nil|integer|string|table|ffi.cdata* 100, "100.200", {100, 200}, {{vid=100, tpid=0x88a8, pcp=5}, 200}
----@return ffi.cdata* struct el_vlans, outer tag first
+---@param x nil|integer|string|table|etherlua.vlans 100, "100.200", {100, 200}, {{vid=100, tpid=0x88a8, pcp=5}, 200}
+---@return etherlua.vlans outer tag first
 function M.vlans(x)
   if ffi.istype(vlans_t, x) then return x end
   local list, vlans = list_of(x), vlans_t()
@@ -233,7 +254,7 @@ function M.vlans(x)
 end
 
 -- Text that tells apart what the demux tells apart: TPID and VID of each tag, not PCP and DEI.
----@param vlans ffi.cdata* struct el_vlans
+---@param vlans etherlua.vlans
 ---@return string such as "8100:100.8100:200"
 function M.vlans_key(vlans)
   local parts = {}

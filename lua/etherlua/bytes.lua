@@ -120,7 +120,7 @@ local function pack16(value)
   return char(rshift(value, 8), band(value, 0xff))
 end
 
---- put8, put16, put32: a checked number as 1, 2 or 4 octets.
+--- A checked number as one octet.
 ---@param what string names the value in the error
 ---@param value any
 ---@return string
@@ -128,10 +128,18 @@ function M.put8(what, value)
   return char(M.check(what, value, 0, 0xff))
 end
 
+--- A checked number as two octets, in network byte order.
+---@param what string
+---@param value any
+---@return string
 function M.put16(what, value)
   return pack16(M.check(what, value, 0, 0xffff))
 end
 
+--- A checked number as four octets, in network byte order.
+---@param what string
+---@param value any
+---@return string
 function M.put32(what, value)
   M.check(what, value, 0, 0xffffffff)
   return char(rshift(value, 24), band(rshift(value, 16), 0xff), band(rshift(value, 8), 0xff), band(value, 0xff))

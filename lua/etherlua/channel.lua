@@ -5,11 +5,14 @@ local sched = require "etherlua.sched"
 
 local M = {}
 
+-- See ether.channel.
+---@class etherlua.channel
 local Channel = {}
 Channel.__index = Channel
 
+-- A channel: values go in at one end and come out at the other, in order.
 ---@param capacity? integer values that fit without a reader, 1 when not given
----@return table channel
+---@return etherlua.channel
 function M.new(capacity)
   capacity = capacity or 1
   if type(capacity) ~= "number" or capacity < 1 or capacity % 1 ~= 0 then
@@ -24,13 +27,17 @@ local function wake_all(channel)
   for _, task in ipairs(waiters) do sched.wake(task) end
 end
 
+---@return integer values that are inside
 function Channel:count() return self.last - self.first + 1 end
 
 -- For ether.select: something can be received.
+---@private
 function Channel:ready() return self.last >= self.first or self.closed end
 
+---@private
 function Channel:watch(task) table.insert(self.waiters, task) end
 
+---@private
 function Channel:unwatch(task)
   for i, waiter in ipairs(self.waiters) do
     if waiter == task then return table.remove(self.waiters, i) end
@@ -46,6 +53,7 @@ local function room(channel)
   }
 end
 
+-- Puts a value in. Blocks while there is no room.
 ---@param value any not nil
 ---@param timeout? number seconds to wait for room
 ---@return true|nil
@@ -64,6 +72,7 @@ function Channel:send(value, timeout)
   return true
 end
 
+-- Takes a value out. Blocks while there is none.
 ---@param timeout? number seconds to wait for a value
 ---@return any|nil value
 ---@return string|nil reason "timeout", or "closed" when it is closed and empty

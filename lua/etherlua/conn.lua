@@ -20,6 +20,10 @@ local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the 
 local send_opts_t = ffi.typeof("struct el_send_opts")
 local err = ffi.new("char[?]", C.EL_ERR_MAX)
 
+-- EtherConn: see relay:conn.
+---@class etherlua.conn: etherlua.endpoint
+---@field mac etherlua.mac its own
+---@field vlans etherlua.vlans its own
 local methods = {}
 for name, method in pairs(endpoint.methods) do methods[name] = method end
 
@@ -64,9 +68,9 @@ local function open(relay, opts)
   return conn
 end
 
----@param relay table that it is opened on
----@param given table see relay:conn
----@return ffi.cdata* EtherConn
+---@param relay etherlua.relay that it is opened on
+---@param given etherlua.conn_opts
+---@return etherlua.conn
 function M.open(relay, given)
   local opts = new_opts()
   addr.copy_mac(opts.mac, given.mac or relay.mac)
@@ -82,9 +86,9 @@ function M.open(relay, given)
   return open(relay, opts)
 end
 
----@param relay table
+---@param relay etherlua.relay
 ---@param given table { mirror = boolean, recv_depth = }
----@return ffi.cdata* EtherConn that receives what no other endpoint wants
+---@return etherlua.conn that receives what no other endpoint wants
 function M.open_default(relay, given)
   local opts = new_opts()
   opts.mac = to_mac(relay.mac)
@@ -121,10 +125,16 @@ local function payload_of(frame)
   return payload, from
 end
 
+-- Where an Ethernet payload came from.
+---@class etherlua.from
+---@field mac string
+---@field vlans etherlua.vlans
+---@field ethertype integer behind the last tag
+
 -- One Ethernet payload; of IP packets without the padding behind them.
 ---@param timeout? number seconds; 0 only looks
 ---@return string|nil payload
----@return table|string from { mac =, vlans =, ethertype = }, or the reason "timeout" or "closed"
+---@return etherlua.from|string from, or the reason "timeout" or "closed"
 function methods:recv(timeout)
   return endpoint.take(self, timeout, C.el_recv, payload_of)
 end
@@ -167,10 +177,17 @@ local function send(conn, payload, len, dst, opts)
   return send_again(code, conn, payload, len, mac, ethertype, special, opts)
 end
 
+---@class etherlua.conn_send_opts
+---@field ethertype? integer (by the IP version of the payload)
+---@field src_mac? string|etherlua.mac instead of its own
+---@field vlans? integer|string|table|etherlua.vlans instead of its own
+---@field timeout? number seconds to wait for room in a full relay (for ever)
+
 -- Sends one Ethernet payload. Blocks only while the relay is full.
----@param payload string|ffi.cdata* a string, or a pointer followed by the length
----@param dst string|ffi.cdata* destination MAC address
----@param opts? table ethertype (default by the IP version nibble), src_mac, vlans, timeout
+---@param payload string|ffi.cdata* a string, or a pointer followed by the length: send(pointer, length, dst, opts)
+---@param dst string|etherlua.mac destination MAC address
+---@param opts? etherlua.conn_send_opts
+---@param last? etherlua.conn_send_opts opts, behind a pointer and a length
 ---@return true|nil
 ---@return string|nil reason "link down", "interface gone", "full"
 function methods:send(payload, dst, opts, last)
@@ -180,14 +197,16 @@ function methods:send(payload, dst, opts, last)
 end
 
 -- The relay that it is on.
+---@return etherlua.relay
 function methods:relay()
   if self.ep.relay == nil then error("this endpoint is closed", 2) end
   return endpoint.relay_of(self.ep)
 end
 
--- A RUDPConn on this EtherConn: see udp.lua.
----@param address string|ffi.cdata* "10.0.0.1:67"; address 0.0.0.0 or ::, any
----@param opts? table accept_any, ttl, tos, checksum, resolve, recv_depth
+-- A RUDPConn on this EtherConn, which may have any number.
+---@param address string|etherlua.addr "10.0.0.1:67"; 0.0.0.0 or :: receives what is sent to the port at any address
+---@param opts? etherlua.udp_opts
+---@return etherlua.udp
 function methods:udp(address, opts)
   return udp.open(self, address, opts or {})
 end

@@ -115,37 +115,40 @@ local function lent(frame)
   return frame
 end
 
--- Methods that both kinds have, for their metatypes.
+-- What EtherConn and RUDPConn both have.
+---@class etherlua.endpoint
 M.methods = {}
 
--- A borrowed view of the next frame: fields len, src_mac, dst_mac, vlans, ethertype, src_ip, dst_ip, src_port,
--- dst_port, timestamp, outgoing, data and payload (pointers), payload_len. Valid until the next recv_frame on this
--- endpoint or frame:release(). tostring(frame) copies the whole frame.
+-- A borrowed view of the next frame, valid until the next recv_frame on this endpoint or frame:release().
 ---@param timeout? number seconds
----@return ffi.cdata*|nil frame
+---@return etherlua.frame|nil frame
 ---@return string|nil reason "timeout" or "closed"
 function M.methods:recv_frame(timeout)
   return take(self, timeout, C.el_borrow, lent)
 end
 
 -- For ether.select: a read would not wait, be it for a frame or because there will be none.
+---@private
 function M.methods:ready()
   local ep = self.ep
   if ep.count > 0 or ep.relay == nil then return true end
   return ended(ep) ~= nil
 end
 
+---@private
 function M.methods:watch(task)
   local code = C.el_wait_frame(self.ep, task.id, -1)
   if code == -16 then return nil, "another task is reading this endpoint already" end
   return true
 end
 
+---@private
 function M.methods:unwatch(task)
   C.el_unwait(self.ep, task.id)
 end
 
----@return table { received =, dropped =, queued = }
+-- How many frames came here, how many of them were lost to a full queue, how many wait.
+---@return { received: integer, dropped: integer, queued: integer }
 function M.methods:stats()
   local ep = self.ep
   return { received = tonumber(ep.received), dropped = tonumber(ep.dropped), queued = ep.count }
@@ -170,6 +173,25 @@ local function mac_at(offset)
   return function(frame) return addr.mac_text(ffi.string(frame.data + offset, 6)) end
 end
 
+-- A frame in the engine's memory, lent to its reader. tostring(frame) copies the whole frame.
+---@class etherlua.frame
+---@field len integer bytes of the whole frame
+---@field src_mac string
+---@field dst_mac string
+---@field vlans etherlua.vlans
+---@field ethertype integer behind the last tag
+---@field src_ip? string nil when it is not IP
+---@field dst_ip? string
+---@field src_port? integer nil when it is not UDP
+---@field dst_port? integer
+---@field timestamp number when the kernel got it, seconds of the engine's clock
+---@field outgoing boolean a mirror's copy of a frame that this relay sent
+---@field fragment boolean one of several: no UDP header is looked for
+---@field body string what recv would return, copied: Ethernet payload, or UDP payload at a RUDPConn
+---@field data ffi.cdata* pointer to its first byte
+---@field payload integer where the body begins, from data
+---@field payload_len integer bytes of the body
+---@field release fun(self: etherlua.frame) gives it back before the next recv_frame does
 local frame_fields = {
   dst_mac = mac_at(0),
   src_mac = mac_at(6),
@@ -205,8 +227,8 @@ effi.metatype("struct el_frame", {
 local scratch = addr_t()
 
 -- The sender's address of a UDP datagram.
----@param frame ffi.cdata*
----@return ffi.cdata* struct el_addr, constant
+---@param frame etherlua.frame
+---@return etherlua.addr constant
 function M.source(frame)
   C.el_frame_source(frame, scratch)
   return addr.constant(scratch)

@@ -10,16 +10,23 @@ local M = {}
 
 local histogram_t = ffi.typeof("struct el_histogram")
 
+-- See ether.histogram. Times in seconds.
+---@class etherlua.histogram
+---@field count integer
+---@field min? number exact; nil while it is empty, as max and mean
+---@field max? number exact
+---@field mean? number exact
+---@field invalid integer values that were no times
 local methods = {}
 
 -- A histogram of times from 1 ns to 16,384 s, told apart to 1 %. Shorter times count as 1 ns at the most, longer ones
--- as the longest recorded. Fields: count, min, max, mean (the last three exact, in seconds; nil while it is empty), and
--- invalid: how many values were no times.
----@return ffi.cdata* histogram
+-- as the longest recorded.
+---@return etherlua.histogram
 function M.new()
   return histogram_t()
 end
 
+-- Adds one time.
 ---@param seconds number from 0; one that is negative, infinite or not a number is counted as invalid and left out
 function methods:record(seconds)
   if type(seconds) ~= "number" then
@@ -40,7 +47,7 @@ function methods:percentile(share)
 end
 
 -- Adds what another one has recorded, which stays as it is.
----@param other ffi.cdata* histogram
+---@param other etherlua.histogram
 function methods:add(other)
   if not ffi.istype(histogram_t, other) then
     error(("bad histogram %s: an ether.histogram is needed"):format(tostring(other)), 2)
@@ -53,7 +60,19 @@ function methods:reset()
   ffi.fill(self, ffi.sizeof(histogram_t))
 end
 
----@return table { count =, min =, mean =, p50 =, p90 =, p99 =, p99_9 =, max = }, in seconds; only count while empty
+-- Seconds; while it is empty there is only count.
+---@class etherlua.summary
+---@field count integer
+---@field min? number
+---@field mean? number
+---@field p50? number
+---@field p90? number
+---@field p99? number
+---@field p99_9? number
+---@field max? number
+
+-- What people look at.
+---@return etherlua.summary
 function methods:summary()
   return {
     count = self.count, min = self.min, mean = self.mean, max = self.max,

@@ -25,7 +25,9 @@ return {
   -- the wire
   open = relay.open,
   wire = relay.wire,
-  -- The relay that the command line names, with -i SPEC or --lab. opts as those of open().
+  -- The relay that the command line names, with -i SPEC or --lab.
+  ---@param opts? etherlua.relay_opts as those of open()
+  ---@return etherlua.relay
   relay = function(opts) return (require("etherlua.script").relay(nil, opts)) end,
   lab = lab.new,
   -- addresses

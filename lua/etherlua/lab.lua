@@ -117,16 +117,16 @@ end
 
 -- Opens a relay in the near namespace, where a script's relay belongs.
 ---@param kind? string relay kind, default "afpacket"
----@param opts? table relay options
----@return table relay
+---@param opts? etherlua.relay_opts
+---@return etherlua.relay
 function lab:relay(kind, opts)
   return self.near:enter(relay.open, (kind or "afpacket") .. ":eth0", opts)
 end
 
 -- Runs the emulated access network in the far namespace, as a task that ends with the run: gateway 10.0.0.1 with DHCP,
 -- ARP and ping on every VLAN stack.
----@param opts? table as dhcp4_server.new; pool, server and so on
----@return table gateway
+---@param opts? etherlua.dhcp4_server_opts default: pool 10.0.0.10-10.0.255.254
+---@return etherlua.gateway
 function lab:serve(opts)
   opts = opts or { pool = "10.0.0.10-10.0.255.254" }
   self.gateway = gateway.new(self.far:enter(relay.open, "afpacket:eth0"), opts)
@@ -142,6 +142,7 @@ end
 ---@field ipv6? boolean
 ---@field checksum? boolean
 
+-- Two new namespaces joined by a veth pair. ether.lab is this function.
 ---@param opts? etherlua.lab_opts
 ---@return etherlua.lab
 function M.new(opts)

@@ -112,7 +112,8 @@ end
 
 -- Runs fn inside the namespace, for things that belong to the namespace in which they were opened, such as a relay.
 -- fn must not wait for anything (recv, sleep): other tasks would run in the wrong namespace meanwhile.
----@param fn function called with the other arguments
+---@param fn function
+---@param ... any that it is called with
 ---@return any ... what fn returns
 function namespace:enter(fn, ...)
   check_open(self)

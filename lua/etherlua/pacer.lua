@@ -19,6 +19,12 @@ local NAP = 0.1
 local LATE = 0.01
 local MIN_RATE, MAX_RATE = 1e-6, 1e9
 
+-- See ether.pacer.
+---@class etherlua.pacer
+---@field rate number slots a second
+---@field burst integer the most slots that go at once after a delay
+---@field slipped integer slots that were lost because their task came too late
+---@field gaps? etherlua.histogram with jitter: of the times between the ends of two waits
 local Pacer = {}
 Pacer.__index = Pacer
 
@@ -47,12 +53,11 @@ local function use_rate(pacer, rate)
   pacer.burst = pacer.fixed_burst or 1 + math.ceil(LATE * rate)
 end
 
--- A schedule of `rate` slots a second. Its first slot is when it is first waited for. Fields, to be read: rate; burst;
--- slipped: slots that were lost because their task came too late; gaps: with jitter, an ether.histogram of the times
--- between the ends of two waits. Several tasks may share a pacer: each slot is one task's.
----@param given table rate: slots a second, 1e-6 to 1e9; burst: the most slots that go at once after a delay, older ones
----  are lost (those of 10 ms, and one); jitter = true: measure the gaps
----@return table pacer
+-- A schedule of `rate` slots a second. Its first slot is when it is first waited for. Several tasks may share a pacer:
+-- each slot is one task's.
+---@param given { rate: number, burst?: integer, jitter?: boolean } rate: slots a second, 1e-6 to 1e9; burst: the
+---  most slots that go at once after a delay, older ones are lost (those of 10 ms, and one); jitter: measure the gaps
+---@return etherlua.pacer
 function M.new(given)
   check(given)
   local pacer = setmetatable({ fixed_burst = given.burst, slipped = 0, slot = 0, due = huge, seen = -huge }, Pacer)

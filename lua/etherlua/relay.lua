@@ -11,6 +11,13 @@ local C = effi.C
 
 local M = {}
 
+-- What frames come in and go out by: see ether.open, ether.wire and ether.relay.
+---@class etherlua.relay
+---@field name string such as "afpacket:eth1"
+---@field kind string "afpacket", "xdp", "pcap", "file" or "wire"
+---@field mac string of the interface
+---@field mtu integer bytes of Ethernet payload in an untagged frame
+---@field detail string what was picked on opening, for people; "" when there was nothing to pick
 local Relay = {}
 Relay.__index = Relay
 
@@ -202,13 +209,30 @@ local function wrap(handle, types, capture)
   return relay
 end
 
+-- The defaults are in brackets.
+---@class etherlua.relay_opts
+---@field filter? string pcap-filter text; "" none (ARP, IPv4 and IPv6 in any VLAN stack, and what endpoints claim)
+---@field capture? string pcap file that gets every frame in and out
+---@field recv_depth? integer frames queued for an endpoint; the oldest go when there are more (1024)
+---@field frames? integer frames of memory (16384)
+---@field frame_size? integer bytes of a frame's memory (2048, or what the MTU needs)
+---@field promiscuous? boolean receive frames to any MAC address (true)
+---@field mtu? integer bytes; wire (1500) and file (9216) only
+---@field timing? boolean file: receive with the gaps of the file, not as fast as it is read (false)
+---@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
+---@field output? string file: pcap file that gets what is sent; it is overwritten
+---@field queues? integer xdp: receive queues to serve, from the first (all)
+---@field mode? "auto"|"native"|"generic" xdp ("auto")
+---@field copy? "auto"|"copy"|"zerocopy" xdp ("auto")
+---@field need_wakeup? boolean xdp: false has the kernel poll the rings by itself (true)
+---@field steer? "endpoints"|"all"|integer[] xdp: what is taken from the host: frames for endpoints; all of
+---  ARP, IPv4 and IPv6; all of these EtherTypes ("endpoints")
+---@field program? string xdp: object file with an XDP program and a socket map of its own to be used instead
+
 -- Opens a relay. Raises a one-line error when that is not possible.
----@param spec string "afpacket:eth1", or "eth1", which picks afpacket
----@param given? table filter (pcap-filter text; default ARP, IPv4 and IPv6 in any VLAN stack, widened by endpoints with
----  other EtherTypes; "" none), promiscuous (true), recv_depth (frames queued for an endpoint, 1024), frame_size,
----  frames (16384), capture (pcap file that gets every frame in and out); of a file: mtu (9216), output (pcap file that
----  gets what is sent), timing (true: with the gaps of the file), follow (true: what is appended is received too)
----@return table relay with .name .kind .mac .mtu
+---@param spec string "afpacket:eth1", "xdp:eth1", "pcap:eth1", "file:trace.pcap", or "eth1", which picks afpacket
+---@param given? etherlua.relay_opts
+---@return etherlua.relay
 function M.open(spec, given)
   given = given or {}
   if type(spec) ~= "string" then error(("bad relay %s: KIND:NAME is needed"):format(tostring(spec)), 2) end
@@ -220,9 +244,9 @@ function M.open(spec, given)
 end
 
 -- Two relays joined in memory: what one sends, the other receives.
----@param given? table filter (default none), recv_depth, frame_size, frames, capture (of the first), mtu (1500)
----@return table a
----@return table b
+---@param given? etherlua.relay_opts filter (default none), recv_depth, frame_size, frames, capture (of the first), mtu
+---@return etherlua.relay a
+---@return etherlua.relay b
 function M.wire(given)
   given = given or {}
   local pair = ffi.new("struct el_relay *[2]")
@@ -258,12 +282,20 @@ local function remember(relay, one)
   list[#list + 1] = one
 end
 
+-- The defaults are in brackets.
+---@class etherlua.conn_opts
+---@field mac? string|etherlua.mac (the interface's)
+---@field vlans? integer|string|table|etherlua.vlans 100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200},
+---  outer tag first, up to 4 (none)
+---@field ethertypes? integer[] that it receives; {} all (IPv4, IPv6, ARP)
+---@field multicast? boolean|"all" true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
+---  VLAN stack (false)
+---@field recv_depth? integer frames that it queues (the relay's)
+
 -- An EtherConn. One whose mac is a group address receives what is sent to that very address, and sends nothing without
 -- opts.src_mac.
----@param given? table mac (the interface's), vlans (100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200},
----  up to 4 tags), ethertypes (list; default IPv4, IPv6, ARP; {} all), multicast (false; true: frames to a group
----  address on its own VLAN stack and EtherTypes; "all": on any VLAN stack), recv_depth
----@return ffi.cdata* EtherConn
+---@param given? etherlua.conn_opts
+---@return etherlua.conn
 function Relay:conn(given)
   check_open(self)
   given = given or {}
@@ -274,8 +306,9 @@ function Relay:conn(given)
 end
 
 -- The EtherConn that receives what nobody else wants.
----@param given? table mirror = true: also a copy of everything in and out (frame.outgoing tells), recv_depth
----@return ffi.cdata* EtherConn
+---@param given? { mirror?: boolean, recv_depth?: integer } mirror: also a copy of everything in and out
+---  (frame.outgoing tells)
+---@return etherlua.conn
 function Relay:default_conn(given)
   check_open(self)
   self.default = conn.open_default(self, given or {})
@@ -284,7 +317,7 @@ end
 
 -- Where frames ended: see struct el_stats in abi.h for the names and the sums that always hold. capture_error, if there
 -- is one, says why the capture stopped.
----@return table
+---@return table<string, integer>
 function Relay:stats()
   check_open(self)
   local stats, out = stats_t(), {}
@@ -295,6 +328,7 @@ function Relay:stats()
 end
 
 -- Sends what is pending now; otherwise that is done when a batch is full or the loop is about to sleep.
+---@return boolean whether the interface took it
 function Relay:flush()
   check_open(self)
   return C.el_relay_flush(self.handle) == 0

@@ -21,6 +21,8 @@ local PARK = {}
 local CANCELLED = setmetatable({}, { __tostring = function() return "cancelled" end })
 M.CANCELLED = CANCELLED
 
+-- A coroutine that blocks by itself while it waits: see ether.spawn.
+---@class etherlua.task
 local Task = {}
 Task.__index = Task
 
@@ -47,6 +49,7 @@ function M.engine()
   return engine
 end
 
+-- The time.
 ---@return number seconds of the engine's clock
 function M.now()
   return C.el_now(engine or M.engine())
@@ -147,6 +150,7 @@ function M.spin()
   if queued > 0 or budget <= 0 or C.el_wait(engine or M.engine(), 0) > 0 then M.give_way() end
 end
 
+-- Blocks this task alone.
 ---@param seconds number 0 gives way once
 function M.sleep(seconds)
   local task = M.current()
@@ -220,7 +224,8 @@ end
 
 -- A task of its own for fn. It starts when the caller next waits.
 ---@param fn function
----@return table task with :join() and :cancel()
+---@param ... any that it is called with
+---@return etherlua.task
 function M.spawn(fn, ...)
   return spawn(fn, false, ...)
 end
@@ -259,6 +264,7 @@ end
 
 -- The task's function, or one of its deferred functions, has ended. Deferred functions run in coroutines of their own,
 -- under the task's number, free of its cancellation.
+---@private
 function Task:ended(ok, ...)
   if not self.results then
     self.results = { n = select("#", ...), ... }
@@ -343,13 +349,16 @@ local function ready_source(sources)
   end
 end
 
+---@private
 function Task:ready() return self.done end
 
+---@private
 function Task:watch(task)
   self.joiners = self.joiners or {}
   table.insert(self.joiners, task)
 end
 
+---@private
 function Task:unwatch(task)
   for i, waiter in ipairs(self.joiners or {}) do
     if waiter == task then return table.remove(self.joiners, i) end
@@ -489,7 +498,8 @@ end
 -- no task caught ends the run and is raised with that task's traceback (one with a field exit_status as it is). Inside
 -- a run it just calls fn.
 ---@param fn function
----@return any ...
+---@param ... any that it is called with
+---@return any ... what fn returned
 function M.run(fn, ...)
   if run then return fn(...) end
   M.engine()

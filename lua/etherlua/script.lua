@@ -33,6 +33,9 @@ function M.exit(status, message)
 end
 
 -- Calls fn; an error that it raises is the user's mistake in an option, not the script's.
+---@param fn function
+---@param ... any that it is called with
+---@return any value what fn returns
 function M.check(fn, ...)
   local ok, value = pcall(fn, ...)
   if ok then return value end
@@ -46,7 +49,8 @@ end
 M.COMMON = { ["-i"] = true, ["--relay"] = true, ["--netns"] = true, ["--capture"] = true, ["--lab"] = false,
   ["--json"] = false }
 
----@param parser table
+-- Adds the options that every script has.
+---@param parser table of lua-argparse
 function M.add_common(parser)
   parser:option("-i --relay", "The relay: KIND:INTERFACE such as afpacket:eth1, or just eth1."):argname("SPEC")
   parser:option("--netns", "Enter this network namespace first: a name, a path or a process id."):argname("NAME")
@@ -76,6 +80,7 @@ end
 -- A parser that has the common options already.
 ---@param name string of the script
 ---@param description string one sentence
+---@return table parser of lua-argparse
 function M.parser(name, description)
   local parser = M.bare_parser(name, description)
   M.add_common(parser)
@@ -86,6 +91,7 @@ end
 ---@param low number
 ---@param high number
 ---@param whole? boolean
+---@return function
 function M.number(low, high, whole)
   return function(text)
     local value = tonumber(text)
@@ -98,6 +104,8 @@ function M.number(low, high, whole)
 end
 
 -- For parser:option():convert(): a text that fn accepts, kept as it is.
+---@param fn function raises an error that says what is wrong with its argument
+---@return function
 function M.accepted_by(fn)
   return function(text)
     local ok, reason = pcall(fn, text)
@@ -159,9 +167,9 @@ end
 
 -- The relay that the options name.
 ---@param opts table from M.parse; lab_network: options of the access network behind --lab, as dhcp4_server.new
----@param given? table relay options
----@return table relay
----@return table|nil lab
+---@param given? etherlua.relay_opts
+---@return etherlua.relay
+---@return etherlua.lab|nil
 function M.relay(opts, given)
   opts = opts or M.defaults
   given = given or {}
@@ -176,7 +184,7 @@ function M.relay(opts, given)
 end
 
 -- Prints every frame that passes, decoded, until the relay is closed. Uses the relay's default endpoint.
----@param on table relay
+---@param on etherlua.relay
 ---@param out file*
 function M.trace(on, out)
   local mirror, started = on:default_conn { mirror = true }, sched.now()

@@ -20,6 +20,8 @@ local shared_opts = ffi.new("struct el_udp_opts") -- for one opening after the o
 local by_conn = ffi.offsetof("struct el_udp", "by_conn")
 local err = ffi.new("char[?]", C.EL_ERR_MAX)
 
+-- RUDPConn: see conn:udp.
+---@class etherlua.udp: etherlua.endpoint
 local methods = {}
 for name, method in pairs(endpoint.methods) do methods[name] = method end
 
@@ -44,11 +46,21 @@ local function check_byte(name, value, default)
   return value
 end
 
----@param conn ffi.cdata* EtherConn
----@param address string|ffi.cdata*
----@param given table accept_any = true (all UDP that no exact endpoint claims), ttl, tos, checksum = false (IPv4
----  only), resolve = "broadcast" | "arp" | function(ip) -> mac, recv_depth
----@return ffi.cdata* RUDPConn
+-- The defaults are in brackets.
+---@class etherlua.udp_opts
+---@field accept_any? boolean receive all UDP of the EtherConn that no other RUDPConn claims (false)
+---@field ttl? integer or hop limit (64)
+---@field tos? integer or traffic class (0)
+---@field checksum? boolean false: IPv4 datagrams are sent without (true)
+---@field resolve? "broadcast"|"arp"|function destination to MAC address. "arp": ARP or neighbour discovery,
+---  cached, which answers for its own address too; a function gets the IP address as text and returns the MAC address,
+---  or nil and a reason ("broadcast")
+---@field recv_depth? integer frames that it queues (the relay's)
+
+---@param conn etherlua.conn
+---@param address string|etherlua.addr
+---@param given etherlua.udp_opts
+---@return etherlua.udp
 function M.open(conn, address, given)
   local opts = shared_opts
   ffi.fill(opts, ffi.sizeof(opts))
@@ -87,19 +99,20 @@ function methods:close()
 end
 
 -- The EtherConn that it is on.
+---@return etherlua.conn
 function methods:conn()
   if self.owner == nil then error("this endpoint is closed", 2) end
   return objects[self.owner.ep.id]
 end
 
 -- The address that it sends from and receives at.
----@return ffi.cdata* struct el_addr, a copy
+---@return etherlua.addr a copy
 function methods:addr()
   return addr_t(self["local"])
 end
 
 -- Gives it another address, such as the one that was just leased.
----@param address string|ffi.cdata*
+---@param address string|etherlua.addr
 function methods:set_addr(address)
   local code = C.el_udp_rebind(self, to_addr(address))
   if code ~= 0 then error(("cannot use address %s: %s"):format(tostring(address), effi.reason(code)), 2) end
@@ -111,7 +124,7 @@ function methods:set_addr(address)
 end
 
 -- From now on send() needs no destination, and only what comes from there is received.
----@param to string|ffi.cdata*|nil nil: from everybody again
+---@param to? string|etherlua.addr nil: from everybody again
 function methods:connect(to)
   if self.ep.relay == nil then error("this endpoint is closed", 2) end
   self.peer = to and to_addr(to) or addr_t()
@@ -125,9 +138,10 @@ local function datagram(frame)
   return payload, from
 end
 
+-- The payload of one datagram.
 ---@param timeout? number seconds; 0 only looks
 ---@return string|nil payload
----@return ffi.cdata*|string from the sender's address (a constant), or the reason "timeout" or "closed"
+---@return etherlua.addr|string from the sender's address (a constant), or the reason "timeout" or "closed"
 function methods:recv(timeout)
   return take(self, timeout, C.el_recv, datagram)
 end
@@ -179,11 +193,16 @@ local function send(udp, payload, len, to, opts)
   return send_again(code, udp, payload, len, to)
 end
 
+---@class etherlua.udp_send_opts
+---@field from? string|etherlua.addr source address instead of its own
+---@field mac? string|etherlua.mac destination MAC address, instead of resolving
+---@field timeout? number seconds to wait for room in a full relay (for ever)
+
 -- Sends one datagram. Blocks only while the relay is full or the next hop is being resolved.
----@param payload string|ffi.cdata* a string, or a pointer followed by the length
----@param to? string|ffi.cdata* "10.0.0.1:67" or an ether.addr; nil: where it is connected to
----@param opts? table from = source address, mac = destination MAC address (instead of resolving), timeout = seconds to
----  wait for room
+---@param payload string|ffi.cdata* a string, or a pointer followed by the length: send(pointer, length, to, opts)
+---@param to? string|etherlua.addr "10.0.0.1:67" or an ether.addr; nil: where it is connected to
+---@param opts? etherlua.udp_send_opts
+---@param last? etherlua.udp_send_opts opts, behind a pointer and a length
 ---@return true|nil
 ---@return string|nil reason "link down", "interface gone", "full", or the resolver's
 function methods:send(payload, to, opts, last)

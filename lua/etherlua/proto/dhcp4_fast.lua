@@ -114,12 +114,16 @@ local function value_of(message, wanted)
   end
 end
 
+-- See dhcp4_fast.template.
+---@class etherlua.dhcp4_template
+---@field data ffi.cdata* uint8_t pointer
+---@field size integer octets
 local Template = {}
 Template.__index = Template
 
 -- A message to be patched and sent again and again: `data` and `size` are what goes to a send call.
 ---@param fields table as for dhcp4.build; options requested_address and server_id have to be there to be patched
----@return table template
+---@return etherlua.dhcp4_template
 function M.template(fields)
   local message = dhcp4.build(fields)
   local data = ffi.new("uint8_t[?]", #message)
@@ -128,6 +132,7 @@ function M.template(fields)
     server_at = value_of(message, SERVER_ID) }, Template)
 end
 
+-- Makes it another client's, or another transaction's.
 ---@param xid integer
 ---@param chaddr ffi.cdata* six octets
 ---@param secs number since the client began (RFC 2131 table 1); over 65535 counts as that

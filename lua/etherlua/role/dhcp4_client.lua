@@ -30,6 +30,7 @@ local DECLINE_PAUSE = 10   -- RFC 2131 3.1: the least time to wait after a DECLI
 local NAK_PAUSE = 1
 local INFINITE = 0xffffffff
 
+---@private
 local Client = {}
 Client.__index = Client
 
@@ -160,6 +161,20 @@ local function decline(client, ack)
     server_id = ack.options.server_id }), SERVERS)
 end
 
+-- See dhcp4_client.lease. Times in seconds.
+---@class etherlua.dhcp4_lease
+---@field ip string
+---@field mask? string
+---@field router? string the first, when there are several
+---@field server string its identifier
+---@field server_mac string
+---@field lease_time number
+---@field renewal_time number T1
+---@field rebinding_time number T2
+---@field elapsed number to the ACK
+---@field mac string of the host
+---@field vlans string of the host
+---@field options table all options of the ACK, by name
 local Lease = {}
 Lease.__index = Lease
 
@@ -246,15 +261,21 @@ function Client:close()
   self.udp:close()
 end
 
+-- The defaults are in brackets.
+---@class etherlua.dhcp4_client_opts
+---@field options? table DHCP options to send, by name or code as in proto.dhcp4
+---@field requested_address? string ask for this one
+---@field broadcast? boolean ask the server to broadcast its replies (false)
+---@field probe? "rfc"|"quick"|false ARP probe of the address (RFC 5227), then answer ARP for it (false)
+---@field tries? integer transmissions of each message (4)
+---@field first_timeout? number seconds, doubled each time up to 64 (4, RFC 2131 4.1)
+---@field rounds? integer after a NAK or DECLINE (3)
+---@field decline_pause? number seconds (10)
+
 -- Leases an address. Blocks through all retransmissions.
----@param conn ffi.cdata* EtherConn with EtherTypes IPv4 and, for the probe, ARP; unicast will do
----@param opts? table
----  options: DHCP options to send, as in proto.dhcp4; requested_address; broadcast: ask the server to broadcast;
----  probe: "rfc" or "quick" (ARP probe of the address, RFC 5227, then answers ARP for it), false (default) neither;
----  tries (4) transmissions of each message, first_timeout (4) seconds, doubled each time up to 64 (RFC 2131 4.1);
----  rounds (3) after a NAK or DECLINE; decline_pause (10) seconds
----@return table|nil lease ip, mask, router, server, server_mac, lease_time, renewal_time, rebinding_time (seconds),
----  elapsed (seconds to the ACK), mac, vlans, options; hold(), renew(), rebind(), release(), close()
+---@param conn etherlua.conn with EtherTypes IPv4 and, for the probe, ARP; unicast will do
+---@param opts? etherlua.dhcp4_client_opts
+---@return etherlua.dhcp4_lease|nil
 ---@return string|nil reason
 function M.lease(conn, opts)
   opts = opts or {}
@@ -315,6 +336,8 @@ function Lease:renew()
 end
 
 -- Asks any server, by broadcast, until the lease ends.
+---@return true|nil
+---@return string|nil reason
 function Lease:rebind()
   return extend(self, function()
     return self.client.udp:send(request_again(self), SERVERS, { from = self.ip .. ":68" })

@@ -45,6 +45,23 @@ local clients_t = ffi.typeof [[struct {
 
 local addr_t, int32_p = ffi.typeof "struct el_addr", ffi.typeof "int32_t *"
 
+-- See dhcp4_load.new.
+---@class etherlua.dhcp4_load
+---@field bound integer
+---@field failed integer
+---@field failures table<string, integer> by reason
+---@field retransmissions integer
+---@field naks integer
+---@field ignored integer replies that nobody wants
+---@field released integer
+---@field opened integer clients whose endpoints are open
+---@field started integer clients that have begun
+---@field outstanding integer sessions in progress
+---@field began number time of the first DISCOVER
+---@field finished? number time of the last ACK
+---@field dora etherlua.histogram times of whole sessions
+---@field offer etherlua.histogram times to an OFFER
+---@field ack etherlua.histogram times to an ACK
 local Load = {}
 Load.__index = Load
 
@@ -254,13 +271,12 @@ local function templates(load)
   load.farewell = dhcp4_fast.template { options = { message_type = "RELEASE", server_id = "0.0.0.0" } }
 end
 
+-- Many clients at once; nothing is opened yet.
 ---@param opts table clients: how many; mac: of the first, the others count up in the last four octets; vlans: function
 ---  from a client's number, from 0, to its VLAN stack (untagged); window: sessions in progress at once (128); rate: new
 ---  sessions a second (as the window allows); timeout: seconds before the first retransmission of a message, doubled
 ---  each time (1); retries: retransmissions of each message, and new beginnings after a NAK (4)
----@return table load counters bound, failed, failures (by reason), retransmissions, naks, ignored (replies that nobody
----  wants), released, opened, started, outstanding; began and finished: times of the first DISCOVER and the last ACK;
----  histograms dora, offer, ack
+---@return etherlua.dhcp4_load
 function M.new(opts)
   local load = setmetatable({ clients = opts.clients, window = opts.window or 128, rate = opts.rate,
     timeout = opts.timeout or 1, retries = opts.retries or 4, vlans = opts.vlans or function() return UNTAGGED end,
@@ -275,7 +291,7 @@ end
 -- Opens the clients' endpoints on the relay and makes their tasks; nothing is sent yet. Memory is at its peak here, so
 -- garbage is not left to grow to the size of what is in use. Gives way now and then: the tasks start, to wait for their
 -- turn, and Ctrl-C is noticed.
----@param relay table
+---@param relay etherlua.relay
 function Load:open(relay)
   local pause, listener_of = collectgarbage("setpause", 120), listeners(self)
   for i = 0, self.clients - 1 do

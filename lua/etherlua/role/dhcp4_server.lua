@@ -11,6 +11,9 @@ local M = {}
 local ANY = "0.0.0.0"
 local OFFER_TIME = 60 -- seconds that an offered address is kept for its client
 
+-- See dhcp4_server.new.
+---@class etherlua.dhcp4_server
+---@field counters table<string, integer> discover, offer, request, ack, nak, and so on
 local Server = {}
 Server.__index = Server
 
@@ -24,9 +27,18 @@ local function pool_of(text)
   return first, last
 end
 
----@param opts table pool "10.0.0.10-10.0.0.254"; server (own address, 10.0.0.1), mask (255.0.0.0), router (server),
----  dns (list), lease_time (3600 s), options (more, by name as in proto.dhcp4)
----@return table server
+-- The defaults are in brackets.
+---@class etherlua.dhcp4_server_opts
+---@field pool string such as "10.0.0.10-10.0.0.254"
+---@field server? string own address (10.0.0.1)
+---@field mask? string (255.0.0.0)
+---@field router? string that clients are told of (server)
+---@field dns? string[] that clients are told of (none)
+---@field lease_time? integer seconds (3600)
+---@field options? table more DHCP options, by name as in proto.dhcp4
+
+---@param opts etherlua.dhcp4_server_opts
+---@return etherlua.dhcp4_server
 function M.new(opts)
   local first, last = pool_of(opts.pool)
   local server = opts.server or "10.0.0.1"
@@ -162,6 +174,7 @@ end
 
 -- ---- messages -----------------------------------------------------------------------------------------------------
 
+---@private
 local handlers = {}
 
 function handlers.DISCOVER(self, message, key)

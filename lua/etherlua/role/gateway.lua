@@ -16,6 +16,11 @@ local BROADCAST = "ff:ff:ff:ff:ff:ff"
 local ARP, IP4, DOT1Q, ICMP, UDP, SERVER_PORT = 0x0806, 0x0800, 0x8100, 1, 17, 67
 local TAG_SIZE = 4
 
+-- See gateway.new.
+---@class etherlua.gateway
+---@field mac string
+---@field server etherlua.dhcp4_server
+---@field counters table<string, integer> arp, ping, too_long
 local Gateway = {}
 Gateway.__index = Gateway
 
@@ -85,6 +90,7 @@ local function answer(self, frame)
 end
 
 -- Answers until the relay is closed. Blocks.
+---@return string reason
 function Gateway:run()
   while true do
     local frame, reason = self.conn:recv_frame()
@@ -94,9 +100,9 @@ function Gateway:run()
 end
 
 -- An access network behind a relay, which has to have no default endpoint yet.
----@param relay table
----@param opts table as dhcp4_server.new
----@return table gateway run(), counters, server
+---@param relay etherlua.relay
+---@param opts etherlua.dhcp4_server_opts
+---@return etherlua.gateway
 function M.new(relay, opts)
   return setmetatable({
     relay = relay, mac = relay.mac, server = dhcp4_server.new(opts), conn = relay:default_conn(),

@@ -88,6 +88,8 @@ end
 
 -- ---- neighbours of one EtherConn ----------------------------------------------------------------------------------
 
+-- See neighbour.of.
+---@class etherlua.neighbours
 local Neighbours = {}
 Neighbours.__index = Neighbours
 
@@ -106,6 +108,7 @@ local function hear_icmp6(self, payload)
   end
 end
 
+---@private
 function Neighbours:send_icmp6(message, src, dst, mac)
   local context = { src = src, dst = dst }
   return self.conn:send(ipv6.build { src = src, dst = dst, protocol = ICMP6, hop_limit = 255,
@@ -129,8 +132,8 @@ local function read_tap(self)
 end
 
 -- The object of an EtherConn.
----@param conn ffi.cdata* EtherConn
----@return table neighbours
+---@param conn etherlua.conn
+---@return etherlua.neighbours
 function M.of(conn)
   local id = conn.ep.id
   local extra = endpoint.extras[id] or {}
@@ -147,6 +150,7 @@ function M.of(conn)
   return self
 end
 
+---@private
 function Neighbours:close()
   for ip, claim in pairs(self.own) do
     if self.segment.claims[ip] == claim then self.segment.claims[ip] = nil end
@@ -217,7 +221,7 @@ function Neighbours:resolve(ip, source)
 end
 
 -- For conn:udp{resolve = "arp"}: answers for the local address, asks for the others.
----@param address ffi.cdata* the RUDPConn's local address
+---@param address etherlua.addr the RUDPConn's local address
 ---@return function ip -> mac
 ---@return function to be called when the RUDPConn no longer has the address
 function Neighbours:resolver(address)
@@ -239,6 +243,7 @@ function Neighbours:claim(ip)
   return claim
 end
 
+-- Undoes one claim.
 ---@param ip string
 function Neighbours:release(ip)
   local claim = self.own[ip]

@@ -1,0 +1,57 @@
+-- all.lua: makes the reference out of the sources' annotations: HTML pages for people, definitions for editors. What is
+-- missing in the sources is an error that names the line.
+--
+--   luajit scripts/doc/all.lua build/doc
+
+package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
+local html = require "html"
+local luals = require "luals"
+local model = require "model"
+
+local function fail(...)
+  io.stderr:write("doc: ", string.format(...), "\n")
+  os.exit(1)
+end
+
+local out = arg[1] or fail("no folder given: luajit scripts/doc/all.lua FOLDER")
+
+local function write(path, text)
+  local file, reason = io.open(out .. "/" .. path, "w")
+  if not file then fail("cannot write %s", reason) end
+  file:write(text)
+  file:close()
+end
+
+local function read(path)
+  local file, reason = io.open(path)
+  if not file then fail("cannot read %s", reason) end
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function make_folder(path)
+  if os.execute(("mkdir -p '%s/%s'"):format(out, path)) ~= 0 then fail("cannot make folder %s/%s", out, path) end
+end
+
+-- "etherlua.proto.arp" as the file that require looks for.
+local function module_file(page)
+  local path = page.name:gsub("%.", "/")
+  return path .. (page.path:find "/init%.lua$" and "/init.lua" or ".lua")
+end
+
+local pages = model.read()
+local complaints = model.check(pages)
+for _, text in ipairs(complaints) do io.stderr:write(text, "\n") end
+if #complaints > 0 then fail("%d things are not documented", #complaints) end
+
+html.link(pages)
+for _, page in ipairs(pages) do
+  local definitions = "luals/" .. module_file(page)
+  make_folder(definitions:match "^(.*)/")
+  write(html.file(page), html.page(page))
+  write(definitions, luals.text(page))
+end
+write("abi.html", html.abi(read "engine/abi.h"))
+write("index.html", html.index(pages))
+print(("%d pages in %s"):format(#pages + 2, out))
