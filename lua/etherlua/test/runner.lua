@@ -1,5 +1,5 @@
--- test/runner.lua: makes busted, unchanged, run each body (it, before_each, setup, a describe block, a spec file, ...) as
--- a task, so that blocking calls work in it. A body has a time limit, an error in another task ends it, and what a test
+-- test/runner.lua: makes busted, unchanged, run each body (it, before_each, setup, a describe block, a spec file) as a
+-- task, so that blocking calls work in it. A body has a time limit, an error in another task ends it, and what a test
 -- left open is closed and fails it. All bodies of a spec file are of one run, so what setup opens is there in the tests.
 --
 -- busted looks up its own safe() and safe_publish() in its core for each body and event, and these are what is replaced
@@ -47,9 +47,20 @@ local function is_pending(message)
   return (debug.getmetatable(message) or {}).__type == "pending"
 end
 
+-- busted would name the line in etherlua from which an error without a place came.
+local function with_place(message)
+  local text = tostring(message)
+  local place = not text:find("^[^\n]-:%d+: ") and scope.place_here()
+  return place and place .. ": " .. text or message
+end
+
 local function rewrite(element, message, trace)
   if is_pending(message) then return rewrite_message(element, message, trace) end
-  if message == sched.CANCELLED then message = body.problem or problem_of_task() or message end
+  if message == sched.CANCELLED then
+    message = body.problem or problem_of_task() or message
+  elseif type(message) == "string" or type(message) == "table" and message.exit_status then
+    message = with_place(message)
+  end
   return (WORDS[element.descriptor] or "") .. rewrite_message(element, message, trace) .. capture_lines()
 end
 

@@ -23,17 +23,30 @@ local function is_users(info)
     and not source:find("/busted/", 1, true) and not source:find("/luassert/", 1, true)
 end
 
--- Where the user's code in a coroutine waits.
----@param co thread
+-- The user's code that is the innermost on a stack.
+---@param get_info fun(level: integer): table? debug.getinfo of that stack
 ---@return string? place "file:line"
-function M.place(co)
-  local level = 0
+local function innermost(get_info)
+  local level = 1
   while true do
-    local info = debug.getinfo(co, level, "Sl")
+    local info = get_info(level)
     if not info then return nil end
     if is_users(info) then return ("%s:%d"):format(info.short_src, info.currentline) end
     level = level + 1
   end
+end
+
+-- Where the user's code in a coroutine waits.
+---@param co thread
+---@return string? place "file:line"
+function M.place(co)
+  return innermost(function(level) return debug.getinfo(co, level - 1, "Sl") end)
+end
+
+-- Where the user's code is that called the caller.
+---@return string? place "file:line"
+function M.place_here()
+  return innermost(function(level) return debug.getinfo(level + 2, "Sl") end)
 end
 
 -- ---- scopes -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
--- servers.lua: real DHCP servers and clients for tests, in lab namespaces: kea-dhcp4 and dnsmasq, busybox udhcpc and
--- dhclient. They judge etherlua, so nothing here shares code with it but addresses.
+-- test/servers.lua: real DHCP servers, relay agents and clients for tests, in lab namespaces: kea-dhcp4, dnsmasq, ISC
+-- dhcrelay, busybox udhcpc and dhclient. They judge etherlua, so nothing here shares code with it but addresses.
 --
 -- Each started program has a private temporary folder for all of its files, and `stop` (of a client: `result`) removes
 -- it. Nothing of the machine's own DHCP configuration, leases or logs is read or written. Needs root.
@@ -213,6 +213,23 @@ function M.dnsmasq(ns, opts)
     "--dhcp-lease-max=1000000", "--dhcp-leasefile=" .. folder .. "/leases",
   }, dnsmasq_options(opts))
   return start_server("dnsmasq", ns, folder, argv, "sockets bound exclusively", "failed to")
+end
+
+---@class etherlua.test.dhcrelay_opts
+---@field down string interface of the clients; it has to have an address already
+---@field up string interface of the server
+---@field server string its address
+---@field args? string[] more arguments; default { "-a" }: it adds option 82
+
+-- ISC dhcrelay, a DHCP relay agent.
+---@param ns etherlua.namespace
+---@param opts etherlua.test.dhcrelay_opts
+---@return etherlua.test.server
+function M.dhcrelay(ns, opts)
+  local folder = new_folder()
+  local argv = append({ private_copy("dhcrelay", folder), "-4", "-d", "--no-pid" }, opts.args or { "-a" })
+  append(argv, { "-id", opts.down, "-iu", opts.up, opts.server })
+  return start_server("dhcrelay", ns, folder, argv, "Socket/fallback", "exiting.")
 end
 
 -- ---- clients -------------------------------------------------------------------------------------------------------
