@@ -34,10 +34,10 @@ M.decode = frames.decode
 M.missing = servers.missing
 
 -- Relay options with a capture file, unless they name one.
-local function with_capture(scope, given)
+local function with_capture(scope, of, given)
   local opts = {}
   for name, value in pairs(given or {}) do opts[name] = value end
-  opts.capture = opts.capture or scope:capture()
+  opts.capture = opts.capture or scope:capture(of)
   return opts
 end
 
@@ -46,7 +46,7 @@ end
 ---@return etherlua.test.lab
 function M.lab(opts)
   local scope = runner.scope()
-  return scope:own(lab.new(opts, function() return scope:capture() end))
+  return scope:own(lab.new(opts, function(of) return scope:capture(of) end))
 end
 
 -- Two relays joined in memory; no privileges. Frames of the first are captured, which are those of both.
@@ -55,7 +55,7 @@ end
 ---@return table b
 function M.wire(opts)
   local scope = runner.scope()
-  local a, b = relay.wire(with_capture(scope, opts))
+  local a, b = relay.wire(with_capture(scope, "the wire", opts))
   return scope:own(a), scope:own(b)
 end
 
@@ -65,7 +65,7 @@ end
 ---@return table relay
 function M.open(spec, opts)
   local scope = runner.scope()
-  return scope:own(relay.open(spec, with_capture(scope, opts)))
+  return scope:own(relay.open(spec, with_capture(scope, spec, opts)))
 end
 
 -- The relay that the command line names: etherlua test -i SPEC or --lab.
@@ -73,7 +73,7 @@ end
 ---@return table relay
 function M.relay(opts)
   local scope = runner.scope()
-  local one, net = script.relay(nil, with_capture(scope, opts))
+  local one, net = script.relay(nil, with_capture(scope, "the relay", opts))
   if net then scope:own(net) end
   return scope:own(one)
 end

@@ -23,18 +23,18 @@ describe("a DHCP server with one address", function()
     local first = client:conn { mac = "02:00:00:00:00:01" }
     local second = client:conn { mac = "02:00:00:00:00:02" }
 
-    local lease = assert(dhcp4_client.lease(first, QUICK))
-    assert.equal("10.0.0.10", lease.ip)
+    assert(dhcp4_client.lease(first, QUICK))
 
     local another = dhcp4_client.lease(second, QUICK)
-    assert.is_nil(another, another and "the second host was given " .. another.ip)
+    assert.is_nil(another and another.ip, "the second host was given an address")
   end)
 
   it("leases it again when the first host has given it back", function()
     local first = client:conn { mac = "02:00:00:00:00:01" }
     local second = client:conn { mac = "02:00:00:00:00:02" }
 
-    assert(dhcp4_client.lease(first, QUICK)):close()
-    assert.equal("10.0.0.10", assert(dhcp4_client.lease(second, QUICK)).ip)
+    local lease = assert(dhcp4_client.lease(first, QUICK))
+    lease:close()
+    assert.equal(lease.ip, assert(dhcp4_client.lease(second, QUICK)).ip)
   end)
 end)

@@ -5,6 +5,7 @@ local assert = require "luassert"
 local frames = require "etherlua.test.frames"
 local sched = require "etherlua.sched"
 local say = require "say"
+local scope = require "etherlua.test.scope"
 
 local M = {}
 
@@ -14,9 +15,9 @@ local RECEIVE_TIME, NOTHING_TIME = 1, 0.3 -- seconds, unless told
 local Expect = {}
 Expect.__index = Expect
 
--- A failure at the line that called the caller.
+-- A failure at the test's own line.
 local function fail(message)
-  require("busted").fail(message, 3)
+  require("busted").fail(("%s: %s"):format(scope.place_here() or "?", message), 0)
 end
 
 -- The next frame, decoded; it is not borrowed any more.
@@ -37,8 +38,8 @@ end
 
 local function report(others)
   if others.count == 0 then return "nothing came" end
-  return ("%d other frames came%s%s"):format(others.count, others.count > SHOWN and ", the last of them:" or ":",
-    table.concat(others))
+  return ("%d other frame%s came%s%s"):format(others.count, others.count == 1 and "" or "s",
+    others.count > SHOWN and ", the last of them:" or ":", table.concat(others))
 end
 
 local function check_time(within)
@@ -60,7 +61,7 @@ function Expect:to_receive(pattern, within)
     local frame, reason = next_frame(self.endpoint, deadline)
     if not frame then
       return fail(("%s received no frame that matches %s within %g s (%s): %s"):format(tostring(self.endpoint),
-        frames.pattern_text(pattern), within or RECEIVE_TIME, reason, report(others)))
+        frames.show(pattern), within or RECEIVE_TIME, reason, report(others)))
     end
     local difference = frames.difference(pattern, frame)
     if not difference then return frame end

@@ -34,16 +34,28 @@ end
 
 -- ---- patterns -----------------------------------------------------------------------------------------------------
 
-local function show(value)
-  if type(value) == "table" then
-    if value.vid then return tostring(value.vid) end
-    local parts = {}
-    for i, item in ipairs(value) do parts[i] = show(item) end
-    return "{" .. table.concat(parts, ", ") .. (#parts == 0 and next(value) ~= nil and "..." or "") .. "}"
-  end
-  if type(value) ~= "string" then return tostring(value) end
-  return value:find("[^\32-\126]") and "0x" .. bytes.hex(value) or value
+local function sorted_names(fields)
+  local names = {}
+  for name in pairs(fields) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  return names
 end
+
+-- A field, or a pattern, as text for messages.
+---@param value any
+---@return string
+function M.show(value)
+  if type(value) == "string" then return value:find("[^\32-\126]") and "0x" .. bytes.hex(value) or ("%q"):format(value) end
+  if type(value) ~= "table" then return tostring(value) end
+  if value.vid then return tostring(value.vid) end
+  local parts = {}
+  for i, name in ipairs(sorted_names(value)) do
+    parts[i] = (type(name) == "number" and "" or name .. " = ") .. M.show(value[name])
+  end
+  return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
+end
+
+local show = M.show
 
 -- A list has to be of the same length; of other tables only what is named counts.
 local function is_list(want)
@@ -97,27 +109,6 @@ function M.difference(pattern, frame)
   if not path then return nil end
   if found == nil then return ("%s is missing, %s is wanted"):format(path, show(wanted)) end
   return ("%s is %s, not %s"):format(path, show(found), show(wanted))
-end
-
-local function sorted_names(fields)
-  local names = {}
-  for name in pairs(fields) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  return names
-end
-
--- A pattern as text for messages.
----@param pattern any
----@return string
-function M.pattern_text(pattern)
-  if type(pattern) ~= "table" then return type(pattern) == "string" and ("%q"):format(pattern) or tostring(pattern) end
-  local parts = {}
-  for i, name in ipairs(sorted_names(pattern)) do
-    local value = pattern[name]
-    value = type(value) == "string" and show(value) or M.pattern_text(value)
-    parts[i] = type(name) == "number" and value or name .. " = " .. value
-  end
-  return "{ " .. table.concat(parts, ", ") .. " }"
 end
 
 -- ---- two frames side by side --------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ end
 
 -- Raises an error when it cannot be made; needs root or a user namespace. Blocks the thread while it is made.
 ---@param opts? etherlua.test.lab_opts
----@param capture? fun(): string names a file that a relay captures to
+---@param capture? fun(of: string): string names the file that a relay captures to
 ---@return etherlua.test.lab
 function M.new(opts, capture)
   local permitted, reason = lab.root()
@@ -158,7 +158,7 @@ function Lab:relay(at, opts)
   local given = {}
   for name, value in pairs(opts or {}) do given[name] = value end
   given.kind = nil
-  given.capture = given.capture or self.capture and self.capture()
+  given.capture = given.capture or self.capture and self.capture(at)
   local host, interface = split(at)
   local spec = ("%s:%s"):format(opts and opts.kind or "afpacket", interface)
   local one = self:host(host):enter(relay.open, spec, given)

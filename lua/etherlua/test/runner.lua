@@ -38,9 +38,7 @@ end
 local function capture_lines()
   if not active then return "" end
   active:keep_captures()
-  local lines = {}
-  for i, path in ipairs(active:kept_captures()) do lines[i] = "\ncapture: " .. path end
-  return table.concat(lines)
+  return active:capture_lines()
 end
 
 local function is_pending(message)

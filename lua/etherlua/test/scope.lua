@@ -78,21 +78,22 @@ function Scope:own(obj)
 end
 
 -- A pcap file to capture to: it is removed at the end of the scope unless the test fails.
+---@param of string what is captured, for the message
 ---@return string path
-function Scope:capture()
+function Scope:capture(of)
   local path = os.tmpname()
   local pcap = path .. ".pcap"
   os.rename(path, pcap)
-  self.captures[#self.captures + 1] = pcap
+  self.captures[#self.captures + 1] = { of = of, path = pcap }
   return pcap
 end
 
 -- The captures that a failing test has to show: its own, and those of the blocks around it.
----@return string[] paths
-function Scope:kept_captures()
-  local paths = self.outer and self.outer:kept_captures() or {}
-  for _, path in ipairs(self.captures) do paths[#paths + 1] = path end
-  return paths
+---@return string text a line for each
+function Scope:capture_lines()
+  local text = self.outer and self.outer:capture_lines() or ""
+  for _, capture in ipairs(self.captures) do text = ("%s\ncapture of %s: %s"):format(text, capture.of, capture.path) end
+  return text
 end
 
 function Scope:keep_captures()
@@ -184,7 +185,7 @@ end
 -- Removes the captures of a scope in which nothing failed.
 function Scope:drop_captures()
   if self.keep then return end
-  for _, path in ipairs(self.captures) do os.remove(path) end
+  for _, capture in ipairs(self.captures) do os.remove(capture.path) end
 end
 
 return M
