@@ -55,8 +55,7 @@ end
 ---@return table b
 function M.wire(opts)
   local scope = runner.scope()
-  local a, b = relay.wire(with_capture(scope, "the wire", opts))
-  return scope:own(a), scope:own(b)
+  return scope:owning(relay.wire, with_capture(scope, "the wire", opts))
 end
 
 -- A relay as of ether.open.
@@ -65,7 +64,7 @@ end
 ---@return table relay
 function M.open(spec, opts)
   local scope = runner.scope()
-  return scope:own(relay.open(spec, with_capture(scope, spec, opts)))
+  return scope:owning(relay.open, spec, with_capture(scope, spec, opts))
 end
 
 -- The relay that the command line names: etherlua test -i SPEC or --lab.
@@ -73,9 +72,7 @@ end
 ---@return table relay
 function M.relay(opts)
   local scope = runner.scope()
-  local one, net = script.relay(nil, with_capture(scope, "the relay", opts))
-  if net then scope:own(net) end
-  return scope:own(one)
+  return (scope:owning(script.relay, nil, with_capture(scope, "the relay", opts)))
 end
 
 -- How long a body of this file, describe block or test may take from here on; default 30 s or what --timeout says.

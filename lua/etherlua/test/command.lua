@@ -87,7 +87,7 @@ function M.main(args)
   script.defaults = { relay = own.relay, lab = own.lab }
   package.loaded["busted.core"] = function()
     local core = make_core()
-    runner.install(core)
+    runner.install(core, true)
     return core
   end
   table.insert(rest, 1, "--ignore-lua")

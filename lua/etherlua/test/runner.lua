@@ -1,10 +1,10 @@
 -- test/runner.lua: makes busted, unchanged, run each body (it, before_each, setup, a describe block, a spec file) as a
 -- task, so that blocking calls work in it. A body has a time limit, an error in another task ends it, and what a test
--- left open is closed and fails it. All bodies of a spec file are of one run, so what setup opens is there in the tests.
+-- left open is closed and fails it. All bodies of a spec file are of one run: what setup opens is there in the tests.
 --
 -- busted looks up its own safe() and safe_publish() in its core for each body and event, and these are what is replaced
--- here; `etherlua test` does it when the core is made, `require "etherlua.test"` under plain busted when it is first
--- needed.
+-- here: by `etherlua test` when the core is made and for all files, under plain busted by `require "etherlua.test"` and
+-- for the file in which it stands.
 
 local scope = require "etherlua.test.scope"
 local sched = require "etherlua.sched"
@@ -16,6 +16,7 @@ M.limit = 30
 
 local core               -- busted's
 local safe, safe_publish, rewrite_message
+local always, enabled    -- in all files; in this one
 local scopes = {}        -- of the spec file, describe blocks and the test; the innermost last
 local active             -- scope that the running body opens things in
 local body               -- that runs: { task =, problem = }
@@ -53,7 +54,7 @@ local function with_place(message)
 end
 
 local function rewrite(element, message, trace)
-  if is_pending(message) then return rewrite_message(element, message, trace) end
+  if not enabled or is_pending(message) then return rewrite_message(element, message, trace) end
   if message == sched.CANCELLED then
     message = body.problem or problem_of_task() or message
   elseif type(message) == "string" or type(message) == "table" and message.exit_status then
@@ -168,7 +169,9 @@ local function run_test(descriptor, run, element)
 end
 
 local function run_safe(descriptor, run, element)
-  if descriptor == "it" and element.descriptor == "it" and run ~= element.run then
+  if not enabled then
+    return safe(descriptor, run, element)
+  elseif descriptor == "it" and element.descriptor == "it" and run ~= element.run then
     return run_test(descriptor, run, element)
   elseif run ~= element.run and descriptor ~= "finally" then
     return safe(descriptor, run, element)
@@ -190,14 +193,20 @@ end
 
 local modules = {} -- ours: busted forgets at the end of a file what it loaded, but C types can be declared only once
 
+-- All but the one whose require() enables it.
 local function remember_modules()
   for name, module in pairs(package.loaded) do
-    if name:find("^etherlua") then modules[name] = module end
+    if name:find("^etherlua") and name ~= "etherlua.test" then modules[name] = module end
   end
 end
 
-local function recall_modules()
+local function file_start()
   for name, module in pairs(modules) do package.loaded[name] = module end
+  enabled = always
+end
+
+local function block_start(element)
+  if enabled then push(element) end
 end
 
 local function block_end(element)
@@ -222,19 +231,25 @@ local function push_begun(element)
   push(element)
 end
 
--- Hooks into a core of busted, once.
----@param of_busted table as made by busted.core
-function M.install(of_busted)
-  if core then return end
+local function hook(of_busted)
   core = of_busted
   safe, safe_publish, rewrite_message = core.safe, core.safe_publish, core.rewriteMessage
   core.safe, core.safe_publish, core.rewriteMessage = run_safe, publish_safely, rewrite
-  subscribe("file", "start", recall_modules)
-  subscribe("file", "end", remember_modules)
+  subscribe("file", "start", file_start)
   for _, descriptor in ipairs { "file", "describe" } do
-    subscribe(descriptor, "start", push)
+    subscribe(descriptor, "start", block_start)
     subscribe(descriptor, "end", block_end)
   end
+end
+
+-- Makes the bodies of the spec file that busted is at tasks.
+---@param of_busted table as made by busted.core
+---@param all? boolean those of all files
+function M.install(of_busted, all)
+  if not core then hook(of_busted) end
+  remember_modules()
+  if enabled then return end
+  always, enabled = all, true
   push_begun(core.context.get())
 end
 

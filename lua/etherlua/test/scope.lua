@@ -77,6 +77,16 @@ function Scope:own(obj)
   return obj
 end
 
+-- Calls fn and owns what it opened.
+---@param fn function
+---@return any ... what fn returns
+function Scope:owning(fn, ...)
+  local _, closables = sched.inventory()
+  local before, results = #closables, { fn(...) }
+  for i = before + 1, #closables do self:own(closables[i]) end
+  return unpack(results)
+end
+
 -- A pcap file to capture to: it is removed at the end of the scope unless the test fails.
 ---@param of string what is captured, for the message
 ---@return string path
