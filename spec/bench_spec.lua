@@ -4,7 +4,7 @@ local cjson = require "cjson"
 local ether = require "etherlua"
 local files = require "support.files"
 local lab = require "etherlua.lab"
-local servers = require "support.servers"
+local servers = require "etherlua.test.servers"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "

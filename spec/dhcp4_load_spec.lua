@@ -13,7 +13,7 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
 local sched = require "etherlua.sched"
-local servers = require "support.servers"
+local servers = require "etherlua.test.servers"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local MAC, SMALL_MAC, SERVER_MAC = "02:00:00:00:ff:fe", "02:00:00:00:00:00", "02:dd:00:00:00:01"

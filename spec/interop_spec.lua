@@ -10,7 +10,7 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
 local sched = require "etherlua.sched"
-local servers = require "support.servers"
+local servers = require "etherlua.test.servers"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local MAC = "02:00:00:00:0c:01"

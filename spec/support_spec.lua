@@ -2,7 +2,7 @@
 -- but its labs takes part.
 
 local access = require "support.access"
-local servers = require "support.servers"
+local servers = require "etherlua.test.servers"
 
 local POOL = "10.0.0.10-10.0.0.250"
 

@@ -17,6 +17,7 @@ Scripted hosts on a wire: MAC addresses, VLAN tags and IP addresses that exist n
 
 Commands:
    run [OPTIONS] SCRIPT [ARGUMENTS]   Run a Lua script: a path, or the name of one that is shipped.
+   test [OPTIONS] [SPECS]             Run spec files with busted, each test as a task.
    doctor [OPTIONS] [IFACE]           Say what keeps it from working here, or on an interface, and how to mend it.
 
 Options:
@@ -131,6 +132,7 @@ end
 local function dispatch(args, env)
   local command = args[1]
   if command == "run" then return run({ unpack(args, 2) }, env.scripts) end
+  if command == "test" then return require("etherlua.test.command").main { unpack(args, 2) } end
   if command == "doctor" then return require("etherlua.doctor").main { unpack(args, 2) } end
   if command == "--version" then
     print("etherlua " .. ether.version)
@@ -138,7 +140,7 @@ local function dispatch(args, env)
     io.stdout:write(USAGE)
   else
     script.exit(script.USAGE, command and
-      ("unknown command %q: run or doctor is allowed (etherlua --help)"):format(command) or
+      ("unknown command %q: run, test or doctor is allowed (etherlua --help)"):format(command) or
       "no command given (etherlua --help)")
   end
   return script.DONE

@@ -247,7 +247,7 @@ end
 local function fail(task, failure)
   if not run or run.failure then return end
   run.failure = { message = failure, traceback = debug.traceback(task.co, tostring(failure)) }
-  M.cancel_all()
+  if run.driven then run.driven:cancel() else M.cancel_all() end
 end
 
 local function wake_all(list)
@@ -507,6 +507,45 @@ function M.run(fn, ...)
   local main = spawn(fn, false, ...)
   while foreground > 0 do turn() end
   return finish_run(main)
+end
+
+-- ---- runs that a test runner keeps --------------------------------------------------------------------------------
+
+-- Runs fn as a task and returns when that one has ended, for a caller that is no task: the first call begins a run that
+-- end_run() ends. Other tasks go on meanwhile and outlive the call. An error in one of them cancels fn's task alone.
+---@param fn function
+function M.drive(fn, ...)
+  M.engine()
+  run = run or { closables = {} }
+  local task = spawn(fn, false, ...)
+  run.driven = task
+  while not task.done do turn() end
+end
+
+-- The first error that no task caught since the last call.
+---@return string? traceback
+function M.take_failure()
+  local failure = run and run.failure
+  if not failure then return nil end
+  run.failure = nil
+  return failure.traceback
+end
+
+-- Ends the run that drive() began: cancels its tasks and closes what it opened.
+---@return string? traceback as of take_failure
+function M.end_run()
+  if not run then return nil end
+  wind_up()
+  local failure = M.take_failure()
+  run = nil
+  return failure
+end
+
+-- For a test runner, which looks for what was left: both are the scheduler's own tables.
+---@return table<integer, table> tasks by number, all that have not ended
+---@return table[] closables what the run in progress closes at its end, in the order of opening
+function M.inventory()
+  return tasks, run and run.closables or {}
 end
 
 -- For tests: how many tasks exist now.

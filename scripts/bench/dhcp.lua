@@ -7,9 +7,9 @@ local bench = require "bench"
 local cjson = require "cjson"
 local ether = require "etherlua"
 local script = require "etherlua.script"
+local servers = require "etherlua.test.servers"
 
 local LOAD = bench.folder .. "../dhcp4_load.lua"
-local SPEC = bench.folder .. "../../spec/?.lua" -- where support.servers is that starts Kea
 local SERVER, POOL = "10.255.255.254/8", "10.0.0.1-10.31.255.255"
 -- One thread, and no line in the log for each lease: what is measured is the server, not its disk.
 local KEA = {
@@ -70,9 +70,6 @@ local function start_responder()
 end
 
 local function start_kea()
-  package.path = SPEC .. ";" .. package.path
-  local found, servers = pcall(require, "support.servers")
-  if not found then error("spec/support/servers.lua, which starts Kea, is not here", 0) end
   local missing = servers.missing("kea-dhcp4")
   if missing then error(missing, 0) end
   local kea = servers.kea(net.far, { address = SERVER, pool = POOL, config = KEA })

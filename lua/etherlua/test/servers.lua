@@ -1,5 +1,5 @@
--- servers.lua: real DHCP servers and clients for tests, in lab namespaces: kea-dhcp4 and dnsmasq, busybox udhcpc and
--- dhclient. They judge etherlua, so nothing here shares code with it but addresses.
+-- test/servers.lua: real DHCP servers, relay agents and clients for tests, in lab namespaces: kea-dhcp4, dnsmasq, ISC
+-- dhcrelay, busybox udhcpc and dhclient. They judge etherlua, so nothing here shares code with it but addresses.
 --
 -- Each started program has a private temporary folder for all of its files, and `stop` (of a client: `result`) removes
 -- it. Nothing of the machine's own DHCP configuration, leases or logs is read or written. Needs root.
@@ -78,7 +78,7 @@ end
 
 -- ---- servers -------------------------------------------------------------------------------------------------------
 
----@class support.server
+---@class etherlua.test.server
 ---@field process etherlua.process
 ---@field folder string
 local server = {}
@@ -115,7 +115,7 @@ local function start_server(name, ns, folder, argv, ready, trouble)
   error(("%s did not come up; its log:\n%s"):format(name, self:log()), 0)
 end
 
----@class support.server_opts
+---@class etherlua.test.server_opts
 ---@field iface? string default "eth0"
 ---@field address string of the server, with prefix length: "10.0.0.1/24"; the interface gets it
 ---@field pool string|string[] "10.0.0.10-10.0.0.250", or several
@@ -171,8 +171,8 @@ local function kea_config(opts)
 end
 
 ---@param ns etherlua.namespace
----@param opts support.server_opts
----@return support.server
+---@param opts etherlua.test.server_opts
+---@return etherlua.test.server
 function M.kea(ns, opts)
   opts = with_defaults(opts)
   configure_interface(ns, opts)
@@ -200,8 +200,8 @@ local function dnsmasq_options(opts)
 end
 
 ---@param ns etherlua.namespace
----@param opts support.server_opts
----@return support.server
+---@param opts etherlua.test.server_opts
+---@return etherlua.test.server
 function M.dnsmasq(ns, opts)
   opts = with_defaults(opts)
   configure_interface(ns, opts)
@@ -215,10 +215,27 @@ function M.dnsmasq(ns, opts)
   return start_server("dnsmasq", ns, folder, argv, "sockets bound exclusively", "failed to")
 end
 
+---@class etherlua.test.dhcrelay_opts
+---@field down string interface of the clients; it has to have an address already
+---@field up string interface of the server
+---@field server string its address
+---@field args? string[] more arguments; default { "-a" }: it adds option 82
+
+-- ISC dhcrelay, a DHCP relay agent.
+---@param ns etherlua.namespace
+---@param opts etherlua.test.dhcrelay_opts
+---@return etherlua.test.server
+function M.dhcrelay(ns, opts)
+  local folder = new_folder()
+  local argv = append({ private_copy("dhcrelay", folder), "-4", "-d", "--no-pid" }, opts.args or { "-a" })
+  append(argv, { "-id", opts.down, "-iu", opts.up, opts.server })
+  return start_server("dhcrelay", ns, folder, argv, "Socket/fallback", "exiting.")
+end
+
 -- ---- clients -------------------------------------------------------------------------------------------------------
 
 -- A client that was started: it writes what its script is told to the file `env` once it has a lease.
----@class support.client
+---@class etherlua.test.client
 ---@field process etherlua.process
 ---@field folder string
 local client = {}
@@ -281,14 +298,14 @@ local UDHCPC_NAMES = {
   ip = "ip", mask = "mask", subnet = "subnet", router = "router", dns = "dns", lease = "lease", serverid = "serverid",
 }
 
----@class support.client_opts
+---@class etherlua.test.client_opts
 ---@field iface? string default "eth0"
 ---@field args? string[] more arguments
 
 -- Starts busybox udhcpc, which tries for about ten seconds. The interface is not given the address.
 ---@param ns etherlua.namespace
----@param opts? support.client_opts
----@return support.client
+---@param opts? etherlua.test.client_opts
+---@return etherlua.test.client
 function M.udhcpc_start(ns, opts)
   opts = opts or {}
   local folder = new_folder()
@@ -311,8 +328,8 @@ local DHCLIENT_NAMES = {
 
 -- Starts ISC dhclient, which tries for about ten seconds. The interface is not given the address.
 ---@param ns etherlua.namespace
----@param opts? support.client_opts
----@return support.client
+---@param opts? etherlua.test.client_opts
+---@return etherlua.test.client
 function M.dhclient_start(ns, opts)
   opts = opts or {}
   local folder = new_folder()

@@ -1,0 +1,201 @@
+-- test/lab.lua: the network of one test: hosts that are network namespaces, joined by veth pairs or by a switch (a Linux
+-- bridge), with real servers in them. etherlua.test closes it at the end of the test.
+--
+--   lab.new { links = { { "client:eth0", "agent:down" }, { "agent:up", "server:eth0" } } }
+--   lab.new { switch = { red = 100, blue = 200, core = { 100, 200 } } }
+
+local lab = require "etherlua.lab"
+local gateway = require "etherlua.role.gateway"
+local relay = require "etherlua.relay"
+local sched = require "etherlua.sched"
+local servers = require "etherlua.test.servers"
+
+local M = {}
+
+local DEFAULT_LINKS = { { "near:eth0", "far:eth0" } }
+local SWITCH, BRIDGE, PORT = "switch", "bridge", "eth0" -- host with the bridge, its name, interface of hosts at it
+
+---@class etherlua.test.lab
+---@field hosts table<string, etherlua.namespace> by name: run, start, enter
+local Lab = {}
+Lab.__index = Lab
+
+-- ---- links --------------------------------------------------------------------------------------------------------
+
+---@param text string "host:interface", or "host" alone, which is its eth0
+local function split(text)
+  local host, interface = tostring(text):match("^([%w_-]+):([^:]+)$")
+  if not host then host, interface = tostring(text):match("^[%w_-]+$"), PORT end
+  if host then return host, interface end
+  error(('bad end of a link %q: "HOST:INTERFACE" or "HOST" is needed'):format(tostring(text)), 0)
+end
+
+local function host_of(self, name)
+  self.hosts[name] = self.hosts[name] or lab.namespace()
+  return self.hosts[name]
+end
+
+local function join(self, one, other, opts)
+  local host_a, a = split(one)
+  local host_b, b = split(other)
+  lab.veth(host_of(self, host_a), a, host_of(self, host_b), b,
+    { mtu = opts.mtu, ipv6 = opts.ipv6, checksum = opts.checksum, queues = opts.queues })
+end
+
+-- ---- the switch ---------------------------------------------------------------------------------------------------
+
+-- One rule for each VLAN: what comes tagged with it from a port that carries it goes to the ports that do.
+local VLAN_RULE = "vlan id %d iifname { %s } oifname { %s } accept"
+local RULES = [[table bridge vlans {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    %s
+  }
+}]]
+
+local function list_of(vids)
+  return type(vids) == "table" and vids or { vids }
+end
+
+-- VLAN ID -> names of the ports that carry it, quoted.
+local function members(ports)
+  local of_vlan = {}
+  for name, vids in pairs(ports) do
+    for _, vid in ipairs(list_of(vids)) do
+      if type(vid) ~= "number" or vid < 1 or vid > 4094 or vid % 1 ~= 0 then
+        error(("bad VLAN ID %s of port %s: 1 to 4094 is allowed"):format(tostring(vid), name), 0)
+      end
+      of_vlan[vid] = of_vlan[vid] or {}
+      table.insert(of_vlan[vid], '"' .. name .. '"')
+    end
+  end
+  return of_vlan
+end
+
+-- The bridge forwards by nftables' rules and not by its own vlan_filtering, which many small kernels lack.
+local function filter_vlans(switch, ports)
+  local rules = {}
+  for vid, names in pairs(members(ports)) do
+    local list = table.concat(names, ", ")
+    rules[#rules + 1] = VLAN_RULE:format(vid, list, list)
+  end
+  switch:configure(("nft '%s'"):format(RULES:format(table.concat(rules, "\n"))))
+end
+
+local function port_names(ports)
+  local names = {}
+  for key, value in pairs(ports) do names[#names + 1] = type(key) == "string" and key or value end
+  return names
+end
+
+local function build_switch(self, ports, opts)
+  local switch = host_of(self, SWITCH)
+  switch:configure(("ip link add %s type bridge mcast_snooping 0"):format(BRIDGE))
+  for _, name in ipairs(port_names(ports)) do
+    join(self, name, ("%s:%s"):format(SWITCH, name), opts)
+    switch:configure(("ip link set dev %s master %s"):format(name, BRIDGE))
+  end
+  if #ports == 0 then filter_vlans(switch, ports) end
+  switch:configure(("ip link set dev %s up"):format(BRIDGE))
+end
+
+-- ---- the lab ------------------------------------------------------------------------------------------------------
+
+---@class etherlua.test.lab_opts
+---@field links? string[][] pairs of "HOST:INTERFACE" (or "HOST": its eth0) that a veth pair joins; default
+---  { { "near:eth0", "far:eth0" } } when there is no switch
+---@field switch? table hosts whose eth0 is at a port of one switch: a list of names, or by name the VLAN IDs that the port
+---  carries, tagged: { red = 100, core = { 100, 200 } }. It has one table of MAC addresses for all VLANs
+---@field addresses? table<string, string> "HOST:INTERFACE" -> "10.0.0.1/24": of the host's own kernel
+---@field mtu? integer of all links, default 1500
+---@field queues? integer receive and transmit queues of each interface, default 1
+---@field ipv6? boolean true: the kernels' IPv6 stays on
+---@field checksum? boolean false: the kernels' own UDP and TCP leave with complete checksums
+
+local KNOWN = { links = true, switch = true, addresses = true, mtu = true, queues = true, ipv6 = true, checksum = true }
+
+local function build(self, opts)
+  for name in pairs(opts) do
+    if not KNOWN[name] then error(("unknown lab option %q"):format(tostring(name)), 0) end
+  end
+  for _, link in ipairs(opts.links or not opts.switch and DEFAULT_LINKS or {}) do join(self, link[1], link[2], opts) end
+  if opts.switch then build_switch(self, opts.switch, opts) end
+  for at, address in pairs(opts.addresses or {}) do
+    local host, interface = split(at)
+    self:host(host):configure(("ip addr add %s brd + dev %s"):format(address, interface))
+  end
+end
+
+-- Raises an error when it cannot be made; needs root or a user namespace. Blocks the thread while it is made.
+---@param opts? etherlua.test.lab_opts
+---@param capture? fun(of: string): string names the file that a relay captures to
+---@return etherlua.test.lab
+function M.new(opts, capture)
+  local permitted, reason = lab.root()
+  if not permitted then error(reason, 0) end
+  local self = setmetatable({ hosts = {}, started = {}, capture = capture }, Lab)
+  local ok, failure = pcall(build, self, opts or {})
+  if ok then return self end
+  self:close()
+  error(failure, 0)
+end
+
+---@param name string
+---@return etherlua.namespace
+function Lab:host(name)
+  if self.hosts[name] then return self.hosts[name] end
+  local names = {}
+  for known in pairs(self.hosts) do names[#names + 1] = known end
+  table.sort(names)
+  error(("no host %q in this lab: there are %s"):format(tostring(name), table.concat(names, ", ")), 0)
+end
+
+-- Opens a relay on an interface of a host, closed with the lab.
+---@param at string "HOST" (its eth0) or "HOST:INTERFACE"
+---@param opts? table as of ether.open, and kind = "afpacket", "pcap" or "xdp" (default "afpacket")
+---@return table relay
+function Lab:relay(at, opts)
+  local given = {}
+  for name, value in pairs(opts or {}) do given[name] = value end
+  given.kind = nil
+  given.capture = given.capture or self.capture and self.capture(at)
+  local host, interface = split(at)
+  local spec = ("%s:%s"):format(opts and opts.kind or "afpacket", interface)
+  local one = self:host(host):enter(relay.open, spec, given)
+  self.started[#self.started + 1] = one
+  return one
+end
+
+-- Starts a real server in a host, which has to have its address already or gets it; returns when it serves.
+---@param name string one of test.servers: "dnsmasq", "kea", "dhcrelay"
+---@param host string
+---@param opts table as of that server: see test/servers.lua
+---@return etherlua.test.server server log(), stop()
+function Lab:start(name, host, opts)
+  local ns, start = self:host(host), servers[name]
+  local program = name == "kea" and "kea-dhcp4" or name
+  local missing = servers.missing(program)
+  if missing then error(("cannot start %s: %s"):format(name, missing), 0) end
+  local server = start(ns, opts)
+  self.started[#self.started + 1] = { close = function() server:stop() end }
+  return server
+end
+
+-- An emulated access network at a host's interface: gateway 10.0.0.1 with DHCP, ARP and ping on every VLAN stack.
+---@param at string "HOST" or "HOST:INTERFACE"
+---@param opts? table as of lab:serve: pool, server and so on
+---@return table gateway
+function Lab:serve(at, opts)
+  local one = gateway.new(self:relay(at), opts or { pool = "10.0.0.10-10.0.255.254" })
+  sched.spawn_background(function() one:run() end)
+  return one
+end
+
+-- Closes its relays, stops what was started in it and removes it.
+function Lab:close()
+  for i = #self.started, 1, -1 do self.started[i]:close() end
+  self.started = {}
+  for _, ns in pairs(self.hosts) do ns:close() end
+end
+
+return M
