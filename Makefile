@@ -11,20 +11,20 @@ B       := build$(if $(SAN),/san)
 
 # pkg-config is asked when a command runs, not before: `make test` may just have installed it.
 WARN     = -Wall -Wextra -Wshadow
-INCLUDE  = -std=c11 -D_GNU_SOURCE -Iengine $(shell pkg-config --cflags luajit libpcap libxdp libbpf)
+INCLUDE  = -std=c11 -D_GNU_SOURCE -Iengine $(shell pkg-config --cflags luajit libpcap libxdp libbpf libedit)
 CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) $(CPPFLAGS)
 LIBS     = $(shell pkg-config --libs libpcap libxdp libbpf)
-HOSTLIBS = $(shell pkg-config --libs luajit)
+HOSTLIBS = $(shell pkg-config --libs luajit libedit)
 
 SOURCES := $(wildcard engine/*.c)
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
-HOST    := $(B)/main.o
+HOST    := $(B)/main.o $(B)/console.o
 FLOORS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c))
 FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
 
 # What Debian and Ubuntu call it.
-DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev lua-argparse \
-             lua-cjson iproute2
+DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev libedit-dev \
+             lua-argparse lua-cjson iproute2
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server

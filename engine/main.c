@@ -12,6 +12,8 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "console.h"
+
 enum { FAILED = 1, UNUSABLE = 2 }; /* exit status, when it is not the command's */
 
 struct tree {
@@ -96,6 +98,10 @@ static void push_arguments(lua_State *L, int argc, char **argv)
 static int run(lua_State *L, const struct tree *tree, int argc, char **argv)
 {
 	luaL_openlibs(L);
+	luaL_findtable(L, LUA_REGISTRYINDEX, "_PRELOAD", 1);
+	lua_pushcfunction(L, luaopen_etherlua_console);
+	lua_setfield(L, -2, "etherlua.console");
+	lua_settop(L, 0);
 	lua_pushcfunction(L, traceback);
 	if (luaL_loadbuffer(L, BOOT, sizeof(BOOT) - 1, "=etherlua") == 0) {
 		push_arguments(L, argc, argv);
