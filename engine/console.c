@@ -97,8 +97,8 @@ static int width_of(wchar_t c)
 	return width >= 0 ? width : c < ' ' || c == 0x7f ? 2 : 8; /* as libedit shows it: ^X, or \U+1F4A */
 }
 
-/* The row, counted from the prompt's, that is reached behind these bytes of the line. */
-static int row_of(const char *text, const char *end)
+/* The place, counted in columns from the prompt's beginning, that is reached behind these bytes of the line. */
+static int place_of(const char *text, const char *end)
 {
 	int column = (int)strlen(console.prompt);
 	mbstate_t state = {0};
@@ -112,7 +112,7 @@ static int row_of(const char *text, const char *end)
 		text += used;
 		column = c == '\n' ? (column / console.columns + 1) * console.columns : column + width_of(c);
 	}
-	return column / console.columns;
+	return column;
 }
 
 static int terminal_columns(void)
@@ -132,7 +132,7 @@ static void hide(void)
 	if (console.state == IDLE || !console.shown)
 		return;
 	line = el_line(console.editor);
-	row = row_of(line->buffer, line->cursor);
+	row = place_of(line->buffer, line->cursor) / console.columns;
 	fprintf(stdout, row > 0 ? "\r\033[%dA\033[J" : "\r\033[J", row);
 	fflush(stdout);
 	console.shown = false;
@@ -152,10 +152,13 @@ static void show(void)
 static void leave(void)
 {
 	const LineInfo *line = el_line(console.editor);
-	int down = row_of(line->buffer, line->lastchar) - row_of(line->buffer, line->cursor);
+	int end = place_of(line->buffer, line->lastchar);
+	int down = end / console.columns - place_of(line->buffer, line->cursor) / console.columns;
 
+	if (console.shown && down > 0)
+		fprintf(stdout, "\033[%dB", down);
 	if (console.shown)
-		fprintf(stdout, down > 0 ? "\033[%dB^C\r\n" : "^C\r\n", down);
+		fprintf(stdout, "\033[%dG^C\r\n", end % console.columns + 1);
 	fflush(stdout);
 	console.shown = false;
 }
