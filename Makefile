@@ -11,20 +11,20 @@ B       := build$(if $(SAN),/san)
 
 # pkg-config is asked when a command runs, not before: `make test` may just have installed it.
 WARN     = -Wall -Wextra -Wshadow
-INCLUDE  = -std=c11 -D_GNU_SOURCE -Iengine $(shell pkg-config --cflags luajit libpcap libxdp libbpf)
+INCLUDE  = -std=c11 -D_GNU_SOURCE -Iengine $(shell pkg-config --cflags luajit libpcap libxdp libbpf libedit)
 CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) $(CPPFLAGS)
 LIBS     = $(shell pkg-config --libs libpcap libxdp libbpf)
-HOSTLIBS = $(shell pkg-config --libs luajit)
+HOSTLIBS = $(shell pkg-config --libs luajit libedit)
 
 SOURCES := $(wildcard engine/*.c)
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
-OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c package/*.c))
-HOST    := $(B)/main.o
-FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch] package/*.c)
+OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c engine/package/*.c))
+HOST    := $(B)/main.o $(B)/console.o
+FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch] engine/package/*.c)
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
-# libpcap, whose .pc file asks for what package/pcap_dbus.c makes unnecessary.
+# libpcap, whose .pc file asks for what engine/package/pcap_dbus.c makes unnecessary.
 STATIC     = luajit libxdp libbpf
 FROM_LIBC  = -lm -ldl -lpthread
 STATICLIBS = -llua5.1-cjson -lpcap $(filter-out $(FROM_LIBC) -Wl$(,)-E,$(shell pkg-config --static --libs $(STATIC)))
@@ -33,7 +33,8 @@ EXPORTS    = -Wl,--export-dynamic-symbol=el_*,--export-dynamic-symbol=lua*
 
 # What Debian and Ubuntu call it.
 DEPS_RUN  := lua-argparse lua-cjson iproute2
-DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev $(DEPS_RUN)
+DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev \
+             libedit-dev $(DEPS_RUN)
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy libcap2-bin mandoc tidy isc-dhcp-relay nftables
 DEPS_PORTABLE := lua-cjson-dev
@@ -72,12 +73,12 @@ $(B)/etherlua: $(HOST)
 	$(Q)$(CC) -Wl,-E $(CFLAGS) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(HOSTLIBS)
 
 # Folders too, so that it sees what is added or gone.
-$(B)/portable/files.c: package/embed.lua $(shell find lua scripts -maxdepth 4)
+$(B)/portable/files.c: engine/package/embed.lua $(shell find lua scripts -maxdepth 4)
 	$(call say,GEN)
 	@mkdir -p $(@D)
 	$(Q)luajit $< >$@
 
-$(B)/portable/etherlua: $(B)/portable/files.c engine/embedded.h $(wildcard package/*.c) $(OBJECTS) Makefile
+$(B)/portable/etherlua: $(B)/portable/files.c engine/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
 	$(call say,LD)
 	$(Q)$(CC) $(CCARGS) -s -static-libgcc $(LDFLAGS) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
 		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
@@ -193,7 +194,7 @@ deb: deps-deb ## a Debian package: build/etherlua_VERSION_ARCH.deb
 	$(Q)install -D -m 644 LICENSE $(DEBROOT)/usr/share/doc/etherlua/copyright
 	$(Q)cd $(B)/deb && needs=$$(dpkg-shlibdeps -O etherlua/usr/bin/etherlua etherlua/usr/lib/libetherlua.so) && \
 		sed "s/@VERSION@/$(VERSION)/; s/@ARCH@/$(ARCH)/; s/@DEPENDS@/$${needs#*=}$(DEPS_RUN:%=, %)/; s/ ,/,/g" \
-		$(CURDIR)/package/control >etherlua/DEBIAN/control
+		$(CURDIR)/engine/package/control >etherlua/DEBIAN/control
 	$(Q)dpkg-deb --root-owner-group --build $(DEBROOT) $(B)/etherlua_$(VERSION)_$(ARCH).deb
 
 clean: ## remove build/

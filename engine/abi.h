@@ -99,14 +99,21 @@ void el_unwait(struct el_endpoint *endpoint, uint32_t task);
 
 /*
  * From now on SIGINT and SIGTERM are counted instead of ending the process, and end el_wait's sleep; the second one
- * ends the process at once. State of the process, not of an engine: for programs, not for libraries.
+ * does what it did before. State of the process, not of an engine: for programs, not for libraries.
  */
 int el_signals_catch(struct el_engine *engine);
 int el_signals_count(void);
+/* Number of the last one, 0: none yet. */
+int el_signals_last(void);
+/* Those that were caught have been dealt with: the next one is a first one again. */
+void el_signals_forget(void);
 
 /* Makes el_wait return when `fd` is readable and task `task` ready, once. fd stays the caller's. */
 int el_wait_fd(struct el_engine *engine, int fd, uint32_t task);
 void el_unwait_fd(struct el_engine *engine, int fd);
+
+/* Since when the task waits, by the engine's clock; 0 for one that never did. */
+double el_waits_since(const struct el_engine *engine, uint32_t task);
 
 /* ---- frames ---------------------------------------------------------------------------------------------------- */
 
@@ -149,6 +156,15 @@ void el_frame_free(struct el_frame *frame);
 void el_frame_vlans(const struct el_frame *frame, struct el_vlans *out);
 void el_frame_source(const struct el_frame *frame, struct el_addr *out);
 void el_frame_target(const struct el_frame *frame, struct el_addr *out);
+
+/* ---- filters --------------------------------------------------------------------------------------------------- */
+
+struct el_filter;
+
+/* pcap-filter text compiled, to ask for one frame at a time. NULL and err when it does not compile. */
+struct el_filter *el_filter_open(const char *text, char err[EL_ERR_MAX]);
+void el_filter_close(struct el_filter *filter);
+int el_filter_matches(const struct el_filter *filter, const struct el_frame *frame);
 
 /* ---- relays ---------------------------------------------------------------------------------------------------- */
 

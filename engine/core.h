@@ -152,15 +152,8 @@ int el_capture_error(const struct el_capture *capture);
 
 /* ---- filter.c: pcap-filter text ---- */
 
-struct el_filter;
-
-/* NULL and err when it does not compile. */
-struct el_filter *el_filter_open(const char *text, char err[EL_ERR_MAX]);
-void el_filter_close(struct el_filter *filter);
 /* Lets the kernel do what it can for the packet socket fd, from `now` on. filter NULL: lets everything in. */
 int el_filter_attach(struct el_filter *filter, int fd, double now);
-/* Whether the frame matches; what the kernel has decided is not looked at again. */
-bool el_filter_matches(const struct el_filter *filter, const struct el_frame *frame);
 
 /* ---- netdev.c ---- */
 

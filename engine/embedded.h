@@ -1,6 +1,6 @@
 /*
  * embedded.h: what a portable program has inside: Lua modules, scripts and the C libraries of modules. The file that
- * package/embed.lua writes defines them; no other program has one, and there they are NULL, which is what weak means.
+ * engine/package/embed.lua writes defines them; no other program has one, and there they are NULL, which is what weak means.
  */
 #pragma once
 

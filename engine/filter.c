@@ -128,12 +128,12 @@ int el_filter_attach(struct el_filter *self, int fd, double now)
 	return detach(fd);
 }
 
-bool el_filter_matches(const struct el_filter *self, const struct el_frame *frame)
+int el_filter_matches(const struct el_filter *self, const struct el_frame *frame)
 {
 	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len};
 
 	if (self->kernel.bf_len && frame->timestamp > self->settled && !(self->again && el_frame_is_tagged(frame)))
-		return true;
+		return 1;
 	return pcap_offline_filter(&self->wire, &header, frame->data) != 0;
 }
 

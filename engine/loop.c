@@ -16,6 +16,7 @@ static const double SPIN = 100e-6;         /* seconds: how long it looks again a
 
 struct task {
 	double deadline; /* when to become ready, INFINITY: no timer */
+	double since;    /* when the deadline was set or lifted, which every wait does */
 	uint32_t entry;  /* place in the heap + 1, or NO_ENTRY */
 	uint32_t ready;
 };
@@ -78,7 +79,7 @@ static int make_room(struct el_engine *engine, uint32_t task)
 	    grow((void **)&engine->ready[1], count * sizeof *engine->ready[1]))
 		return -ENOMEM;
 	for (uint32_t i = engine->task_count; i < count; i++)
-		engine->tasks[i] = (struct task){INFINITY, NO_ENTRY, 0};
+		engine->tasks[i] = (struct task){INFINITY, 0, NO_ENTRY, 0};
 	engine->task_count = count;
 	return 0;
 }
@@ -155,6 +156,7 @@ int el_timer(struct el_engine *engine, uint32_t task, double deadline)
 		return -ENOMEM;
 	slot = &engine->tasks[task];
 	slot->deadline = deadline < 0 ? INFINITY : deadline;
+	slot->since = engine->now;
 	if (deadline < 0)
 		return 0;
 	if (slot->entry == NO_ENTRY)
@@ -205,7 +207,12 @@ void el_unwait(struct el_endpoint *ep, uint32_t task)
 
 int el_wait_fd(struct el_engine *engine, int fd, uint32_t task)
 {
-	return make_room(engine, task) ? -ENOMEM : el_watch_task(engine, fd, task);
+	return el_timer(engine, task, -1) ? -ENOMEM : el_watch_task(engine, fd, task);
+}
+
+double el_waits_since(const struct el_engine *engine, uint32_t task)
+{
+	return task < engine->task_count ? engine->tasks[task].since : 0;
 }
 
 static void wake_endpoint(struct el_endpoint *ep)

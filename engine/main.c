@@ -13,6 +13,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "console.h"
 #include "embedded.h"
 
 enum { FAILED = 1, UNUSABLE = 2 }; /* exit status, when it is not the command's */
@@ -170,6 +171,10 @@ static int run(lua_State *L, const struct tree *tree, int argc, char **argv)
 	luaL_openlibs(L);
 	if (embedded_modules)
 		preload_embedded(L);
+	luaL_findtable(L, LUA_REGISTRYINDEX, "_PRELOAD", 1);
+	lua_pushcfunction(L, luaopen_etherlua_console);
+	lua_setfield(L, -2, "etherlua.console");
+	lua_settop(L, 0);
 	lua_pushcfunction(L, traceback);
 	if (luaL_loadbuffer(L, BOOT, sizeof(BOOT) - 1, "=etherlua") == 0) {
 		push_arguments(L, argc, argv);

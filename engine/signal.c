@@ -1,6 +1,6 @@
 /*
  * signal.c: Ctrl-C for programs. The first signal is counted and ends the loop's sleep, so that tasks can be cancelled
- * and clean up; the second one does what it always did. This is state of the process, as signals are.
+ * and clean up; the second one does what it did before. This is state of the process, as signals are.
  */
 #include <errno.h>
 #include <signal.h>
@@ -9,7 +9,8 @@
 
 #include "core.h"
 
-static volatile sig_atomic_t caught;
+static volatile sig_atomic_t caught, forgotten, last;
+static struct sigaction before[NSIG];
 static volatile int event_fd = -1;
 
 static void on_signal(int number)
@@ -17,8 +18,9 @@ static void on_signal(int number)
 	uint64_t one = 1;
 	int saved = errno;
 
-	if (++caught > 1) {
-		signal(number, SIG_DFL);
+	last = number;
+	if (++caught - forgotten > 1) {
+		sigaction(number, &before[number], NULL);
 		raise(number);
 	} else if (write(event_fd, &one, sizeof one) < 0) {
 		signal(number, SIG_DFL); /* nobody will hear of it: let the next one end the process */
@@ -31,16 +33,42 @@ int el_signals_count(void)
 	return caught;
 }
 
+int el_signals_last(void)
+{
+	return last;
+}
+
+void el_signals_forget(void)
+{
+	forgotten = caught;
+}
+
+/* Once a signal: what it did before is not what this does. */
+static int catch_one(int number)
+{
+	struct sigaction action = {.sa_handler = on_signal}, now;
+
+	sigemptyset(&action.sa_mask);
+	if (sigaction(number, NULL, &now))
+		return -errno;
+	if (now.sa_handler == on_signal)
+		return 0;
+	if (now.sa_handler == SIG_IGN) /* as shells start what runs in the background */
+		now.sa_handler = SIG_DFL;
+	before[number] = now;
+	return sigaction(number, &action, NULL) ? -errno : 0;
+}
+
 int el_signals_catch(struct el_engine *engine)
 {
-	struct sigaction action = {.sa_handler = on_signal};
+	int error;
 
 	if (event_fd < 0)
 		event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (event_fd < 0)
 		return -errno;
-	sigemptyset(&action.sa_mask);
-	if (sigaction(SIGINT, &action, NULL) || sigaction(SIGTERM, &action, NULL))
-		return -errno;
-	return el_watch_signals(engine, event_fd);
+	error = catch_one(SIGINT);
+	if (!error)
+		error = catch_one(SIGTERM);
+	return error ? error : el_watch_signals(engine, event_fd);
 }

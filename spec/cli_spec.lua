@@ -119,7 +119,7 @@ describe("the etherlua program", function()
   -- arguments, beginning of the one line on standard error, its end
   local WRONG = {
     { "", "no command given (etherlua --help)" },
-    { "frob", 'unknown command "frob": run, test or doctor is allowed (etherlua --help)' },
+    { "frob", 'unknown command "frob": run, repl, test or doctor is allowed (etherlua --help)' },
     { "run", "no script given (etherlua run --help lists those that are shipped)" },
     { "run --frob x", "unknown option '--frob' (etherlua run --help tells more)" },
     { "run -i", "option '-i' requires an argument (etherlua run --help tells more)" },

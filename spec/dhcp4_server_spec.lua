@@ -310,6 +310,19 @@ describe("the gateway", function()
     assert.equal(1, gw.counters.ping)
   end))
 
+  it("answers UDP echo to its address, but not another echo service's", with_gateway(function(gw, ask)
+    local function echo(port)
+      local ends = { src = "10.0.0.10", dst = IP }
+      return proto.ipv4.build { src = ends.src, dst = ends.dst, protocol = 17, payload = proto.udp.build({
+        src_port = port, dst_port = 7, payload = "hello" }, ends) }
+    end
+    local reply = ask(echo(5000), { vlans = "100.200" })
+    assert.same({ "hello", 7, 5000 }, { reply.udp.payload, reply.udp.src_port, reply.udp.dst_port })
+    assert.same({ IP, "10.0.0.10", A }, { reply.ipv4.src, reply.ipv4.dst, reply.ethernet.dst })
+    assert.is_nil(ask(echo(7)))
+    assert.equal(1, gw.counters.echo)
+  end))
+
   it("answers with the tags that it was asked with, priorities included", with_gateway(function(gw, ask)
     local stacks = { {}, { { vid = 100, tpid = 0x8100, pcp = 0, dei = false } },
       { { vid = 100, tpid = 0x88a8, pcp = 5, dei = true }, { vid = 200, tpid = 0x8100, pcp = 3, dei = false } } }

@@ -18,6 +18,7 @@ Scripted hosts on a wire: MAC addresses, VLAN tags and IP addresses that exist n
 Commands:
    run [OPTIONS] SCRIPT [ARGUMENTS]   Run a Lua script: a path, or the name of one that is shipped.
    test [OPTIONS] [SPECS]             Run spec files with busted, each test as a task.
+   repl [OPTIONS] [SCRIPT]            Type Lua at a prompt: hosts on a wire, line by line.
    doctor [OPTIONS] [IFACE]           Say what keeps it from working here, or on an interface, and how to mend it.
 
 Options:
@@ -127,12 +128,23 @@ local function run(args, dir)
   return script.status or type(status) == "number" and status or (sched.was_interrupted() and 130) or script.DONE
 end
 
+-- ---- repl ---------------------------------------------------------------------------------------------------------
+
+local function repl(args, dir)
+  return require("etherlua.repl").main(args, {
+    scripts = shipped(dir),
+    load = function(name) return load_script(find_script(name, dir)) end,
+    catch_signals = catch_signals,
+  })
+end
+
 -- ---- the program --------------------------------------------------------------------------------------------------
 
 local function dispatch(args, env)
   local command = args[1]
   if command == "run" then return run({ unpack(args, 2) }, env.scripts) end
   if command == "test" then return require("etherlua.test.command").main { unpack(args, 2) } end
+  if command == "repl" then return repl({ unpack(args, 2) }, env.scripts) end
   if command == "doctor" then return require("etherlua.doctor").main { unpack(args, 2) } end
   if command == "--version" then
     print("etherlua " .. ether.version)
@@ -140,7 +152,7 @@ local function dispatch(args, env)
     io.stdout:write(USAGE)
   else
     script.exit(script.USAGE, command and
-      ("unknown command %q: run, test or doctor is allowed (etherlua --help)"):format(command) or
+      ("unknown command %q: run, repl, test or doctor is allowed (etherlua --help)"):format(command) or
       "no command given (etherlua --help)")
   end
   return script.DONE

@@ -40,11 +40,23 @@ ffi.cdef(declarations)
 local function look_up(name) return M.C[name] end
 for name in declarations:gmatch "[eE][lL]_[%w_]+" do pcall(look_up, name) end
 
+M.metatables = {} -- by name of the struct
+
 -- Gives the C struct `name` its methods; index may be a table or a function.
 ---@param name string such as "struct el_conn"
 ---@param metatable table
 function M.metatype(name, metatable)
+  M.metatables[name] = metatable
   return ffi.metatype(name, metatable)
+end
+
+---@param value any
+---@return string? name of its C struct, if that has a metatable
+---@return table? metatable
+function M.struct_of(value)
+  for name, metatable in pairs(type(value) == "cdata" and M.metatables or {}) do
+    if ffi.istype(name, value) then return name, metatable end
+  end
 end
 
 -- The reason for a negative errno in the words that the API uses.

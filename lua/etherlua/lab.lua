@@ -124,7 +124,7 @@ function lab:relay(kind, opts)
 end
 
 -- Runs the emulated access network in the far namespace, as a task that ends with the run: gateway 10.0.0.1 with DHCP,
--- ARP and ping on every VLAN stack.
+-- ARP, ping and UDP echo on every VLAN stack.
 ---@param opts? etherlua.dhcp4_server_opts default: pool 10.0.0.10-10.0.255.254
 ---@return etherlua.gateway
 function lab:serve(opts)

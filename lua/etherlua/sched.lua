@@ -246,7 +246,9 @@ end
 
 local function fail(task, failure)
   if not run or run.failure then return end
-  run.failure = { message = failure, traceback = debug.traceback(task.co, tostring(failure)) }
+  local traceback = debug.traceback(task.co, tostring(failure))
+  if run.attendant then return run.attendant.failed(task, failure, traceback) end
+  run.failure = { message = failure, traceback = traceback }
   if run.driven then run.driven:cancel() else M.cancel_all() end
 end
 
@@ -436,17 +438,25 @@ local function run_ready()
   current = nil
 end
 
--- A signal that the program catches (el_signals_catch) cancels all tasks.
+local INTERRUPT = 2 -- SIGINT
+
+-- A signal that the program catches (el_signals_catch) cancels all tasks, but for a Ctrl-C that the attendant takes.
 local function check_signals()
   local count = C.el_signals_count()
   if count == signals_seen then return end
   signals_seen = count
+  local interrupted = run.attendant and run.attendant.interrupted
+  if interrupted and C.el_signals_last() == INTERRUPT then
+    C.el_signals_forget()
+    return interrupted()
+  end
   M.cancel_all()
 end
 
--- Nothing can wake any task: all are cancelled, those at their deferred functions too.
+-- Nothing can wake any task: all are cancelled, those at their deferred functions too. Not when an attendant takes
+-- Ctrl-C: there is that still.
 local function check_deadlock()
-  if queued > 0 or waiting > 0 then return end
+  if queued > 0 or waiting > 0 or run.attendant and run.attendant.interrupted then return end
   run.failure = run.failure or { message = "deadlock", traceback =
     ("deadlock: %d tasks wait for each other, and nothing else can wake them"):format(foreground) }
   for _, task in pairs(tasks) do task.ending = nil end
@@ -546,6 +556,22 @@ end
 ---@return table[] closables what the run in progress closes at its end, in the order of opening
 function M.inventory()
   return tasks, run and run.closables or {}
+end
+
+-- Who is told of what happens in the run in progress, instead of that it ends the run, such as the prompt. Neither
+-- function may wait.
+---@param attendant { failed: function, interrupted: function? } failed(task, failure, traceback): an error that no task
+---  caught; interrupted(): Ctrl-C; without it Ctrl-C cancels all tasks
+function M.attend(attendant)
+  run.attendant = attendant
+end
+
+---@return table list of the tasks that have not ended, by number
+function M.list()
+  local list = {}
+  for _, task in pairs(tasks) do list[#list + 1] = task end
+  table.sort(list, function(a, b) return a.id < b.id end)
+  return list
 end
 
 -- For tests: how many tasks exist now.

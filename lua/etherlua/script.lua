@@ -49,13 +49,18 @@ end
 M.COMMON = { ["-i"] = true, ["--relay"] = true, ["--netns"] = true, ["--capture"] = true, ["--lab"] = false,
   ["--json"] = false }
 
--- Adds the options that every script has.
+-- The options that say which relay is meant.
 ---@param parser table of lua-argparse
-function M.add_common(parser)
+function M.add_relay(parser)
   parser:option("-i --relay", "The relay: KIND:INTERFACE such as afpacket:eth1, or just eth1."):argname("SPEC")
   parser:option("--netns", "Enter this network namespace first: a name, a path or a process id."):argname("NAME")
   parser:flag("--lab", "Make a network of its own with an emulated access network behind it, and work there.")
   parser:option("--capture", "Write every frame in and out to this pcap file."):argname("FILE")
+end
+
+---@param parser table
+function M.add_common(parser)
+  M.add_relay(parser)
   parser:flag("--json", "Print one JSON object a line.")
 end
 
@@ -183,6 +188,15 @@ function M.relay(opts, given)
   M.exit(tostring(value):find("privilege", 1, true) and M.FAILED or M.USAGE, tostring(value))
 end
 
+-- A frame that passed as a line: when, in seconds since `started`, which way, and decoded.
+---@param frame ffi.cdata*
+---@param started number
+---@return string
+function M.frame_text(frame, started)
+  return ("%10.6f %s %s"):format(frame.timestamp - started, frame.outgoing and ">" or "<",
+    proto.describe(tostring(frame)))
+end
+
 -- Prints every frame that passes, decoded, until the relay is closed. Uses the relay's default endpoint.
 ---@param on etherlua.relay
 ---@param out file*
@@ -192,8 +206,7 @@ function M.trace(on, out)
     while true do
       local frame = mirror:recv_frame()
       if not frame then return end
-      out:write(("%10.6f %s %s\n"):format(frame.timestamp - started, frame.outgoing and ">" or "<",
-        proto.describe(tostring(frame))))
+      out:write(M.frame_text(frame, started), "\n")
     end
   end)
 end

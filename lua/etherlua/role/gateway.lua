@@ -1,6 +1,6 @@
 -- role/gateway.lua: an emulated access network in one host: on every VLAN stack that it hears it is the default
--- gateway, answers ARP for its address, ping, and DHCP. It reads the relay's default endpoint and answers each frame
--- with the tags it came with, so any number of VLANs costs nothing.
+-- gateway, answers ARP for its address, ping, DHCP, and UDP echo (RFC 862). It reads the relay's default endpoint and
+-- answers each frame with the tags it came with, so any number of VLANs costs nothing.
 
 local arp = require "etherlua.proto.arp"
 local dhcp4 = require "etherlua.proto.dhcp4"
@@ -13,7 +13,7 @@ local addr = require "etherlua.addr"
 local M = {}
 
 local BROADCAST = "ff:ff:ff:ff:ff:ff"
-local ARP, IP4, DOT1Q, ICMP, UDP, SERVER_PORT = 0x0806, 0x0800, 0x8100, 1, 17, 67
+local ARP, IP4, DOT1Q, ICMP, UDP, SERVER_PORT, ECHO_PORT = 0x0806, 0x0800, 0x8100, 1, 17, 67, 7
 local TAG_SIZE = 4
 
 -- See gateway.new.
@@ -56,16 +56,35 @@ local function answer_ping(self, packet, mac, vlans)
     vlans)
 end
 
-local function answer_dhcp(self, packet, mac, vlans)
-  local datagram = udp.parse(packet.payload)
-  local message = datagram and datagram.dst_port == SERVER_PORT and dhcp4.parse(datagram.payload)
-  if not message then return end
-  local reply = self.server:answer(message, addr.vlans_key(vlans))
+local function send_udp(self, port, ip, to_port, payload, mac, vlans)
+  local ends = { src = self.server.server, dst = ip }
+  local datagram = udp.build({ src_port = port, dst_port = to_port, payload = payload }, ends)
+  send(self, ipv4.build { src = ends.src, dst = ip, protocol = UDP, payload = datagram }, mac, vlans)
+end
+
+local function answer_dhcp(self, datagram, mac, vlans)
+  local message = dhcp4.parse(datagram.payload)
+  local reply = message and self.server:answer(message, addr.vlans_key(vlans))
   if not reply then return end
   local ip, port, to = dhcp4_server.destination(message, reply)
-  local source = self.server.server
-  send(self, ipv4.build { src = source, dst = ip, protocol = UDP, payload = udp.build({ src_port = SERVER_PORT,
-    dst_port = port, payload = dhcp4.build(reply) }, { src = source, dst = ip }) }, to or mac, vlans)
+  send_udp(self, SERVER_PORT, ip, port, dhcp4.build(reply), to or mac, vlans)
+end
+
+-- Not to another echo service: the two would never end.
+local function answer_echo(self, packet, datagram, mac, vlans)
+  if packet.dst ~= self.server.server or datagram.src_port == ECHO_PORT then return end
+  self.counters.echo = self.counters.echo + 1
+  send_udp(self, ECHO_PORT, packet.src, datagram.src_port, datagram.payload, mac, vlans)
+end
+
+local function answer_udp(self, packet, mac, vlans)
+  local datagram = udp.parse(packet.payload)
+  if not datagram then return end
+  if datagram.dst_port == SERVER_PORT then
+    answer_dhcp(self, datagram, mac, vlans)
+  elseif datagram.dst_port == ECHO_PORT then
+    answer_echo(self, packet, datagram, mac, vlans)
+  end
 end
 
 local function answer_ip(self, payload, mac, vlans)
@@ -74,7 +93,7 @@ local function answer_ip(self, payload, mac, vlans)
   if packet.protocol == ICMP then
     answer_ping(self, packet, mac, vlans)
   elseif packet.protocol == UDP then
-    answer_dhcp(self, packet, mac, vlans)
+    answer_udp(self, packet, mac, vlans)
   end
 end
 
@@ -106,7 +125,7 @@ end
 function M.new(relay, opts)
   return setmetatable({
     relay = relay, mac = relay.mac, server = dhcp4_server.new(opts), conn = relay:default_conn(),
-    counters = { arp = 0, ping = 0, too_long = 0 },
+    counters = { arp = 0, ping = 0, echo = 0, too_long = 0 },
   }, Gateway)
 end
 
