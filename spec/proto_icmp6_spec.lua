@@ -8,6 +8,16 @@ local SOLICITATION = bytes.unhex "8700 1c27 00000000 20010db80000000000000000000
 local ADVERTISEMENT = bytes.unhex "8800 8a71 60000000 20010db8000000000000000000000002 0201020000000002"
 local DAD_WITH_NONCE = bytes.unhex "8700 ebd8 00000000 20010db8000000000000000000000002 0e0150aa542aae34"
 
+local MAC = "02:00:00:00:00:01"
+
+local PREFIXES = {
+  { type = 3, prefix_length = 64, on_link = true, autonomous = false, reserved = 33, valid_lifetime = 0xffffffff,
+    preferred_lifetime = 14400, prefix = "2001:db8::" },
+  { type = 5, mtu = 9000 },
+  { type = 25, lifetime = 1800, servers = { "2001:db8::53", "fe80::53" } },
+  { type = 31, data = "\0\0\0\0\0\9\3lab\0\0\0\0" },
+}
+
 local ENDS = {
   [ECHO] = { src = "2001:db8::1", dst = "2001:db8::2" },
   [SOLICITATION] = { src = "2001:db8::1", dst = "ff02::1:ff00:2" },
@@ -53,7 +63,7 @@ describe("icmp6", function()
     helper.comes_back(icmp6, { type = 136, code = 0, checksum = 1, router = true, solicited = false, override = false,
       target = "fe80::1", source_link_layer_address = "02:00:00:00:00:01",
       target_link_layer_address = "02:00:00:00:00:02", options = { { type = 99, data = "abcdef" } } })
-    helper.comes_back(icmp6, { type = 2, code = 0, rest = 1280, payload = "x" }, ENDS[ECHO])
+    helper.comes_back(icmp6, { type = 2, code = 0, mtu = 1280, payload = "x" }, ENDS[ECHO])
   end)
 
   it("tells a right checksum from a wrong one", function()
@@ -64,7 +74,45 @@ describe("icmp6", function()
     end
   end)
 
+  it("gives back every field of a router's messages (RFC 4861 sections 4.1, 4.2, 4.5)", function()
+    helper.comes_back(icmp6, { type = 133, code = 0, source_link_layer_address = MAC, options = {}, reserved = 7 },
+      ENDS[ECHO])
+    helper.comes_back(icmp6, { type = 134, code = 0, cur_hop_limit = 64, managed = true, other = false,
+      home_agent = true, preference = 3, reserved = 5, router_lifetime = 0xffff, reachable_time = 0xffffffff,
+      retrans_timer = 1000, options = PREFIXES }, ENDS[ECHO])
+    helper.comes_back(icmp6, { type = 137, code = 0, target = "fe80::1", destination = "2001:db8::9",
+      target_link_layer_address = MAC, options = { { type = 4, packet = ECHO .. ECHO } } }, ENDS[ECHO])
+  end)
+
+  it("keeps the place of a link-layer address that is not in front, and further ones", function()
+    local message = { type = 134, source_link_layer_address = MAC, target_link_layer_address = MAC,
+      options = { { type = 5, mtu = 1500 }, { type = 1 }, { type = 1, data = "second" }, { type = 2 } } }
+    local built = icmp6.build(message, ENDS[ECHO])
+    assert.equal("0501 0000 000005dc 0101 020000000001 0101 7365636f6e64 0201 020000000001", (bytes.hex(built:sub(17))
+      :gsub("^(....)(....)(........)(....)(............)(....)(............)(....)", "%1 %2 %3 %4 %5 %6 %7 %8 ")))
+    helper.comes_back(icmp6, message, ENDS[ECHO])
+  end)
+
+  it("keeps the data of a known option that does not fit its type", function()
+    local odd = { { type = 3, data = ("p"):rep(22) }, { type = 5, data = ("m"):rep(14) },
+      { type = 25, data = ("r"):rep(30) }, { type = 4, data = "reserved octets" .. ("x"):rep(7) } }
+    local fields = helper.comes_back(icmp6, { type = 133, options = odd }, ENDS[ECHO])
+    assert.equal(#odd, #fields.options)
+  end)
+
+  it("names the module of the packet that an error quotes, and of nothing else", function()
+    for number = 0, 255 do
+      local is_error = number >= 1 and number <= 4
+      local name, note = icmp6.child { type = number }
+      assert.same(is_error and { "ipv6", "quoted" } or {}, { name, note })
+    end
+  end)
+
   it("refuses every truncated message", function()
+    local redirect = icmp6.build({ type = 137, target = "fe80::1", destination = "fe80::2" }, ENDS[ECHO])
+    helper.refuses_truncation(icmp6, "icmp6", redirect)
+    local advertised = icmp6.build({ type = 134, options = PREFIXES }, ENDS[ECHO])
+    helper.refuses_truncation(icmp6, "icmp6", advertised, { [16] = true, [48] = true, [56] = true, [96] = true })
     helper.refuses_truncation(icmp6, "icmp6", ECHO:sub(1, 8))
     -- At 24 bytes the message is whole, without an option.
     helper.refuses_truncation(icmp6, "icmp6", SOLICITATION, { [24] = true })
@@ -77,7 +125,10 @@ describe("icmp6", function()
 
   it("survives flipped bytes and fuzzing", function()
     for message in pairs(ENDS) do helper.survives_flips(icmp6, message) end
-    assert.is_true(helper.survives_fuzzing(icmp6, { ECHO, SOLICITATION, ADVERTISEMENT, DAD_WITH_NONCE }) > 1000)
+    local advertised = icmp6.build({ type = 134, source_link_layer_address = MAC, options = PREFIXES }, ENDS[ECHO])
+    helper.survives_flips(icmp6, advertised)
+    local all = { advertised, ECHO, SOLICITATION, ADVERTISEMENT, DAD_WITH_NONCE }
+    assert.is_true(helper.survives_fuzzing(icmp6, all) > 1000)
   end)
 
   it("refuses to build from bad values", function()
@@ -97,7 +148,12 @@ describe("icmp6", function()
     assert.equal("ICMPv6 neighbour solicitation who-has 2001:db8::2", icmp6.describe(icmp6.parse(SOLICITATION)))
     assert.equal("ICMPv6 neighbour advertisement 2001:db8::2 is-at 02:00:00:00:00:02 solicited override",
       icmp6.describe(icmp6.parse(ADVERTISEMENT)))
-    assert.equal("ICMPv6 packet too big mtu 1280", icmp6.describe { type = 2, code = 0, rest = 1280 })
+    assert.equal("ICMPv6 packet too big mtu 1280", icmp6.describe { type = 2, code = 0, mtu = 1280 })
+    assert.equal("ICMPv6 router advertisement lifetime 1800 other 2001:db8::/64", icmp6.describe(icmp6.parse(
+      icmp6.build({ type = 134, other = true, router_lifetime = 1800, options = PREFIXES }, ENDS[ECHO]))))
+    assert.equal("ICMPv6 redirect fe80::2 to fe80::1",
+      icmp6.describe { type = 137, code = 0, target = "fe80::1", destination = "fe80::2" })
+    assert.equal("ICMPv6 parameter problem (next header) at 6", icmp6.describe { type = 4, code = 1, pointer = 6 })
     assert.equal("ICMPv6 type 200 code 1", icmp6.describe { type = 200, code = 1 })
   end)
 end)

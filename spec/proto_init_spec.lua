@@ -50,7 +50,7 @@ describe("proto", function()
   end)
 
   it("finds a module for every entry of a parent's table", function()
-    for _, parent in ipairs { "ethernet", "ipv4", "ipv6", "udp" } do
+    for _, parent in ipairs { "ethernet", "ipv4", "ipv6", "udp", "tcp" } do
       assert.equal("function", type(proto[parent].child))
       for _, name in pairs(proto[parent].next) do
         assert.equal("function", type(proto[name].parse))
@@ -63,10 +63,10 @@ end)
 describe("proto.dissect", function()
   it("walks all layers of a frame", function()
     assert.equal("ethernet ipv4 udp dhcp4", names(DISCOVER))
-    assert.equal("ethernet ipv6 icmp6", names(REPORT))
+    assert.equal("ethernet ipv6 icmp6 data", names(REPORT))
     assert.equal("ethernet arp", names(ARP))
     assert.equal("DISCOVER", last(DISCOVER).options.message_type)
-    assert.equal(143, last(REPORT).type)
+    assert.equal(143, proto.dissect(REPORT)[3].fields.type)
   end)
 
   it("gives the checksums that were captured their due", function()
@@ -143,7 +143,8 @@ describe("proto.describe", function()
     assert.equal(A .. " > ff:ff:ff:ff:ff:ff ARP who-has 10.0.0.2 tell 10.0.0.1", proto.describe(ARP))
     assert.equal(A .. " > " .. B .. " IPv4 10.0.0.1 > 10.0.0.2 ttl 64 ICMP echo request id 7 seq 1",
       proto.describe(frame_of(0x0800, ipv4_of(1, proto.icmp.build { type = 8, identifier = 7, sequence = 1 }))))
-    assert.equal(B .. " > 33:33:00:00:00:16 IPv6 fe80::ff:fe00:2 > ff02::16 hlim 1 ICMPv6 multicast listener report v2",
+    assert.equal(B .. " > 33:33:00:00:00:16 IPv6 fe80::ff:fe00:2 > ff02::16 hlim 1 ICMPv6 multicast listener report v2"
+      .. " data 20 bytes",
       proto.describe(REPORT))
   end)
 

@@ -13,7 +13,8 @@ describe("ipv4", function()
   it("reads a header with options", function()
     assert.same({ version = 4, ihl = 7, tos = 0, total_length = 41, identification = 0xce26, df = true, mf = false,
       fragment_offset = 0, ttl = 64, protocol = 17, header_checksum = 0x468a, src = "10.0.0.1", dst = "10.0.0.2",
-      options = "\7\7\8\10\0\0\1\0", payload = OPTIONS:sub(29) }, ipv4.parse(OPTIONS))
+      options = { { type = ipv4.RECORD_ROUTE, data = "\8\10\0\0\1" } }, payload = OPTIONS:sub(29) },
+      ipv4.parse(OPTIONS))
   end)
 
   it("reads a fragment's offset in units of 8 octets and names no module for its payload", function()
@@ -46,17 +47,47 @@ describe("ipv4", function()
   it("pads options to a multiple of 4", function()
     local fields = ipv4.parse(ipv4.build { src = "10.0.0.1", dst = "10.0.0.2", protocol = 17, options = "\1\1\1\1\1" })
     assert.equal(7, fields.ihl)
-    assert.equal("\1\1\1\1\1\0\0\0", fields.options)
+    assert.same({ { type = 1 }, { type = 1 }, { type = 1 }, { type = 1 }, { type = 1 } }, fields.options)
   end)
 
   it("gives back every field it was given, wrong ones too", function()
     helper.comes_back(ipv4, { tos = 0xb8, identification = 0xffff, df = true, mf = true, fragment_offset = 0x1fff,
-      ttl = 0, protocol = 255, header_checksum = 1, src = "1.2.3.4", dst = "255.255.255.255", options = "\1\1\1\0",
-      reserved_flag = true, payload = "abc" })
+      ttl = 0, protocol = 255, header_checksum = 1, src = "1.2.3.4", dst = "255.255.255.255",
+      options = { { type = 1 }, { type = 200, data = "" } }, reserved_flag = true, payload = "abc" })
     assert.equal("\x45", ipv4.build { src = "10.0.0.1", dst = "10.0.0.2", protocol = 1 }:sub(1, 1))
     local wrong = ipv4.build { version = 5, ihl = 15, total_length = 7, protocol = 1,
       src = "10.0.0.1", dst = "10.0.0.2" }
     assert.equal("\x5f\0\0\7", wrong:sub(1, 4))
+  end)
+
+  it("gives back options of every sort", function()
+    local function comes_back(options)
+      helper.comes_back(ipv4, { src = "10.0.0.1", dst = "10.0.0.2", protocol = 1, options = options })
+    end
+    comes_back {}
+    comes_back { { type = ipv4.ROUTER_ALERT, data = "\0\0" }, { type = 1 }, { type = 255, data = ("x"):rep(33) } }
+    comes_back { { type = ipv4.TIMESTAMP, data = "\5\0" .. ("\0"):rep(34) }, { type = 1 }, { type = 1 } }
+    -- The end of the list is there to be seen where it is more than padding.
+    comes_back { { type = 0, data = "\1\2\3" } }
+    comes_back { { type = 7, data = "\0\0" }, { type = 0, data = "\0\0\0" } }
+  end)
+
+  it("refuses options that do not fit, and builds them when told to", function()
+    local function of(options)
+      return ipv4.build { src = "10.0.0.1", dst = "10.0.0.2", protocol = 1, options = options }
+    end
+    helper.refuses(ipv4, of "\7\5\1\2", "ipv4: 4 of 5 bytes of option 7")
+    helper.refuses(ipv4, of "\1\1\1\7", "ipv4: 1 of 2 bytes of option 7")
+    helper.refuses(ipv4, of "\7\1\1\1", "ipv4: option 7 has length 1")
+  end)
+
+  it("reads a quoted packet that was cut off behind its header", function()
+    for size = 20, #PLAIN do
+      local fields = ipv4.parse(PLAIN:sub(1, size), true)
+      assert.same({ 115, PLAIN:sub(21, size) }, { fields.total_length, fields.payload })
+      assert.equal(PLAIN:sub(1, size), ipv4.build(fields))
+    end
+    assert.is_nil((ipv4.parse(OPTIONS:sub(1, 27), true)))
   end)
 
   it("tells a right checksum from a wrong one", function()
@@ -99,6 +130,8 @@ describe("ipv4", function()
     helper.raises("bad ipv4 total_length 65536", build, { payload = ("x"):rep(65516) })
     helper.raises("bad ipv4 fragment_offset 8192: 0 to 8191", build, { fragment_offset = 8192 })
     helper.raises("bad ipv4 options: 41 octets given, at most 40", build, { options = ("\1"):rep(41) })
+    helper.raises("bad ipv4 option data 7", build, { options = { { type = 7, data = 7 } } })
+    helper.raises("bad ipv4 option type nil", build, { options = { {} } })
     helper.raises("bad ipv4 protocol nil", ipv4.build, { src = "10.0.0.1", dst = "10.0.0.2" })
     helper.raises("bad checksum 65536", build, { header_checksum = 65536 })
   end)

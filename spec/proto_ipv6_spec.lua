@@ -29,7 +29,7 @@ describe("ipv6", function()
     local fields = ipv6.parse(REPORT)
     assert.equal(0, fields.next_header)
     assert.equal(58, fields.protocol)
-    assert.same({ { type = 0, data = "\5\2\0\0\1\0" } }, fields.extension_headers)
+    assert.same({ { type = 0, options = { { type = 5, data = "\0\0" } } } }, fields.extension_headers)
     assert.equal(28, #fields.payload)
     assert.equal("icmp6", (ipv6.child(fields)))
   end)
@@ -59,12 +59,60 @@ describe("ipv6", function()
   end)
 
   it("knows that an authentication header counts in units of 4 octets (RFC 4302)", function()
-    local headers = { { type = 51, data = ("a"):rep(22) }, { type = 60, data = "\1\4\0\0\0\0" } }
+    local headers = { { type = 51, spi = 0xffffffff, sequence_number = 7, icv = ("a"):rep(12) },
+      { type = 60, options = {} } }
     local packet = ipv6.build(with { extension_headers = headers, payload = "x" })
     assert.equal("\60\4", packet:sub(41, 42))
     local fields = ipv6.parse(packet)
     assert.same(headers, fields.extension_headers)
     assert.equal("x", fields.payload)
+  end)
+
+  it("gives back extension headers of every sort", function()
+    local function comes_back(header)
+      helper.comes_back(ipv6, with { extension_headers = { header }, payload = "x" })
+    end
+    comes_back { type = 43, routing_type = 4, segments_left = 255, type_specific_data = ("s"):rep(20) }
+    comes_back { type = 44, fragment_offset = 0, mf = false, identification = 1, reserved = 255, reserved2 = 3 }
+    comes_back { type = 51, spi = 1, sequence_number = 2, icv = "", reserved = 9 }
+    for size = 0, 20 do
+      for _, kind in ipairs { 0, 60 } do
+        comes_back { type = kind, options = { { type = 194, data = ("j"):rep(size) } } }
+        comes_back { type = kind, options = { { type = 0 }, { type = 0 }, { type = 30, data = ("j"):rep(size) } } }
+      end
+    end
+    -- Padding is there to be seen where it is not what build() makes.
+    comes_back { type = 0, options = { { type = 0 }, { type = 0 }, { type = 0 }, { type = 0 }, { type = 0 } } }
+    comes_back { type = 60, options = { { type = 1, data = "full" }, { type = 5, data = "abcdef" } } }
+    comes_back { type = 60, options = { { type = 1, data = "covert" }, { type = 1, data = "data" } } }
+  end)
+
+  it("pads options with one Pad1 or PadN (RFC 8200 section 4.2)", function()
+    local function padded(size)
+      local header = { type = 0, options = { { type = 9, data = ("x"):rep(size) } } }
+      return ipv6.build(with { extension_headers = { header } }):sub(45 + size)
+    end
+    assert.equal("", padded(4))
+    assert.equal("\0", padded(3))
+    assert.equal("\1\0", padded(2))
+    assert.equal("\1\5\0\0\0\0\0", padded(5))
+  end)
+
+  it("refuses options that do not fit, and a short authentication header, and builds them when told to", function()
+    local function of(header) return ipv6.build(with { extension_headers = { header } }) end
+    helper.refuses(ipv6, of { type = 0, data = "\5\5\0\0\0\0" }, "ipv6: 6 of 7 bytes of option 5")
+    helper.refuses(ipv6, of { type = 60, data = "\0\0\0\0\0\7" }, "ipv6: 1 of 2 bytes of option 7")
+    helper.refuses(ipv6, of { type = 51, length = 0 }, "ipv6: 8 of 12 bytes of extension header 51")
+    assert.equal("\9\3", of({ type = 60, length = 3, next_header = 9 }):sub(41, 42))
+  end)
+
+  it("reads a quoted packet that was cut off behind its headers", function()
+    for size = 48, #REPORT do
+      local fields = ipv6.parse(REPORT:sub(1, size), true)
+      assert.same({ 36, REPORT:sub(49, size) }, { fields.payload_length, fields.payload })
+      assert.equal(REPORT:sub(1, size), ipv6.build(fields))
+    end
+    assert.is_nil((ipv6.parse(REPORT:sub(1, 47), true)))
   end)
 
   it("keeps what follows an unknown header as the payload", function()

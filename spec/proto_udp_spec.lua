@@ -63,6 +63,14 @@ describe("udp", function()
     helper.refuses(udp, "\0\1\0\2\0\7\0\0 payload", "udp: length 7 is under its 8 header bytes")
   end)
 
+  it("reads a quoted datagram that was cut off behind its header", function()
+    for size = 8, #ON_IPV4 do
+      local fields = udp.parse(ON_IPV4:sub(1, size), true)
+      assert.same({ 13, ON_IPV4:sub(9, size) }, { fields.length, fields.payload })
+    end
+    assert.is_nil((udp.parse(ON_IPV4:sub(1, 7), true)))
+  end)
+
   it("survives flipped bytes and fuzzing", function()
     helper.survives_flips(udp, ON_IPV4)
     assert.is_true(helper.survives_fuzzing(udp, { ON_IPV4, ON_IPV6 }) > 1000)

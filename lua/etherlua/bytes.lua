@@ -226,13 +226,14 @@ function M.printable(bytes)
 end
 
 ---@param bytes string
+---@param offset? integer of the first octet; default 0
 ---@return string lines of 16 octets: offset, hex, text
-function M.dump(bytes)
+function M.dump(bytes, offset)
   local lines = {}
   for at = 1, #bytes, 16 do
     local row = sub(bytes, at, at + 15)
     local digits = M.hex(row):gsub("%x%x", "%0 ")
-    lines[#lines + 1] = format("%04x  %-48s %s", at - 1, digits, M.printable(row))
+    lines[#lines + 1] = format("%04x  %-48s %s", at - 1 + (offset or 0), digits, M.printable(row))
   end
   return table.concat(lines, "\n")
 end

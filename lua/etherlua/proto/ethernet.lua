@@ -17,6 +17,8 @@ M.next = {
   [0x86dd] = "ipv6",
 }
 
+M.selectors = { "ethertype" }
+
 -- What marks a VLAN tag.
 M.tpids = { [0x8100] = true, [0x88a8] = true, [0x9100] = true }
 

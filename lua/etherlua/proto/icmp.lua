@@ -1,17 +1,24 @@
--- proto/icmp.lua: ICMP for IPv4 (RFC 792).
--- The packet that an error message carries stays in payload. icmp6.lua shares the kinds of message and describe_with.
+-- proto/icmp.lua: ICMP for IPv4 (RFC 792, RFC 1191 section 4).
+-- The packet that an error message quotes stays in payload, for proto.dissect(payload, "ipv4", true).
+-- icmp6.lua shares the kinds of message and the functions named *_with.
 
 local bytes = require "etherlua.bytes"
+local layout = require "etherlua.proto.layout"
 
 local byte, format, sub = string.byte, string.format, string.sub
-local u16, u32, put8, put16, put32 = bytes.u16, bytes.u32, bytes.put8, bytes.put16, bytes.put32
+local u16, put8, put16 = bytes.u16, bytes.put8, bytes.put16
 
 local M = {}
 
-M.ECHO_REPLY, M.ECHO_REQUEST = 0, 8
+M.ECHO_REPLY, M.DESTINATION_UNREACHABLE, M.REDIRECT, M.ECHO_REQUEST = 0, 3, 5, 8
+M.TIME_EXCEEDED, M.PARAMETER_PROBLEM, M.TIMESTAMP_REQUEST, M.TIMESTAMP_REPLY = 11, 12, 13, 14
+M.FRAGMENTATION_NEEDED = 4 -- a code
+
+M.derived = { "checksum" }
 
 -- A kind of message says what follows type, code and checksum: parse(message, fields) fills in fields and returns them
--- (or nil, reason), build(fields) returns the bytes, describe(fields) the end of a line. parse gets 8 bytes or more.
+-- (or nil, reason), build(fields) returns the bytes, describe(fields) the end of a line; quotes: payload is the
+-- beginning of a packet. parse gets 8 bytes or more.
 
 -- identifier, sequence, payload
 M.echo = {
@@ -26,30 +33,56 @@ M.echo = {
   describe = function(fields) return format(" id %d seq %d", fields.identifier, fields.sequence) end,
 }
 
+--- The kind of message that has some fields at fixed places and then a payload.
+---@param protocol string
+---@param entries table[] as for layout.new; 4 octets or more
+---@param text? fun(fields: table): string the end of a line
+---@param quotes? boolean
+---@return table kind
+function M.fixed(protocol, entries, text, quotes)
+  local fixed = layout.new(protocol, entries)
+  local size = 4 + fixed.size
+  return {
+    parse = function(message, fields)
+      if #message < size then return bytes.short(protocol, #message, size) end
+      fixed:parse(message, 5, fields).payload = sub(message, size + 1)
+      return fields
+    end,
+    build = function(fields) return fixed:build(fields) .. bytes.string(protocol .. " payload", fields.payload) end,
+    describe = text or function() return "" end,
+    quotes = quotes,
+  }
+end
+
 -- rest (the second word as a number), payload
-M.other = {
-  parse = function(message, fields)
-    fields.rest, fields.payload = u32(message, 5), sub(message, 9)
-    return fields
-  end,
-  build = function(fields)
-    return put32("icmp rest", fields.rest or 0) .. bytes.string("icmp payload", fields.payload)
-  end,
-  describe = function() return "" end,
-}
+M.other = M.fixed("icmp", { { "rest", "u32" } })
+M.error = M.fixed("icmp", { { "rest", "u32" } }, nil, true)
+
+local unreachable = M.fixed("icmp", { { "reserved", "u16" }, { "next_hop_mtu", "u16" } }, function(fields)
+  return fields.code == M.FRAGMENTATION_NEEDED and format(" mtu %d", fields.next_hop_mtu or 0) or ""
+end, true)
+
+local redirect = M.fixed("icmp", { { "gateway", "ip4" } }, function(fields) return " to " .. fields.gateway end, true)
+
+local parameter_problem = M.fixed("icmp", { { "pointer", "u8" }, { "reserved", "u24" } },
+  function(fields) return format(" at %d", fields.pointer) end, true)
+
+-- Milliseconds since midnight UT.
+local timestamp = M.fixed("icmp", { { "identifier", "u16" }, { "sequence", "u16" }, { "originate_timestamp", "u32" },
+  { "receive_timestamp", "u32" }, { "transmit_timestamp", "u32" } }, M.echo.describe)
 
 -- Type -> name, kind of message (default other), names of codes.
 M.types = {
   [0] = { name = "echo reply", kind = M.echo },
-  [3] = { name = "destination unreachable",
+  [3] = { name = "destination unreachable", kind = unreachable,
     codes = { [0] = "net", "host", "protocol", "port", "fragmentation needed", "source route failed" } },
-  [4] = { name = "source quench" },
-  [5] = { name = "redirect", codes = { [0] = "net", "host", "net and tos", "host and tos" } },
+  [4] = { name = "source quench", kind = M.error },
+  [5] = { name = "redirect", kind = redirect, codes = { [0] = "net", "host", "net and tos", "host and tos" } },
   [8] = { name = "echo request", kind = M.echo },
-  [11] = { name = "time exceeded", codes = { [0] = "in transit", "in reassembly" } },
-  [12] = { name = "parameter problem" },
-  [13] = { name = "timestamp request", kind = M.echo },
-  [14] = { name = "timestamp reply", kind = M.echo },
+  [11] = { name = "time exceeded", kind = M.error, codes = { [0] = "in transit", "in reassembly" } },
+  [12] = { name = "parameter problem", kind = parameter_problem },
+  [13] = { name = "timestamp request", kind = timestamp },
+  [14] = { name = "timestamp reply", kind = timestamp },
 }
 
 local function kind_of(types, number)
@@ -79,6 +112,16 @@ function M.parts_with(types, fields)
   return before, kind_of(types, fields.type).build(fields)
 end
 
+--- The module of the packet that a message quotes.
+---@param types table
+---@param name string
+---@param fields table
+---@return string? name nil if the message is no error
+---@return string? note
+function M.child_with(types, name, fields)
+  if kind_of(types, fields.type).quotes then return name, "quoted" end
+end
+
 ---@param label string
 ---@param types table
 ---@param fields table
@@ -91,15 +134,24 @@ function M.describe_with(label, types, fields)
     .. kind_of(types, fields.type).describe(fields)
 end
 
+---@param fields table
+---@return string? name of the module for the payload
+---@return string? note "quoted" if so: the packet may be cut off
+function M.child(fields)
+  return M.child_with(M.types, "ipv4", fields)
+end
+
 ---@param message string
----@return table? fields type, code, checksum, payload and either identifier and sequence (echo, timestamp) or rest, the
---- second word as a number (in "fragmentation needed" the next hop's MTU, in a redirect the gateway)
+---@return table? fields type, code, checksum, payload, and: identifier, sequence (echo, timestamp);
+--- originate_timestamp, receive_timestamp, transmit_timestamp (milliseconds since midnight UT); next_hop_mtu
+--- (destination unreachable); gateway (redirect); pointer (parameter problem); or rest, the second word as a number;
+--- reserved if it is not zero
 ---@return string? reason
 function M.parse(message)
   return M.parse_with("icmp", M.types, message)
 end
 
----@param fields table as from parse; type is needed
+---@param fields table as from parse; type is needed, and gateway for a redirect
 ---@return string message
 function M.build(fields)
   local before, after = M.parts_with(M.types, fields)

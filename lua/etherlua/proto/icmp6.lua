@@ -1,127 +1,114 @@
--- proto/icmp6.lua: ICMPv6 (RFC 4443) with neighbour solicitation and advertisement (RFC 4861 sections 4.3, 4.4).
--- Other messages come as rest and payload. A new kind of message is an entry in M.types.
+-- proto/icmp6.lua: ICMPv6 (RFC 4443) with neighbour discovery (RFC 4861 section 4, RFC 4191 section 2.2).
+-- The packet that an error message quotes stays in payload, for proto.dissect(payload, "ipv6", true). Other messages
+-- come as rest and payload. A new kind of message is an entry in M.types.
 -- The checksum covers the IP addresses, so building a message takes them as a context.
 
-local bit = require "bit"
-local addr = require "etherlua.addr"
 local bytes = require "etherlua.bytes"
 local icmp = require "etherlua.proto.icmp"
+local layout = require "etherlua.proto.layout"
+local options = require "etherlua.proto.icmp6_options"
 
-local band, bor = bit.band, bit.bor
-local byte, format, sub = string.byte, string.format, string.sub
-local put8 = bytes.put8
+local format = string.format
 
 local M = {}
 
 local PROTOCOL = 58
 
-M.ECHO_REQUEST, M.ECHO_REPLY, M.NEIGHBOUR_SOLICITATION, M.NEIGHBOUR_ADVERTISEMENT = 128, 129, 135, 136
+M.DESTINATION_UNREACHABLE, M.PACKET_TOO_BIG, M.TIME_EXCEEDED, M.PARAMETER_PROBLEM = 1, 2, 3, 4
+M.ECHO_REQUEST, M.ECHO_REPLY, M.ROUTER_SOLICITATION, M.ROUTER_ADVERTISEMENT = 128, 129, 133, 134
+M.NEIGHBOUR_SOLICITATION, M.NEIGHBOUR_ADVERTISEMENT, M.REDIRECT = 135, 136, 137
 
--- ---- Neighbour discovery options (RFC 4861 section 4.6) -----------------------------------------------------------
-
-local LINK_LAYER = { "source_link_layer_address", "target_link_layer_address" }
-
--- From position `at` to the end into fields; an option of length zero makes the message invalid.
-local function parse_options(message, at, fields)
-  local options, have = {}, #message
-  while at <= have do
-    local kind, units = byte(message, at, at + 1)
-    local size = (units or 1) * 8
-    if size == 0 then return nil, format("icmp6: option %d has length 0", kind) end
-    if at + size - 1 > have then
-      return bytes.short("icmp6", have - at + 1, size, format("bytes of option %d", kind))
-    end
-    local name, data = LINK_LAYER[kind], sub(message, at + 2, at + size - 1)
-    if name and size == 8 and not fields[name] then
-      fields[name] = bytes.mac_at(data, 1)
-    else
-      options[#options + 1] = { type = kind, data = data }
-    end
-    at = at + size
-  end
-  fields.options = options
-  return fields
-end
-
-local function build_option(kind, data)
-  local body = bytes.pad_to("??" .. bytes.string("icmp6 option data", data), 8)
-  return put8("icmp6 option type", kind) .. put8("icmp6 option length", #body / 8) .. sub(body, 3)
-end
-
-local function build_options(fields)
-  local parts = {}
-  for kind, name in ipairs(LINK_LAYER) do
-    if fields[name] then parts[#parts + 1] = build_option(kind, bytes.mac("icmp6 " .. name, fields[name])) end
-  end
-  for _, option in ipairs(fields.options or {}) do parts[#parts + 1] = build_option(option.type, option.data) end
-  return table.concat(parts)
-end
+M.derived = { "checksum" }
 
 -- ---- Kinds of message; see icmp.lua -------------------------------------------------------------------------------
 
-local function parse_target(message, fields)
-  if #message < 24 then return bytes.short("icmp6", #message, 24) end
-  fields.target = addr.ip_text(sub(message, 9, 24))
-  return parse_options(message, 25, fields)
+-- Fields at fixed places, then options.
+local function with_options(entries, text)
+  local fixed = layout.new("icmp6", entries)
+  local size = 4 + fixed.size
+  return {
+    parse = function(message, fields)
+      if #message < size then return bytes.short("icmp6", #message, size) end
+      return options.parse(message, size + 1, fixed:parse(message, 5, fields))
+    end,
+    build = function(fields) return fixed:build(fields) .. options.build(fields) end,
+    describe = text,
+  }
 end
 
-local solicitation = {
-  parse = parse_target,
-  build = function(fields)
-    return "\0\0\0\0" .. bytes.ip("icmp6 target", fields.target, 16) .. build_options(fields)
-  end,
-  describe = function(fields) return " who-has " .. fields.target end,
-}
+local router_solicitation = with_options({ { "reserved", "u32" } }, function() return "" end)
 
-local advertisement = {
-  parse = function(message, fields)
-    local flags = byte(message, 5)
-    fields.router, fields.solicited = band(flags, 0x80) ~= 0, band(flags, 0x40) ~= 0
-    fields.override = band(flags, 0x20) ~= 0
-    return parse_target(message, fields)
-  end,
-  build = function(fields)
-    local flags = bor(fields.router and 0x80 or 0, fields.solicited and 0x40 or 0, fields.override and 0x20 or 0)
-    return put8("icmp6 flags", flags) .. "\0\0\0" .. bytes.ip("icmp6 target", fields.target, 16)
-      .. build_options(fields)
-  end,
-  describe = function(fields)
-    return format(" %s is-at %s%s%s%s", fields.target, fields.target_link_layer_address or "?",
-      fields.router and " router" or "", fields.solicited and " solicited" or "", fields.override and " override" or "")
-  end,
-}
+local function prefixes_text(fields)
+  local text = ""
+  for _, option in ipairs(fields.options) do
+    if option.prefix then text = format("%s %s/%d", text, option.prefix, option.prefix_length) end
+  end
+  return text
+end
 
-local too_big = {
-  parse = icmp.other.parse,
-  build = icmp.other.build,
-  describe = function(fields) return format(" mtu %d", fields.rest) end,
-}
+local router_advertisement = with_options({ { "cur_hop_limit", "u8" },
+  { bits = { { "managed", 1 }, { "other", 1 }, { "home_agent", 1 }, { "preference", 2 }, { "reserved", 3 } } },
+  { "router_lifetime", "u16" }, { "reachable_time", "u32" }, { "retrans_timer", "u32" } }, function(fields)
+  return format(" lifetime %d%s%s%s", fields.router_lifetime, fields.managed and " managed" or "",
+    fields.other and " other" or "", prefixes_text(fields))
+end)
+
+local solicitation = with_options({ { "reserved", "u32" }, { "target", "ip6" } },
+  function(fields) return " who-has " .. fields.target end)
+
+local advertisement = with_options({ { bits = { { "router", 1 }, { "solicited", 1 }, { "override", 1 },
+  { "reserved", 29 } } }, { "target", "ip6" } }, function(fields)
+  return format(" %s is-at %s%s%s%s", fields.target, fields.target_link_layer_address or "?",
+    fields.router and " router" or "", fields.solicited and " solicited" or "", fields.override and " override" or "")
+end)
+
+local redirect = with_options({ { "reserved", "u32" }, { "target", "ip6" }, { "destination", "ip6" } },
+  function(fields) return format(" %s to %s", fields.destination, fields.target) end)
+
+local too_big = icmp.fixed("icmp6", { { "mtu", "u32" } },
+  function(fields) return format(" mtu %d", fields.mtu) end, true)
+
+local parameter_problem = icmp.fixed("icmp6", { { "pointer", "u32" } },
+  function(fields) return format(" at %d", fields.pointer) end, true)
 
 -- Type -> name, kind of message, names of codes, as in icmp.lua.
 M.types = {
-  [1] = { name = "destination unreachable", codes = { [0] = "no route", "prohibited", "scope", "address", "port" } },
+  [1] = { name = "destination unreachable", kind = icmp.error,
+    codes = { [0] = "no route", "prohibited", "scope", "address", "port" } },
   [2] = { name = "packet too big", kind = too_big },
-  [3] = { name = "time exceeded", codes = { [0] = "in transit", "in reassembly" } },
-  [4] = { name = "parameter problem" },
+  [3] = { name = "time exceeded", kind = icmp.error, codes = { [0] = "in transit", "in reassembly" } },
+  [4] = { name = "parameter problem", kind = parameter_problem,
+    codes = { [0] = "header field", "next header", "option" } },
   [128] = { name = "echo request", kind = icmp.echo },
   [129] = { name = "echo reply", kind = icmp.echo },
-  [133] = { name = "router solicitation" },
-  [134] = { name = "router advertisement" },
+  [133] = { name = "router solicitation", kind = router_solicitation },
+  [134] = { name = "router advertisement", kind = router_advertisement },
   [135] = { name = "neighbour solicitation", kind = solicitation },
   [136] = { name = "neighbour advertisement", kind = advertisement },
+  [137] = { name = "redirect", kind = redirect },
   [143] = { name = "multicast listener report v2" },
 }
 
+---@param fields table
+---@return string? name of the module for the payload
+---@return string? note "quoted" if so: the packet may be cut off
+function M.child(fields)
+  return icmp.child_with(M.types, "ipv6", fields)
+end
+
 ---@param message string
----@return table? fields type, code, checksum and: identifier, sequence, payload (echo); target,
---- source_link_layer_address, target_link_layer_address, options = list of { type, data }, in advertisements router,
---- solicited, override (neighbour discovery); or rest, the second word as a number, and payload
+---@return table? fields type, code, checksum and: identifier, sequence, payload (echo); mtu (packet too big) or pointer
+--- (parameter problem), payload; in neighbour discovery options, source_link_layer_address, target_link_layer_address
+--- (see icmp6_options.lua) and target (solicitation, advertisement, redirect), destination (redirect), router,
+--- solicited, override (advertisement), or cur_hop_limit, managed, other, home_agent, preference (0 medium, 1 high,
+--- 3 low), router_lifetime (s), reachable_time, retrans_timer (ms); else rest, the second word as a number, and
+--- payload; reserved if it is not zero
 ---@return string? reason
 function M.parse(message)
   return icmp.parse_with("icmp6", M.types, message)
 end
 
----@param fields table as from parse; type is needed
+---@param fields table as from parse; type is needed, and the addresses of its kind
 ---@param context? { src: string, dst: string } IPv6 addresses; needed unless checksum is given
 ---@return string message
 function M.build(fields, context)

@@ -1,6 +1,8 @@
 -- proto/init.lua: all protocols by name (proto.ipv4 loads proto/ipv4.lua), and the walk through the layers of a frame.
 -- A parent names the module of its payload by child(fields), from its table `next`; so a new protocol is one file here
 -- and one line in its parent's table. Nothing is put together over several frames.
+-- For packet.lua a module says: selectors, the fields that `next` is about (of two, the first takes the lowest of the
+-- child's numbers, the second the highest); derived, what build() fills in unless given.
 
 local format = string.format
 
@@ -13,14 +15,16 @@ local M = setmetatable({}, {
   end,
 })
 
----@param frame string an Ethernet frame
----@return { name: string, fields: table }[] layers from the outside; the last may be "data" with payload and perhaps
---- note (why it was not looked into), or "malformed" with protocol, reason and payload
-function M.dissect(frame)
-  local layers, name, payload, outer = {}, "ethernet", frame, nil
+---@param frame string
+---@param first? string name of the first layer; default "ethernet"
+---@param quoted? boolean it is quoted by an ICMP error, which may have cut it off
+---@return { name: string, fields: table }[] layers from the outside, what an ICMP error quotes included; the last may
+--- be "data" with payload and perhaps note (why it was not looked into), or "malformed" with protocol, reason, payload
+function M.dissect(frame, first, quoted)
+  local layers, name, payload = {}, first or "ethernet", frame
   while name do
     local module = M[name]
-    local fields, reason = module.parse(payload, outer)
+    local fields, reason = module.parse(payload, quoted)
     if not fields then
       layers[#layers + 1] = { name = "malformed", fields = { protocol = name, reason = reason, payload = payload } }
       return layers
@@ -29,8 +33,8 @@ function M.dissect(frame)
     if not module.child then return layers end
     local note
     name, note = module.child(fields)
-    payload, outer = fields.payload, fields
-    if not name and payload ~= "" then
+    payload, quoted = fields.payload, quoted or note == "quoted"
+    if not name and payload and payload ~= "" then
       layers[#layers + 1] = { name = "data", fields = { payload = payload, note = note } }
     end
   end
@@ -56,15 +60,18 @@ local function layer_text(layers, i)
     local ip, ports = layer.fields, inner.fields
     return format(with_ports[layer.name], ip.src, ports.src_port, ip.dst, ports.dst_port)
   elseif layer.fields.src_port and outer and with_ports[outer.name] then
+    local module = M[layer.name]
+    if module.details then return layer.name:upper() .. module.details(layer.fields) end
     return not (inner and rawget(M, inner.name)) and layer.name:upper() or nil
   end
   return (describe_end[layer.name] or M[layer.name].describe)(layer.fields)
 end
 
----@param frame string an Ethernet frame
+---@param frame string
+---@param first? string name of the first layer; default "ethernet"
 ---@return string line such as "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff vlan 100 ARP who-has 10.0.0.1 tell 10.0.0.5"
-function M.describe(frame)
-  local layers, texts = M.dissect(frame), {}
+function M.describe(frame, first)
+  local layers, texts = M.dissect(frame, first), {}
   for i = 1, #layers do texts[#texts + 1] = layer_text(layers, i) end
   return table.concat(texts, " ")
 end

@@ -1,8 +1,9 @@
 -- proto/ipv4.lua: the IPv4 header (RFC 791).
--- Options stay raw bytes. Fragments are recognised but not put together: child() names no module for them.
+-- Fragments are recognised but not put together: child() names no module for them.
 
 local bit = require "bit"
 local bytes = require "etherlua.bytes"
+local options = require "etherlua.proto.options"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local byte, format, sub = string.byte, string.format, string.sub
@@ -13,8 +14,15 @@ local M = {}
 -- Protocol -> the module that reads the payload.
 M.next = {
   [1] = "icmp",
+  [6] = "tcp",
   [17] = "udp",
 }
+
+M.selectors = { "protocol" }
+M.derived = { "version", "ihl", "total_length", "header_checksum" }
+
+-- Types of options: RFC 791 section 3.1, RFC 2113.
+M.RECORD_ROUTE, M.TIMESTAMP, M.ROUTER_ALERT = 7, 68, 148
 
 local function is_fragment(fields)
   return fields.mf or fields.fragment_offset > 0
@@ -29,25 +37,29 @@ function M.child(fields)
 end
 
 -- The lengths in a header of at least 20 bytes: header size and total length, or nil and why they are wrong.
-local function lengths(packet)
+local function lengths(packet, quoted)
   local have, first = #packet, byte(packet)
   local size, total = band(first, 15) * 4, u16(packet, 3)
   if rshift(first, 4) ~= 4 then return nil, format("ipv4: version %d", rshift(first, 4)) end
   if size < 20 then return nil, format("ipv4: ihl %d is under 5", size / 4) end
   if total < size then return nil, format("ipv4: total_length %d is under its %d header bytes", total, size) end
-  if have < total then return bytes.short("ipv4", have, total, "bytes") end
+  local needed = quoted and size or total
+  if have < needed then return bytes.short("ipv4", have, needed, "bytes") end
   return size, total
 end
 
 ---@param packet string
+---@param quoted? boolean it is quoted by an ICMP error, which may have cut it off behind the header
 ---@return table? fields version, ihl, tos, total_length, identification, df, mf, fragment_offset (units of 8 octets),
---- ttl, protocol, header_checksum, src, dst, options (raw), payload (without what follows total_length);
---- reserved_flag = true if that bit is set
+--- ttl, protocol, header_checksum, src, dst, options = list of { type, data } (see options.lua), payload (without what
+--- follows total_length); reserved_flag = true if that bit is set
 ---@return string? reason
-function M.parse(packet)
+function M.parse(packet, quoted)
   if #packet < 20 then return bytes.short("ipv4", #packet, 20) end
-  local size, total = lengths(packet)
+  local size, total = lengths(packet, quoted)
   if not size then return nil, total end
+  local list, reason = options.parse("ipv4", sub(packet, 21, size))
+  if not list then return nil, reason end
   local fragment = u16(packet, 7)
   return {
     version = 4,
@@ -64,7 +76,7 @@ function M.parse(packet)
     header_checksum = u16(packet, 11),
     src = bytes.ip4_at(packet, 13),
     dst = bytes.ip4_at(packet, 17),
-    options = sub(packet, 21, size),
+    options = list,
     payload = sub(packet, size + 1, total),
   }
 end
@@ -75,18 +87,18 @@ local function fragment_word(fields)
 end
 
 ---@param fields table as from parse; protocol, src and dst are needed. ihl, total_length and header_checksum are filled
---- in unless given; options are padded to a multiple of 4
+--- in unless given; options may be raw bytes and are padded to a multiple of 4
 ---@return string packet
 function M.build(fields)
-  local options = bytes.pad_to(bytes.string("ipv4 options", fields.options, 40), 4)
+  local list = options.build("ipv4", fields.options)
   local payload = bytes.string("ipv4 payload", fields.payload)
-  local ihl = bytes.check("ipv4 ihl", fields.ihl or 5 + #options / 4, 0, 15)
+  local ihl = bytes.check("ipv4 ihl", fields.ihl or 5 + #list / 4, 0, 15)
   local version = bytes.check("ipv4 version", fields.version or 4, 0, 15)
   local before = put8("ipv4 version and ihl", lshift(version, 4) + ihl) .. put8("ipv4 tos", fields.tos or 0)
-    .. put16("ipv4 total_length", fields.total_length or 20 + #options + #payload)
+    .. put16("ipv4 total_length", fields.total_length or 20 + #list + #payload)
     .. put16("ipv4 identification", fields.identification or 0) .. put16("ipv4 flags", fragment_word(fields))
     .. put8("ipv4 ttl", fields.ttl or 64) .. put8("ipv4 protocol", fields.protocol)
-  local after = bytes.ip("ipv4 src", fields.src, 4) .. bytes.ip("ipv4 dst", fields.dst, 4) .. options
+  local after = bytes.ip("ipv4 src", fields.src, 4) .. bytes.ip("ipv4 dst", fields.dst, 4) .. list
   return bytes.with_checksum(before, after, fields.header_checksum) .. payload
 end
 

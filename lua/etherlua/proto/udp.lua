@@ -16,6 +16,9 @@ M.next = {
   [68] = "dhcp4",
 }
 
+M.selectors = { "dst_port", "src_port" }
+M.derived = { "length", "checksum" }
+
 ---@param fields table
 ---@return string? name of the module for the payload
 function M.child(fields)
@@ -23,14 +26,15 @@ function M.child(fields)
 end
 
 ---@param datagram string
+---@param quoted? boolean it is quoted by an ICMP error, which may have cut it off behind the header
 ---@return table? fields src_port, dst_port, length, checksum, payload (without what follows length)
 ---@return string? reason
-function M.parse(datagram)
+function M.parse(datagram, quoted)
   local have = #datagram
   if have < 8 then return bytes.short("udp", have, 8) end
   local length = u16(datagram, 5)
   if length < 8 then return nil, format("udp: length %d is under its 8 header bytes", length) end
-  if have < length then return bytes.short("udp", have, length, "bytes") end
+  if have < length and not quoted then return bytes.short("udp", have, length, "bytes") end
   return {
     src_port = u16(datagram, 1),
     dst_port = u16(datagram, 3),

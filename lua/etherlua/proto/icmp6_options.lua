@@ -1,0 +1,140 @@
+-- proto/icmp6_options.lua: the options of neighbour discovery (RFC 4861 section 4.6, RFC 8106 section 5.1): type,
+-- length in units of 8 octets, data. One of an unknown type, or whose data does not fit its type, is kept as raw data.
+
+local addr = require "etherlua.addr"
+local bytes = require "etherlua.bytes"
+local layout = require "etherlua.proto.layout"
+
+local byte, format, sub = string.byte, string.format, string.sub
+local put8 = bytes.put8
+
+local M = {}
+
+M.PREFIX_INFORMATION, M.REDIRECTED_HEADER, M.MTU, M.RDNSS = 3, 4, 5, 25
+
+local LINK_LAYER = { "source_link_layer_address", "target_link_layer_address" }
+
+-- ---- What is behind type and length -------------------------------------------------------------------------------
+-- Type -> parse(data, option), which fills in the option's fields unless the data does not fit and returns whether it
+-- does, and build(option) -> data.
+
+local function fixed(entries)
+  local header = layout.new("icmp6", entries)
+  return {
+    parse = function(data, option) return #data == header.size and header:parse(data, 1, option) ~= nil end,
+    build = function(option) return header:build(option) end,
+  }
+end
+
+local rdnss = layout.new("icmp6", { { "reserved", "u16" }, { "lifetime", "u32" } })
+
+local types = {
+  [3] = fixed { { "prefix_length", "u8" }, { bits = { { "on_link", 1 }, { "autonomous", 1 }, { "reserved", 6 } } },
+    { "valid_lifetime", "u32" }, { "preferred_lifetime", "u32" }, { "reserved2", "u32" }, { "prefix", "ip6" } },
+  [4] = {
+    parse = function(data, option)
+      option.packet = sub(data, 7)
+      return true
+    end,
+    build = function(option) return ("\0"):rep(6) .. bytes.string("icmp6 packet", option.packet) end,
+  },
+  [5] = fixed { { "reserved", "u16" }, { "mtu", "u32" } },
+  [25] = {
+    parse = function(data, option)
+      rdnss:parse(data, 1, option).servers = {}
+      for at = 7, #data - 15, 16 do table.insert(option.servers, addr.ip_text(sub(data, at, at + 15))) end
+      return true
+    end,
+    build = function(option)
+      local parts = { rdnss:build(option) }
+      for i, server in ipairs(option.servers or {}) do parts[i + 1] = bytes.ip("icmp6 server", server, 16) end
+      return table.concat(parts)
+    end,
+  },
+}
+
+-- ---- One option ---------------------------------------------------------------------------------------------------
+
+local function data_of(option)
+  local kind = types[option.type]
+  if option.data or not kind then return bytes.string("icmp6 option data", option.data) end
+  return kind.build(option)
+end
+
+local function build_option(kind, data)
+  local body = bytes.pad_to("??" .. data, 8)
+  return put8("icmp6 option type", kind) .. put8("icmp6 option length", #body / 8) .. sub(body, 3)
+end
+
+-- Raw if the typed fields do not say it all.
+local function typed(kind, data)
+  local option = { type = kind }
+  if types[kind] and types[kind].parse(data, option) and data_of(option) == data then return option end
+  return { type = kind, data = data }
+end
+
+-- A link-layer address becomes a field of the message; where it is not in front, an entry without data has its place.
+local function parse_link_layer(kind, data, fields, options)
+  local name = LINK_LAYER[kind]
+  if not name or #data ~= 6 or fields[name] then return false end
+  local is_in_front = #options == 0 and not (kind == 1 and fields.target_link_layer_address)
+  fields[name] = bytes.mac_at(data, 1)
+  if not is_in_front then options[#options + 1] = { type = kind } end
+  return true
+end
+
+-- ---- The list -----------------------------------------------------------------------------------------------------
+
+--- From position `at` to the end of a message into fields: source_link_layer_address and target_link_layer_address (the
+--- first of each, if it is a MAC address), and options = list of
+--- { type = 3, prefix_length, on_link, autonomous, valid_lifetime, preferred_lifetime (seconds), prefix },
+--- { type = 4, packet } (what a redirect is about), { type = 5, mtu }, { type = 25, lifetime (seconds), servers },
+--- { type, data } (all others), and { type = 1 } or { type = 2 } in the place of a link-layer address that is not in
+--- front of the list. An option of length zero makes the message invalid (RFC 4861 section 4.6).
+---@param message string
+---@param at integer
+---@param fields table
+---@return table? fields
+---@return string? reason
+function M.parse(message, at, fields)
+  local options, have = {}, #message
+  while at <= have do
+    local kind, units = byte(message, at, at + 1)
+    local size = (units or 1) * 8
+    if size == 0 then return nil, format("icmp6: option %d has length 0", kind) end
+    if at + size - 1 > have then
+      return bytes.short("icmp6", have - at + 1, size, format("bytes of option %d", kind))
+    end
+    local data = sub(message, at + 2, at + size - 1)
+    if not parse_link_layer(kind, data, fields, options) then options[#options + 1] = typed(kind, data) end
+    at = at + size
+  end
+  fields.options = options
+  return fields
+end
+
+local function link_layer_option(kind, fields)
+  local name = LINK_LAYER[kind]
+  return fields[name] and build_option(kind, bytes.mac("icmp6 " .. name, fields[name])) or ""
+end
+
+---@param fields table as from parse
+---@return string bytes each option padded with zeros to a multiple of 8; raises for bad values
+function M.build(fields)
+  local parts, placed = {}, {}
+  for _, option in ipairs(fields.options or {}) do
+    local kind = option.type
+    if LINK_LAYER[kind] and not option.data then
+      placed[kind] = true
+      parts[#parts + 1] = link_layer_option(kind, fields)
+    else
+      parts[#parts + 1] = build_option(kind, data_of(option))
+    end
+  end
+  for kind = #LINK_LAYER, 1, -1 do
+    if not placed[kind] then table.insert(parts, 1, link_layer_option(kind, fields)) end
+  end
+  return table.concat(parts)
+end
+
+return M
