@@ -25,7 +25,7 @@ VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
 # libpcap, whose .pc file asks for what engine/package/pcap_dbus.c makes unnecessary.
-STATIC     = luajit libxdp libbpf
+STATIC     = luajit libxdp libbpf libedit
 FROM_LIBC  = -lm -ldl -lpthread
 STATICLIBS = -llua5.1-cjson -lpcap $(filter-out $(FROM_LIBC) -Wl$(,)-E,$(shell pkg-config --static --libs $(STATIC)))
 # Its dynamic symbols: the engine's, for ffi.C, and those of Lua, for modules in C that are on the machine.
