@@ -135,7 +135,7 @@ void el_key_make(struct el_key *key, const struct el_mac *mac, const struct el_v
 void el_key_strip_mac(struct el_key *key);
 uint32_t el_key_hash(const struct el_key *key);
 /* Fills the offsets of frame (data and len are set) and its key. -EBADMSG when a length in it cannot be. */
-int el_parse(struct el_frame *frame, struct el_key *key);
+int el_frame_parse(struct el_frame *frame, struct el_key *key);
 
 /* ---- capture.c ---- */
 

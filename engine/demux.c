@@ -310,7 +310,7 @@ void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame)
 		return;
 	copy->flags = EL_FRAME_OUTGOING;
 	copy->timestamp = relay->engine->now;
-	if (el_parse(copy, &key)) {
+	if (el_frame_parse(copy, &key)) {
 		relay->stats.rx_invalid++;
 		el_pool_put(copy);
 		return;

@@ -1,5 +1,5 @@
 /*
- * frame.c: what a parsed frame says about itself. Only for frames that el_parse() found valid.
+ * frame.c: what a parsed frame says about itself. Only for frames that el_frame_parse() found valid.
  */
 #include "core.h"
 

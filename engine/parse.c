@@ -185,7 +185,7 @@ static int parse_ethernet(struct el_frame *frame, struct el_key *key)
 	return 0;
 }
 
-int el_parse(struct el_frame *frame, struct el_key *key)
+int el_frame_parse(struct el_frame *frame, struct el_key *key)
 {
 	frame->l4 = 0;
 	frame->tags = frame->protocol = 0;

@@ -253,7 +253,7 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	}
 	if (unlikely(relay->capture))
 		el_capture_frame(relay->capture, frame, wall(relay, frame->timestamp));
-	if (unlikely(el_parse(frame, &key))) {
+	if (unlikely(el_frame_parse(frame, &key))) {
 		relay->stats.rx_invalid++;
 		el_pool_put(frame);
 		return;
