@@ -156,7 +156,7 @@ lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck and luach
 	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \
 	$(call check,cppcheck,cppcheck -q --std=c11 -D__x86_64__ --enable=warning$(,)performance$(,)portability \
 		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine $(OTHERS)) \
-	$(call check,luacheck,luacheck --no-color -q lua package scripts spec) \
+	$(call check,luacheck,luacheck --no-color -q lua engine/package scripts spec) \
 	exit $${bad:-0}
 
 format: ## reformat the C files

@@ -216,7 +216,10 @@ describe("the portable program", function()
     write(folder .. "/m/etherlua/init.lua", "error 'the wrong module'")
     local script = { ("package.path = '%s/m/?.lua;%s/m/?/init.lua'; package.cpath = ''"):format(folder, folder) }
     for path in output_of "cd lua && find . -name '*.lua'":gmatch "%./([^\n]+)%.lua" do
-      script[#script + 1] = ("assert(require %q)"):format((path:gsub("/init$", ""):gsub("/", ".")))
+      local name = path:gsub("/init$", ""):gsub("/", ".")
+      -- What tests use needs busted, which is the machine's.
+      local loader = name:find "^etherlua%.test" and "package.preload[%q]" or "require %q"
+      script[#script + 1] = ("assert(%s)"):format(loader:format(name))
     end
     assert.is_true(#script > 30)
     script[#script + 1] = "require 'argparse' require 'cjson' print 'all'"

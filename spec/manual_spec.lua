@@ -135,15 +135,16 @@ describe("make doc", function()
 
   it("has every method of an EtherConn and a RUDPConn", function()
     local ether = require "etherlua"
-    local wire = ether.wire()
-    local conn = wire:conn { mac = "02:00:00:00:00:01" }
+    local near, far = ether.wire()
+    local conn = near:conn { mac = "02:00:00:00:00:01" }
     local udp = conn:udp "10.0.0.1:7"
     for class, object in pairs { conn = conn, udp = udp } do
       local text = read_page(folder .. "/doc", "etherlua." .. class)
       for method in text:gmatch(('id="%s:([%%w_]+)"'):format(class)) do assert.is_function(object[method]) end
       assert.truthy(text:find(('id="%s:recv"'):format(class), 1, true))
     end
-    wire:close()
+    near:close()
+    far:close()
   end)
 
   it("has every function and struct of abi.h", function()

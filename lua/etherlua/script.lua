@@ -58,7 +58,8 @@ function M.add_relay(parser)
   parser:option("--capture", "Write every frame in and out to this pcap file."):argname("FILE")
 end
 
----@param parser table
+-- Adds the options that every script has.
+---@param parser table of lua-argparse
 function M.add_common(parser)
   M.add_relay(parser)
   parser:flag("--json", "Print one JSON object a line.")

@@ -8,6 +8,9 @@ local byte, sub, floor = string.byte, string.sub, math.floor
 
 local M = {}
 
+-- Fields in the order of the wire; size: their octets.
+---@class etherlua.proto.layout
+---@field size integer
 local Layout = {}
 Layout.__index = Layout
 

@@ -25,7 +25,10 @@ local ALIASES = { sport = "src_port", dport = "dst_port" }
 local DEFAULTS = { ethernet = { src = "00:00:00:00:00:00" }, ipv4 = { src = "0.0.0.0" }, ipv6 = { src = "::" },
   udp = { src_port = 0 }, tcp = { src_port = 0 } }
 
-local Packet, methods = {}, {}
+-- A list of layers.
+---@class etherlua.packet
+local methods = {}
+local Packet = {}
 
 -- packet.udp is the fields of the first such layer, to be read and written.
 function Packet.__index(packet, key)

@@ -12,6 +12,8 @@ local M = {}
 local SHOWN = 8                        -- frames that a failure lists
 local RECEIVE_TIME, NOTHING_TIME = 1, 0.3 -- seconds, unless told
 
+-- What is expected of an endpoint.
+---@class etherlua.test.expect
 local Expect = {}
 Expect.__index = Expect
 

@@ -1,4 +1,4 @@
--- test/frames.lua: frames as tests look at them: decoded, compared with a pattern, and two of them side by side with the
+-- test/frames.lua: frames as tests look at them: decoded, compared with a pattern, two of them side by side with the
 -- fields that differ marked. Pure functions on bytes.
 
 local bytes = require "etherlua.bytes"
@@ -8,7 +8,8 @@ local M = {}
 
 -- ---- decoding -----------------------------------------------------------------------------------------------------
 
----@class etherlua.test.frame a decoded frame: the fields of each layer by the name of its protocol module
+-- A decoded frame: the fields of each layer by the name of its protocol module.
+---@class etherlua.test.frame
 ---@field bytes string the whole frame
 ---@field line string as proto.describe
 ---@field layers { name: string, fields: table }[]
@@ -45,7 +46,9 @@ end
 ---@param value any
 ---@return string
 function M.show(value)
-  if type(value) == "string" then return value:find("[^\32-\126]") and "0x" .. bytes.hex(value) or ("%q"):format(value) end
+  if type(value) == "string" then
+    return value:find("[^\32-\126]") and "0x" .. bytes.hex(value) or ("%q"):format(value)
+  end
   if type(value) ~= "table" then return tostring(value) end
   if value.vid then return tostring(value.vid) end
   local parts = {}
@@ -91,7 +94,7 @@ local function text_of(frame)
   return frame.line .. "\n" .. (frame.udp and frame.udp.payload or frame.ethernet.payload or "")
 end
 
--- Compares a frame with a pattern: a table of decoded fields such as { ip = { dst = "10.0.0.1" }, udp = { dst_port = 67 } }
+-- Compares a frame with a pattern: a table of decoded fields such as { ip = { dst = "10.0.0.1" }, udp = { ... } }
 -- (a function as a value is called with the field; false: there is none; a number stands for a VLAN tag of this ID), a
 -- function of the decoded frame, or a Lua pattern for its decoded line or its payload.
 ---@param pattern table|string|fun(frame: etherlua.test.frame): any

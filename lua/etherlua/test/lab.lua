@@ -1,4 +1,4 @@
--- test/lab.lua: the network of one test: hosts that are network namespaces, joined by veth pairs or by a switch (a Linux
+-- test/lab.lua: the network of one test: hosts that are network namespaces, joined by veth pairs or a switch (a Linux
 -- bridge), with real servers in them. etherlua.test closes it at the end of the test.
 --
 --   lab.new { links = { { "client:eth0", "agent:down" }, { "agent:up", "server:eth0" } } }
@@ -104,8 +104,8 @@ end
 ---@class etherlua.test.lab_opts
 ---@field links? string[][] pairs of "HOST:INTERFACE" (or "HOST": its eth0) that a veth pair joins; default
 ---  { { "near:eth0", "far:eth0" } } when there is no switch
----@field switch? table hosts whose eth0 is at a port of one switch: a list of names, or by name the VLAN IDs that the port
----  carries, tagged: { red = 100, core = { 100, 200 } }. It has one table of MAC addresses for all VLANs
+---@field switch? table hosts whose eth0 is at a port of one switch: a list of names, or by name the VLAN IDs that the
+---  port carries, tagged: { red = 100, core = { 100, 200 } }. It has one table of MAC addresses for all VLANs
 ---@field addresses? table<string, string> "HOST:INTERFACE" -> "10.0.0.1/24": of the host's own kernel
 ---@field mtu? integer of all links, default 1500
 ---@field queues? integer receive and transmit queues of each interface, default 1

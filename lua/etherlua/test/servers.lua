@@ -316,7 +316,11 @@ function M.udhcpc_start(ns, opts)
   return start_client(ns, folder, argv, "$1", UDHCPC_NAMES)
 end
 
----@return table? lease, string? log as of client:result; blocks the thread meanwhile
+-- Runs busybox udhcpc to its end; blocks the thread meanwhile.
+---@param ns etherlua.namespace
+---@param opts? etherlua.test.client_opts
+---@return table? lease
+---@return string? log as of client:result
 function M.udhcpc(ns, opts)
   return M.udhcpc_start(ns, opts):result()
 end
@@ -342,7 +346,11 @@ function M.dhclient_start(ns, opts)
   return start_client(ns, folder, argv, "$reason", DHCLIENT_NAMES)
 end
 
----@return table? lease, string? log as of client:result; blocks the thread meanwhile
+-- Runs ISC dhclient to its end; blocks the thread meanwhile.
+---@param ns etherlua.namespace
+---@param opts? etherlua.test.client_opts
+---@return table? lease
+---@return string? log as of client:result
 function M.dhclient(ns, opts)
   return M.dhclient_start(ns, opts):result()
 end
