@@ -91,7 +91,8 @@ function Terminal:close()
 end
 
 -- Says the status, then what stty has that is not as usual.
-local SHELL = "trap : INT; %s %s; echo status $?; stty -a | grep -qw -- '-icanon\\|-echo\\|-isig' && echo spoilt; read _"
+local SHELL = "trap : INT; %s %s; echo status $?; " ..
+  "stty -a | grep -qw -- '-icanon\\|-echo\\|-isig' && echo spoilt; read _"
 
 ---@param command string[]
 ---@param opts? { columns: integer, rows: integer, env: string[] } env: NAME=VALUE
