@@ -258,7 +258,7 @@ static void bind_keys(EditLine *editor)
 	};
 
 	el_set(editor, EL_EDITOR, "emacs");
-	el_set(editor, EL_ADDFN, "complete", "complete what is before the cursor", complete_key);
+	el_wset(editor, EL_ADDFN, L"complete", L"complete what is before the cursor", complete_key); /* el_set leaks */
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
 		el_set(editor, EL_BIND, keys[i][0], keys[i][1], NULL);
 	el_source(editor, NULL);

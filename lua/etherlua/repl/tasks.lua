@@ -63,16 +63,21 @@ end
 ---@param hidden table<table, boolean> tasks to leave out
 ---@return string lines
 function M.list(hidden)
-  local lines = { ("%4s  %9s  %-32s  %s"):format("task", "for", "waits in", "where") }
+  local states, width = {}, #"waits in"
   for _, task in ipairs(sched.list()) do
     if not hidden[task] then
-      local state = M.state(task)
-      lines[#lines + 1] = ("%4d  %9s  %-32s  %s%s"):format(state.id,
-        state.since and ("%.1f s"):format(state.since) or "", state.waits, state.where,
-        state.background and "  (background)" or "")
+      states[#states + 1] = M.state(task)
+      width = math.max(width, #states[#states].waits)
     end
   end
-  return #lines > 1 and table.concat(lines, "\n") or "no tasks"
+  if #states == 0 then return "no tasks" end
+  local row = "%4s  %9s  %-" .. width .. "s  %s%s"
+  local lines = { row:format("task", "for", "waits in", "where", "") }
+  for _, state in ipairs(states) do
+    lines[#lines + 1] = row:format(state.id, state.since and ("%.1f s"):format(state.since) or "", state.waits,
+      state.where, state.background and "  (background)" or "")
+  end
+  return table.concat(lines, "\n")
 end
 
 ---@param id integer
