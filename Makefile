@@ -26,7 +26,7 @@ FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/fl
 DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev lua-argparse \
              lua-cjson iproute2
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
-             python3-scapy
+             python3-scapy tshark
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
 DEPS_LINT := clang clang-format cppcheck lua-check
 
