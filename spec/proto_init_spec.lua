@@ -32,9 +32,9 @@ local REPORT = bytes.unhex [[333300000016 020000000002 86dd
 local ARP = bytes.unhex [[ffffffffffff 020000000001 0806
   0001 0800 06 04 0001 020000000001 0a000001 000000000000 0a000002]] .. ("\0"):rep(18)
 
-local function names(frame)
+local function names(...)
   local list = {}
-  for i, layer in ipairs(proto.dissect(frame)) do list[i] = layer.name end
+  for i, layer in ipairs(proto.dissect(...)) do list[i] = layer.name end
   return table.concat(list, " ")
 end
 
@@ -89,6 +89,18 @@ describe("proto.dissect", function()
     local frame = frame_of(0x0800, ipv4_of(17, udp_of(68, 67, "x"), { mf = true }))
     assert.equal("ethernet ipv4 data", names(frame))
     assert.equal("fragment", last(frame).note)
+  end)
+
+  it("looks into what an ICMP error quotes, also if that was cut off", function()
+    local quoted = ipv4_of(17, udp_of(5000, 7, ("x"):rep(40)))
+    for size = 20, #quoted do
+      local frame = frame_of(0x0800, ipv4_of(1, proto.icmp.build { type = 3, code = 3, payload = quoted:sub(1, size) }))
+      local expected = size < 28 and " malformed" or size == 28 and " udp" or " udp data"
+      assert.equal("ethernet ipv4 icmp ipv4" .. expected, names(frame))
+    end
+    -- Outside of a quotation it is an error.
+    assert.equal("ethernet malformed", names(frame_of(0x0800, quoted:sub(1, 40))))
+    assert.equal("ipv4 udp data", names(quoted:sub(1, 40), "ipv4", true))
   end)
 
   it("says of a malformed layer which it is and why", function()
@@ -146,6 +158,18 @@ describe("proto.describe", function()
     assert.equal(B .. " > 33:33:00:00:00:16 IPv6 fe80::ff:fe00:2 > ff02::16 hlim 1 ICMPv6 multicast listener report v2"
       .. " data 20 bytes",
       proto.describe(REPORT))
+  end)
+
+  it("tells the flags of TCP and what an ICMP error is about", function()
+    local ends = { src = "10.0.0.2", dst = "10.0.0.1" }
+    local segment = proto.tcp.build({ src_port = 80, dst_port = 1000, rst = true }, ends)
+    assert.equal(A .. " > " .. B .. " IPv4 10.0.0.1:80 > 10.0.0.2:1000 TCP rst seq 0 win 0",
+      proto.describe(frame_of(0x0800, ipv4_of(6, segment))))
+    local quoted = proto.ipv6.build { src = "::1", dst = "::2", protocol = 6, payload = segment }
+    local message = proto.icmp6.build({ type = 2, mtu = 1280, payload = quoted }, { src = "::2", dst = "::1" })
+    local packet = proto.ipv6.build { src = "::2", dst = "::1", protocol = 58, payload = message }
+    assert.equal("IPv6 ::2 > ::1 hlim 64 ICMPv6 packet too big mtu 1280 IPv6 [::1]:80 > [::2]:1000 TCP rst seq 0 win 0",
+      proto.describe(packet, "ipv6"))
   end)
 
   it("says what is unknown or malformed", function()

@@ -150,13 +150,17 @@ describe("packet.parse", function()
       local whole = one:build()
       for size = 0, math.min(#whole, 200) do
         local cut = whole:sub(1, size)
-        assert.equal(cut, packet.parse(cut):build(), name)
+        local again = packet.parse(cut)
+        assert.equal(cut, again:build(), name)
+        assert.equal("string", type(again:describe()))
+        assert.equal("string", type(proto.describe(cut)))
       end
       for at = 1, math.min(#whole, 200) do
         local flipped = whole:sub(1, at - 1) .. string.char(bit.bxor(whole:byte(at), 0xff)) .. whole:sub(at + 1)
         local again = packet.parse(flipped)
         assert.equal(flipped, again:build(), name)
         assert.equal("string", type(again:describe()))
+        assert.is_nil(proto.describe(flipped):find("\n", 1, true))
         if at % 7 == 0 then assert.equal(flipped, rebuilt(again), name) end
       end
     end

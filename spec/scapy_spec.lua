@@ -7,6 +7,7 @@ local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local leaks = require "support.leaks"
+local packets = require "support.packets"
 local proto = require "etherlua.proto"
 
 local A, B = frames.MAC_A, frames.MAC_B
@@ -67,11 +68,34 @@ def table():
     yield "echo reply", eth / IP(**v4) / ICMP(type=0, id=1, seq=2) / (b"\xff" * 57)
     yield "port unreachable", eth / IP(**v4) / ICMP(type=3, code=3) / raw(IP(**v4) / udp)
     yield "too big", eth / IP(**v4) / ICMP(type=3, code=4, nexthopmtu=1400) / raw(IP(**v4) / udp)
+    about = raw(IP(**v4) / udp)
+    yield "redirect", eth / IP(**v4) / ICMP(type=5, code=1, gw="10.0.0.254") / about
+    yield "time exceeded", eth / IP(**v4) / ICMP(type=11) / about
+    yield "parameter problem", eth / IP(**v4) / ICMP(type=12, ptr=20) / about
+    yield "timestamp", eth / IP(**v4) / ICMP(type=13, id=1, seq=2, ts_ori=1000, ts_rx=2000, ts_tx=86399999)
+    yield "tcp syn", eth / IP(**v4) / TCP(sport=1, dport=80, flags="SEC", seq=0xffffffff, options=[("MSS", 1460),
+        ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)])
+    yield "tcp data", eth / IP(**v4) / TCP(sport=65535, dport=7, flags="PA", ack=1, window=1) / b"odd"
+    yield "tcp urgent", eth / IPv6(**v6) / TCP(sport=1, dport=2, flags="UFR", urgptr=5, options=[(253, b"ab")]) / b"x"
     yield "icmpv6 echo", eth / IPv6(**v6) / ICMPv6EchoRequest(id=7, seq=8, data=b"ping6")
     yield "solicitation", (eth / IPv6(src="fe80::1", dst="ff02::1:ff00:2", hlim=255) / ICMPv6ND_NS(tgt="fe80::2") /
                            ICMPv6NDOptSrcLLAddr(lladdr=MACS["src"]))
     yield "advertisement", (eth / IPv6(src="fe80::2", dst="fe80::1", hlim=255) /
                             ICMPv6ND_NA(tgt="fe80::2", R=1, S=1, O=0) / ICMPv6NDOptDstLLAddr(lladdr=MACS["dst"]))
+    yield "router solicitation", (eth / IPv6(src="fe80::1", dst="ff02::2", hlim=255) / ICMPv6ND_RS() /
+                                  ICMPv6NDOptSrcLLAddr(lladdr=MACS["src"]))
+    yield "router advertisement", (eth / IPv6(src="fe80::1", dst="ff02::1", hlim=255) / ICMPv6ND_RA(chlim=64, M=1, O=1,
+        prf=3, routerlifetime=1800, reachabletime=30000, retranstimer=1000) / ICMPv6NDOptMTU(mtu=1500) /
+        ICMPv6NDOptPrefixInfo(prefixlen=64, prefix="2001:db8::", L=1, A=0, validlifetime=86400, preferredlifetime=7) /
+        ICMPv6NDOptSrcLLAddr(lladdr=MACS["src"]) / ICMPv6NDOptRDNSS(lifetime=600, dns=["2001:db8::53", "fe80::53"]) /
+        ICMPv6NDOptDNSSL(lifetime=9, searchlist=["lab."]))
+    yield "icmpv6 redirect", (eth / IPv6(src="fe80::1", dst="fe80::2", hlim=255) /
+                              ICMPv6ND_Redirect(tgt="fe80::3", dst="2001:db8::9") /
+                              ICMPv6NDOptDstLLAddr(lladdr=MACS["dst"]) /
+                              ICMPv6NDOptRedirectedHdr(pkt=IPv6(**v6) / UDP(sport=1, dport=2) / b"8 octets"))
+    for one in (ICMPv6DestUnreach(code=4), ICMPv6PacketTooBig(mtu=1280), ICMPv6TimeExceeded(),
+                ICMPv6ParamProblem(code=1, ptr=6)):
+        yield one.name, eth / IPv6(**v6) / one / (IPv6(**v6) / udp)
     yield "duplicate detection", eth / IPv6(src="::", dst="ff02::1:ff00:2", hlim=255) / ICMPv6ND_NS(tgt="fe80::2")
     dhcp = eth / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67) / BOOTP(
         chaddr=bytes.fromhex("02000000000a"), xid=0xcafebabe, flags=0x8000, secs=9)
@@ -136,10 +160,53 @@ def read(frame):
         elif isinstance(f, ARP):
             layers.append(["arp", dict(hrd=f.hwtype, pro=f.ptype, hln=f.hwlen, pln=f.plen, op=f.op, sha=f.hwsrc,
                 spa=f.psrc, tha=f.hwdst, tpa=f.pdst)])
+        elif isinstance(f, TCP):
+            bits = dict(zip(("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"),
+                            (bool(int(f.flags) & 1 << i) for i in range(8))))
+            layers.append(["tcp", dict(src_port=f.sport, dst_port=f.dport, sequence_number=f.seq,
+                acknowledgment_number=f.ack, data_offset=f.dataofs, window=f.window, checksum=f.chksum,
+                urgent_pointer=f.urgptr, **bits)])
         elif isinstance(f, ICMP):
             fields = dict(type=f.type, code=f.code, checksum=f.chksum)
-            fields.update(dict(identifier=f.id, sequence=f.seq) if f.type in (0, 8) else {})
+            fields.update(dict(identifier=f.id, sequence=f.seq) if f.type in (0, 8, 13, 14) else {})
+            fields.update(dict(originate_timestamp=f.ts_ori, receive_timestamp=f.ts_rx, transmit_timestamp=f.ts_tx)
+                          if f.type in (13, 14) else {})
+            fields.update(dict(next_hop_mtu=f.nexthopmtu) if (f.type, f.code) == (3, 4) else {})
+            fields.update(dict(gateway=f.gw) if f.type == 5 else {})
+            fields.update(dict(pointer=f.ptr) if f.type == 12 else {})
             layers.append(["icmp", fields])
+            break
+        elif isinstance(f, (ICMPv6ND_RS, ICMPv6ND_RA, ICMPv6ND_Redirect)):
+            fields, options, option = dict(type=f.type, code=f.code, checksum=f.cksum), [], f.payload
+            if isinstance(f, ICMPv6ND_RA):
+                fields.update(cur_hop_limit=f.chlim, managed=bool(f.M), other=bool(f.O), home_agent=bool(f.H),
+                    preference=f.prf, router_lifetime=f.routerlifetime, reachable_time=f.reachabletime,
+                    retrans_timer=f.retranstimer)
+            if isinstance(f, ICMPv6ND_Redirect):
+                fields.update(target=f.tgt, destination=f.dst)
+            while not isinstance(option, NoPayload):
+                if isinstance(option, ICMPv6NDOptPrefixInfo):
+                    options.append(dict(type=3, prefix_length=option.prefixlen, on_link=bool(option.L),
+                        autonomous=bool(option.A), valid_lifetime=option.validlifetime,
+                        preferred_lifetime=option.preferredlifetime, prefix=option.prefix))
+                elif isinstance(option, ICMPv6NDOptMTU):
+                    options.append(dict(type=5, mtu=option.mtu))
+                elif isinstance(option, ICMPv6NDOptRDNSS):
+                    options.append(dict(type=25, lifetime=option.lifetime, servers=option.dns))
+                elif isinstance(option, ICMPv6NDOptDstLLAddr): # which Scapy derives from the other
+                    fields["target_link_layer_address"] = option.lladdr
+                elif isinstance(option, ICMPv6NDOptSrcLLAddr):
+                    fields["source_link_layer_address"] = option.lladdr
+                    options += [dict(type=1)] if options else []
+                else:
+                    options.append(dict(type=raw(option)[0]))
+                option = option.payload
+            layers.append(["icmp6", dict(fields, options=options)])
+            break
+        elif isinstance(f, (ICMPv6DestUnreach, ICMPv6PacketTooBig, ICMPv6TimeExceeded, ICMPv6ParamProblem)):
+            fields = dict(type=f.type, code=f.code, checksum=f.cksum)
+            fields.update(dict(mtu=f.mtu) if f.type == 2 else dict(pointer=f.ptr) if f.type == 4 else {})
+            layers.append(["icmp6", fields])
             break
         elif isinstance(f, (ICMPv6EchoRequest, ICMPv6EchoReply)):
             layers.append(["icmp6", dict(type=f.type, code=f.code, checksum=f.cksum, identifier=f.id, sequence=f.seq)])
@@ -167,8 +234,10 @@ def rebuilt(packet, layers):
     packet = packet.copy()
     whole = layers[-1][0] not in ("ipv4", "ipv6")
     for kind, names in ((IP, ("len", "ihl", "chksum")), (IPv6, ("plen",)), (UDP, ("len", "chksum")),
-                        (ICMP, ("chksum",)), (ICMPv6EchoRequest, ("cksum",)), (ICMPv6EchoReply, ("cksum",)),
-                        (ICMPv6ND_NS, ("cksum",)), (ICMPv6ND_NA, ("cksum",))):
+                        (TCP, ("dataofs", "chksum")), (ICMP, ("chksum",)),
+                        *((kind, ("cksum",)) for kind in (ICMPv6EchoRequest, ICMPv6EchoReply, ICMPv6ND_RS, ICMPv6ND_RA,
+                            ICMPv6ND_NS, ICMPv6ND_NA, ICMPv6ND_Redirect, ICMPv6DestUnreach, ICMPv6PacketTooBig,
+                            ICMPv6TimeExceeded, ICMPv6ParamProblem))):
         layer = packet.getlayer(kind)
         if not layer or not whole and kind not in (IP, IPv6):
             continue
@@ -256,22 +325,19 @@ local function assert_same_layers(one, frame)
     if name == "dhcp4" then ours.raw_options = nil end
     at = i + 1
   end
-  assert.is_true(not layers[at] or layers[at].name == "data", one.name)
+  -- What an error quotes is not Scapy's next layer here.
+  local last = at > 1 and layers[at - 1]
+  local quotes = last and proto[last.name].child and select(2, proto[last.name].child(last.fields)) == "quoted"
+  assert.is_true(not layers[at] or layers[at].name == "data" or quotes, one.name)
   return layers
 end
-
--- What build() is to find out by itself.
-local DERIVED = {
-  ipv4 = { "ihl", "total_length", "header_checksum" }, ipv6 = { "payload_length", "next_header" },
-  udp = { "length", "checksum" }, icmp = { "checksum" }, icmp6 = { "checksum" },
-}
 
 -- The bytes of layer i and those inside it, from the fields that were read.
 local function rebuild(layers, i)
   local layer, fields = layers[i], {}
   if layer.name == "data" then return layer.fields.payload end
   for name, value in pairs(layer.fields) do fields[name] = value end
-  for _, name in ipairs(DERIVED[layer.name] or {}) do fields[name] = nil end
+  for _, name in ipairs(rawget(proto[layer.name], "derived") or {}) do fields[name] = nil end
   if layer.name == "udp" and layer.fields.checksum == 0 then fields.checksum = 0 end
   if layers[i + 1] then fields.payload = rebuild(layers, i + 1) end
   return proto[layer.name].build(fields, layers[i - 1] and layers[i - 1].fields)
@@ -366,7 +432,6 @@ describe("frames that etherlua builds", function()
     end
     add(frames.ARP, proto.arp.build { op = 2, sha = A, spa = "10.0.0.1", tha = B, tpa = "10.0.0.2" })
     ip4(1, proto.icmp.build { type = 8, identifier = 1, sequence = 2, payload = "odd" })
-    ip4(1, proto.icmp.build { type = 3, code = 4, rest = 1400, payload = ("x"):rep(28) })
     ip4(17, proto.udp.build({ src_port = 1, dst_port = 2, payload = "options" }, v4), { options = "\148\4\0\0\7\3\4" })
     ip4(17, ("f"):rep(64), { mf = true, identification = 77 })
     ip4(17, ("f"):rep(64), { fragment_offset = 8, identification = 77 })
@@ -387,6 +452,10 @@ describe("frames that etherlua builds", function()
         sname = "s", file = "f" },
     } do
       ip4(17, proto.udp.build({ src_port = 68, dst_port = 67, payload = proto.dhcp4.build(message) }, v4))
+    end
+    -- To Scapy an authentication header is no extension header; tshark judges it.
+    for name, one in pairs(packets.all()) do
+      if name ~= "authentication" then made[#made + 1] = one:build() end
     end
     return made
   end

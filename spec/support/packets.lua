@@ -30,7 +30,7 @@ end
 
 -- What errors are about.
 local function quoted4() return ip4 { src = "10.0.0.2", dst = "10.0.0.1" } / udp { sport = 1, dport = 2 } / "quoted" end
-local function quoted6() return ip6 { src = "2001:db8::2", dst = "2001:db8::1" } / udp { dport = 2 } / "quoted" end
+local function quoted6() return ip6 { src = "2001:db8::2", dst = "2001:db8::1" } / udp { dport = 2 } / "8 octets" end
 
 local function add_link_layer(all)
   all["arp request"] = eth() / arp { sha = A, spa = "10.0.0.1", tpa = "10.0.0.2" }
@@ -75,7 +75,7 @@ end
 local function add_ip6(all)
   local data = udp { sport = 1000, dport = 2000 } / "data"
   all["udp over ipv6"] = on_ip6(data, nil, { traffic_class = 0xb8, flow_label = 0xabcde })
-  all["tcp over ipv6"] = on_ip6(tcp { sport = 1, dport = 80, rst = true })
+  all["tcp over ipv6"] = on_ip6(tcp { sport = 1, dport = 80, fin = true, ack = true })
   all["hop by hop"] = on_ip6(data, { { type = 0, options = { { type = 5, data = "\0\0" } } } })
   all["destination options"] = on_ip6(data, { { type = 60, options = { { type = 30, data = "experimental" } } } })
   all["routing"] = on_ip6(data,
@@ -106,7 +106,7 @@ local function add_icmp6(all)
   all["neighbour advertisement"] = discovery({ type = 136, target = "fe80::a", solicited = true, override = true,
     target_link_layer_address = A }, "fe80::b")
   all["redirect 6"] = discovery({ type = 137, target = "fe80::c", destination = "2001:db8::9",
-    target_link_layer_address = B, options = { { type = 4, packet = quoted6():build() .. "\0\0" } } }, "fe80::b")
+    target_link_layer_address = B, options = { { type = 4, packet = quoted6():build() } } }, "fe80::b")
 end
 
 --- Each call makes them anew.
