@@ -1,5 +1,5 @@
--- test/lab.lua: the network of one test: hosts that are network namespaces, joined by veth pairs or by a switch (a Linux
--- bridge), with real servers in them. etherlua.test closes it at the end of the test.
+-- test/lab.lua: the network of one test: hosts that are network namespaces, joined by veth pairs or by a switch (a
+-- Linux bridge), with real servers in them. etherlua.test closes it at the end of the test.
 --
 --   lab.new { links = { { "client:eth0", "agent:down" }, { "agent:up", "server:eth0" } } }
 --   lab.new { switch = { red = 100, blue = 200, core = { 100, 200 } } }
@@ -12,6 +12,7 @@ local servers = require "etherlua.test.servers"
 
 local M = {}
 
+local PROGRAMS = { dhcrelay = "dhcrelay", dnsmasq = "dnsmasq", kea = "kea-dhcp4" } -- what lab:start starts
 local DEFAULT_LINKS = { { "near:eth0", "far:eth0" } }
 local SWITCH, BRIDGE, PORT = "switch", "bridge", "eth0" -- host with the bridge, its name, interface of hosts at it
 
@@ -104,8 +105,8 @@ end
 ---@class etherlua.test.lab_opts
 ---@field links? string[][] pairs of "HOST:INTERFACE" (or "HOST": its eth0) that a veth pair joins; default
 ---  { { "near:eth0", "far:eth0" } } when there is no switch
----@field switch? table hosts whose eth0 is at a port of one switch: a list of names, or by name the VLAN IDs that the port
----  carries, tagged: { red = 100, core = { 100, 200 } }. It has one table of MAC addresses for all VLANs
+---@field switch? table hosts whose eth0 is at a port of one switch: a list of names, or by name the VLAN IDs that the
+---  port carries, tagged: { red = 100, core = { 100, 200 } }. It has one table of MAC addresses for all VLANs
 ---@field addresses? table<string, string> "HOST:INTERFACE" -> "10.0.0.1/24": of the host's own kernel
 ---@field mtu? integer of all links, default 1500
 ---@field queues? integer receive and transmit queues of each interface, default 1
@@ -172,11 +173,13 @@ end
 ---@param opts table as of that server: see test/servers.lua
 ---@return etherlua.test.server server log(), stop()
 function Lab:start(name, host, opts)
-  local ns, start = self:host(host), servers[name]
-  local program = name == "kea" and "kea-dhcp4" or name
+  local ns, program = self:host(host), PROGRAMS[name]
+  if not program then
+    error(("no server %q: dhcrelay, dnsmasq or kea is allowed"):format(tostring(name)), 0)
+  end
   local missing = servers.missing(program)
   if missing then error(("cannot start %s: %s"):format(name, missing), 0) end
-  local server = start(ns, opts)
+  local server = servers[name](ns, opts)
   self.started[#self.started + 1] = { close = function() server:stop() end }
   return server
 end
