@@ -24,6 +24,8 @@ describe("expect(endpoint)", function()
     sender, conn = a:conn { mac = frames.MAC_A, vlans = 5 }, b:conn { mac = frames.MAC_B, vlans = 5 }
   end)
 
+  after_each(function() sender, conn = nil, nil end) -- busted keeps this block
+
   local function send(fields)
     assert(sender:send(frames.udp(fields), frames.MAC_B))
   end
