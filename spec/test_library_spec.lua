@@ -184,7 +184,7 @@ describe("the examples", function()
       name, log))
     local out = files.read_all(log)
     os.remove(log)
-    for path in out:gmatch "capture of [^\n]-: (%S+)" do assert(os.remove(path)) end
+    for path in out:gmatch "capture of [^\n]-: (%S+)" do assert.is_true(os.remove(path)) end
     return status == 0, out
   end
 
