@@ -1,6 +1,6 @@
 -- test.lua: what spec files use: require "etherlua.test". With it each test is a task, under `etherlua test` and under
 -- plain `busted --lua=luajit`. Labs, wires and relays from here are closed at the end of the test that took them (in
--- setup: of the block), and they capture to a pcap file that is kept when a test fails and named in its message.
+-- setup: of the block). They capture to a pcap file in TMPDIR that is kept when a test fails and named in its message.
 --
 --   local test = require "etherlua.test"
 --   it("leases an address", function()

@@ -1,5 +1,5 @@
--- test/frames.lua: frames as tests look at them: decoded, compared with a pattern, two of them side by side with the
--- fields that differ marked. Pure functions on bytes.
+-- test/frames.lua: frames as tests look at them: decoded, compared with a pattern, and two of them side by side with
+-- the fields that differ marked. Pure functions on bytes.
 
 local bytes = require "etherlua.bytes"
 local proto = require "etherlua.proto"
@@ -94,7 +94,7 @@ local function text_of(frame)
   return frame.line .. "\n" .. (frame.udp and frame.udp.payload or frame.ethernet.payload or "")
 end
 
--- Compares a frame with a pattern: a table of decoded fields such as { ip = { dst = "10.0.0.1" }, udp = { ... } }
+-- Compares a frame with a pattern: a table of decoded fields such as { ip = { dst = "10.0.0.1" }, arp = false }
 -- (a function as a value is called with the field; false: there is none; a number stands for a VLAN tag of this ID), a
 -- function of the decoded frame, or a Lua pattern for its decoded line or its payload.
 ---@param pattern table|string|fun(frame: etherlua.test.frame): any

@@ -1,5 +1,5 @@
--- test/lab.lua: the network of one test: hosts that are network namespaces, joined by veth pairs or a switch (a Linux
--- bridge), with real servers in them. etherlua.test closes it at the end of the test.
+-- test/lab.lua: the network of one test: hosts that are network namespaces, joined by veth pairs or by a switch (a
+-- Linux bridge), with real servers in them. etherlua.test closes it at the end of the test.
 --
 --   lab.new { links = { { "client:eth0", "agent:down" }, { "agent:up", "server:eth0" } } }
 --   lab.new { switch = { red = 100, blue = 200, core = { 100, 200 } } }
@@ -12,6 +12,7 @@ local servers = require "etherlua.test.servers"
 
 local M = {}
 
+local PROGRAMS = { dhcrelay = "dhcrelay", dnsmasq = "dnsmasq", kea = "kea-dhcp4" } -- what lab:start starts
 local DEFAULT_LINKS = { { "near:eth0", "far:eth0" } }
 local SWITCH, BRIDGE, PORT = "switch", "bridge", "eth0" -- host with the bridge, its name, interface of hosts at it
 
@@ -172,11 +173,13 @@ end
 ---@param opts table as of that server: see test/servers.lua
 ---@return etherlua.test.server server log(), stop()
 function Lab:start(name, host, opts)
-  local ns, start = self:host(host), servers[name]
-  local program = name == "kea" and "kea-dhcp4" or name
+  local ns, program = self:host(host), PROGRAMS[name]
+  if not program then
+    error(("no server %q: dhcrelay, dnsmasq or kea is allowed"):format(tostring(name)), 0)
+  end
   local missing = servers.missing(program)
   if missing then error(("cannot start %s: %s"):format(name, missing), 0) end
-  local server = start(ns, opts)
+  local server = servers[name](ns, opts)
   self.started[#self.started + 1] = { close = function() server:stop() end }
   return server
 end

@@ -56,7 +56,7 @@ end
 local function rewrite(element, message, trace)
   if not enabled or is_pending(message) then return rewrite_message(element, message, trace) end
   if message == sched.CANCELLED then
-    message = body.problem or problem_of_task() or message
+    message = body and body.problem or problem_of_task() or message
   elseif type(message) == "string" or type(message) == "table" and message.exit_status then
     message = with_place(message)
   end
@@ -109,6 +109,7 @@ local function run_body(descriptor, run, element)
     watchdog:cancel()
   end)
   if not outcome then return abandoned(element) end
+  body = nil
   return unpack(outcome)
 end
 

@@ -87,13 +87,13 @@ function Scope:owning(fn, ...)
   return unpack(results)
 end
 
--- A pcap file to capture to: it is removed at the end of the scope unless the test fails.
+-- A pcap file in TMPDIR to capture to: it is removed at the end of the scope unless the test fails.
 ---@param of string what is captured, for the message
 ---@return string path
 function Scope:capture(of)
-  local path = os.tmpname()
-  local pcap = path .. ".pcap"
-  os.rename(path, pcap)
+  local unique = os.tmpname()
+  os.remove(unique)
+  local pcap = ("%s/etherlua%s.pcap"):format(os.getenv "TMPDIR" or "/tmp", unique:match("lua(_[^/]*)$"))
   self.captures[#self.captures + 1] = { of = of, path = pcap }
   return pcap
 end
