@@ -21,9 +21,13 @@ local LAB_VLAN, PORT = "100", 5000
 
 -- ---- what lines see -----------------------------------------------------------------------------------------------
 
--- Names of the modules in a folder of ours, such as "etherlua.proto".
+-- Modules in a folder of ours, such as "proto", by name: of a portable program those inside, else those of the tree.
 local function modules_in(parent)
   local names = {}
+  for path in pairs(package.preload) do
+    local name = path:match("^etherlua%." .. parent .. "%.([%w_]+)$")
+    if name then names[name] = path end
+  end
   local here = debug.getinfo(1, "S").source:match "^@(.*)repl%.lua$"
   local listing = here and io.popen(("ls '%s%s' 2>/dev/null"):format(here, parent))
   for file in listing and listing:lines() or function() end do
