@@ -161,6 +161,18 @@ local function sorted_lines(text)
   return lines
 end
 
+-- A session at the prompt: what stands behind "> " is typed, and the rest is printed.
+function runners.text(block)
+  local typed, printed = {}, {}
+  for line in block.text:match("\n(> .*)$"):gmatch("[^\n]+") do
+    local input = line:match("^> (.*)")
+    table.insert(input and typed or printed, input or line)
+  end
+  write(folder .. "/typed", table.concat(typed, "\n") .. "\n")
+  local output = run("etherlua repl --lab <typed")
+  for _, line in ipairs(printed) do assert.truthy(output:find(line, 1, true), line .. " is not in:\n" .. output) end
+end
+
 -- Without a language: what the script above prints in a lab.
 runners[""] = function(block, script)
   assert.same(sorted_lines(block.text), sorted_lines(run("etherlua run --lab " .. script.name)))
