@@ -2,6 +2,7 @@
 -- is empty. Both ends may be used by any number of tasks.
 
 local sched = require "etherlua.sched"
+local select = require "etherlua.select"
 
 local M = {}
 
@@ -62,7 +63,7 @@ function Channel:send(value, timeout)
   if value == nil then error("a channel cannot carry nil", 2) end
   sched.tick()
   if self:count() >= self.capacity and not self.closed then
-    local ready, reason = sched.select { room(self), timeout = timeout }
+    local ready, reason = select.wait { room(self), timeout = timeout }
     if not ready then return nil, reason end
   end
   if self.closed then return nil, "closed" end
@@ -79,7 +80,7 @@ end
 function Channel:recv(timeout)
   sched.tick()
   if not self:ready() then
-    local ready, reason = sched.select { self, timeout = timeout }
+    local ready, reason = select.wait { self, timeout = timeout }
     if not ready then return nil, reason end
   end
   if self.last < self.first then return nil, "closed" end

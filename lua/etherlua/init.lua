@@ -9,6 +9,7 @@ local lab = require "etherlua.lab"
 local pacer = require "etherlua.pacer"
 local relay = require "etherlua.relay"
 local sched = require "etherlua.sched"
+local select = require "etherlua.select"
 
 return {
   version = ffi.string(effi.C.el_version()),
@@ -17,7 +18,7 @@ return {
   spawn = sched.spawn,
   sleep = sched.sleep,
   now = sched.now,
-  select = sched.select,
+  select = select.wait,
   defer = sched.defer,
   channel = channel.new,
   histogram = histogram.new,

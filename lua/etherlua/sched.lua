@@ -25,6 +25,7 @@ M.CANCELLED = CANCELLED
 ---@class etherlua.task
 local Task = {}
 Task.__index = Task
+M.Task = Task -- for select.lua, which adds methods
 
 local engine
 local current            -- the task that runs now
@@ -100,6 +101,7 @@ local function check_cancelled(task)
   end
   error(CANCELLED, 0)
 end
+M.check_cancelled = check_cancelled
 
 -- The running task; blocking calls are possible only inside one.
 ---@return table task
@@ -125,6 +127,13 @@ local function park_for_engine()
   waiting = waiting + 1
   yield(PARK)
   waiting = waiting - 1
+end
+
+-- Gives up the processor, for something that the engine can bring or only another task can. For callers that withdraw
+-- what they wait for before they look whether they were cancelled.
+---@param by_engine boolean
+function M.suspend(by_engine)
+  if by_engine then park_for_engine() else yield(PARK) end
 end
 
 -- Lets everybody else run once, and the engine look at relays and timers; returns when it is this task's turn again.
@@ -311,20 +320,6 @@ local function switch_to(task)
   return after(task, resume(task.co))
 end
 
--- Waits for the task's end.
----@param timeout? number seconds
----@return any ... what its function returned; nil and "cancelled", "failed" or "timeout"
-function Task:join(timeout)
-  local task = M.current()
-  if task == self then error("a task cannot join itself", 2) end
-  if not self.done then
-    local ready, reason = M.select { self, timeout = timeout }
-    if not ready then return nil, reason end
-  end
-  if self.reason then return nil, self.reason end
-  return unpack(self.results, 1, self.results.n)
-end
-
 -- Asks the task to end: its blocking call, and every later one, raises an error; deferred functions run. One that is at
 -- its deferred functions already is left to them.
 function Task:cancel()
@@ -339,79 +334,6 @@ end
 
 function M.cancel_all()
   for _, task in pairs(tasks) do task:cancel() end
-end
-
--- ---- select -------------------------------------------------------------------------------------------------------
-
--- What can be waited for says so itself: ready() tells, watch(task) and unwatch(task) register. Endpoints get theirs in
--- endpoint.lua, channels in channel.lua.
-local function ready_source(sources)
-  for i = 1, #sources do
-    if sources[i]:ready() then return sources[i], i end
-  end
-end
-
----@private
-function Task:ready() return self.done end
-
----@private
-function Task:watch(task)
-  self.joiners = self.joiners or {}
-  table.insert(self.joiners, task)
-end
-
----@private
-function Task:unwatch(task)
-  for i, waiter in ipairs(self.joiners or {}) do
-    if waiter == task then return table.remove(self.joiners, i) end
-  end
-end
-
-local function unwatch_all(sources, task)
-  for i = 1, #sources do sources[i]:unwatch(task) end
-end
-
--- Whether the engine can wake the task. watch() says so, or returns nil and why it is not possible.
-local function watch_all(sources, task)
-  local external = false
-  for i = 1, #sources do
-    local by_engine, problem = sources[i]:watch(task)
-    if problem then
-      unwatch_all(sources, task)
-      error(problem, 4)
-    end
-    external = by_engine or external
-  end
-  return external
-end
-
-local function wait_sources(sources, task, deadline)
-  local external = watch_all(sources, task) or deadline >= 0
-  C.el_timer(M.engine(), task.id, deadline)
-  if external then park_for_engine() else yield(PARK) end
-  unwatch_all(sources, task)
-  C.el_timer(engine, task.id, -1)
-  check_cancelled(task)
-end
-
--- Waits until one of several endpoints, channels or tasks is ready: the first in the list wins.
----@param sources table list of endpoints, channels and tasks; timeout = seconds, 0 only looks
----@return any|nil source
----@return integer|string index in the list, or "timeout"
-function M.select(sources)
-  local task, timeout = M.current(), sources.timeout
-  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
-    error(("bad timeout %s: seconds as a number are needed"):format(tostring(timeout)), 2)
-  end
-  check_cancelled(task)
-  if timeout and timeout <= 0 then M.give_way() else M.tick() end
-  local deadline = timeout and M.now() + math.max(timeout, 0) or -1
-  while true do
-    local source, index = ready_source(sources)
-    if source then return source, index end
-    if deadline >= 0 and C.el_now(M.engine()) >= deadline then return nil, "timeout" end
-    wait_sources(sources, task, deadline)
-  end
 end
 
 -- ---- the loop -----------------------------------------------------------------------------------------------------

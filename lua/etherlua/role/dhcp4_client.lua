@@ -15,6 +15,7 @@ local dhcp4 = require "etherlua.proto.dhcp4"
 local neighbour = require "etherlua.role.neighbour"
 local random = require "etherlua.random"
 local sched = require "etherlua.sched"
+local select = require "etherlua.select"
 
 local M = {}
 
@@ -90,7 +91,7 @@ end
 -- The next message of either way in, with the MAC address that it came from. The frame goes back to the pool at once:
 -- a host that waits for T1 has to hold none of it.
 local function next_message(client, deadline)
-  local source, reason = sched.select { client.udp, client.mailbox, timeout = math.max(0, deadline - sched.now()) }
+  local source, reason = select.wait { client.udp, client.mailbox, timeout = math.max(0, deadline - sched.now()) }
   if not source then return nil, reason end
   if source == client.mailbox then return unpack(source:recv()) end
   if client.udp.ep.relay == nil then return nil, "closed" end

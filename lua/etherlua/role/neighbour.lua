@@ -15,6 +15,7 @@ local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
 local random = require "etherlua.random"
 local sched = require "etherlua.sched"
+local select = require "etherlua.select"
 
 local C = effi.C
 
@@ -182,7 +183,7 @@ local function ask_until_answered(self, ip, source, event)
   for _ = 1, TRIES do
     local sent, reason = ask(self, ip, source)
     if not sent then return reason end
-    if sched.select { event, timeout = TRY_TIMEOUT } then return end
+    if select.wait { event, timeout = TRY_TIMEOUT } then return end
   end
 end
 
@@ -210,7 +211,7 @@ function Neighbours:resolve(ip, source)
   if mac then return mac end
   local pending, reason = self.segment.pending[ip], nil
   if pending then
-    sched.select { pending, timeout = TRIES * TRY_TIMEOUT + 1 }
+    select.wait { pending, timeout = TRIES * TRY_TIMEOUT + 1 }
     if pending.abandoned then return self:resolve(ip, source) end
   else
     reason = request(self, ip, source)
@@ -262,7 +263,7 @@ M.PROBES = {
 
 local function probe_once(self, ip, claim, pause)
   self.conn:send(arp.build { sha = self.mac, tpa = ip }, BROADCAST, { ethertype = ARP })
-  sched.select { claim.event, timeout = pause }
+  select.wait { claim.event, timeout = pause }
   return claim.conflict
 end
 
@@ -288,7 +289,7 @@ function Neighbours:probe(ip, timing)
   if other then return nil, other end
   local claim = { mac = self.mac, event = channel.new() }
   self.own[ip], self.segment.claims[ip] = claim, claim
-  sched.select { claim.event, timeout = random.between(0, timing.wait) }
+  select.wait { claim.event, timeout = random.between(0, timing.wait) }
   for i = 1, timing.count do
     local pause = i < timing.count and random.between(timing.min, timing.max) or timing.after
     if claim.conflict or probe_once(self, ip, claim, pause) then break end
