@@ -275,7 +275,7 @@ kinds.each("a datagram that is sent", function(it)
     local ip = proto.ipv4.parse(proto.ethernet.parse(frame).payload)
     assert.is_true(proto.ipv4.checksum_ok(frame:sub(15)))
     assert.is_true(proto.udp.checksum_ok(ip.payload, ip))
-    assert.same({ 5, 0xb8, 33, false, false, 0, 3, 17, "10.0.0.1", "10.0.0.2", "" }, { ip.ihl, ip.tos, ip.total_length,
+    assert.same({ 5, 0xb8, 33, false, false, 0, 3, 17, "10.0.0.1", "10.0.0.2", {} }, { ip.ihl, ip.tos, ip.total_length,
       ip.df, ip.mf, ip.fragment_offset, ip.ttl, ip.protocol, ip.src, ip.dst, ip.options })
     local udp = proto.udp.parse(ip.payload)
     assert.same({ 1000, 2000, "hello" }, { udp.src_port, udp.dst_port, udp.payload })

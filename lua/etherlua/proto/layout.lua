@@ -55,7 +55,7 @@ local function plain_entry(protocol, name, kind)
 end
 
 local function bit_value(what, value, width)
-  if width == 1 then return (value == true or value == 1) and 1 or 0 end
+  if width == 1 then return value and value ~= 0 and 1 or 0 end
   return bytes.check(what, value or 0, 0, 2 ^ width - 1)
 end
 
