@@ -5,28 +5,17 @@ local cjson = require "cjson"
 local host = require "etherlua.doctor.host"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
+local shell = require "support.shell"
 local system = require "etherlua.doctor.system"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 
--- Output and exit status of a shell command.
-local function shell(command)
-  local pipe = assert(io.popen(("{ %s; } </dev/null 2>&1; printf '\\n%%d' $?"):format(command), "r"))
-  local text, status = pipe:read("*a"):match("^(.*)\n(%d+)$")
-  pipe:close()
-  return text, tonumber(status)
-end
-
-local function succeeds(command)
-  return select(2, shell(command)) == 0
-end
-
-local is_root = succeeds "test $(id -u) = 0"
+local succeeds, is_root = shell.succeeds, shell.is_root
 
 -- The findings of `doctor --json` by check, and the exit status. prefix: words of the command before the program.
 local function examine(ns, arguments, prefix, program)
-  local text, status = ns:enter(shell, ("%s%s doctor --json %s"):format(prefix or "", program or ETHERLUA, arguments))
+  local text, status = ns:enter(shell.run, ("%s%s doctor --json %s"):format(prefix or "", program or ETHERLUA, arguments))
   local found = {}
   for line in text:gmatch("[^\n]+") do
     local finding = cjson.decode(line)
@@ -74,10 +63,10 @@ end
 
 -- A program of root's that nobody may run too, of which the test may change the file: a tree with a copy.
 local function copied_program()
-  local folder = shell "mktemp -d":match("[^\n]+")
+  local folder = shell.run "mktemp -d":match("[^\n]+")
   keep { close = function() os.execute("rm -rf " .. folder) end }
-  shell(("chmod 755 %s; mkdir %s/build; cp %s %s/build; ln -s $(realpath lua) %s/lua"):format(folder, folder, ETHERLUA,
-    folder, folder))
+  shell.run(("chmod 755 %s; mkdir %s/build; cp %s %s/build; ln -s $(realpath lua) %s/lua"):format(folder, folder,
+    ETHERLUA, folder, folder))
   return folder .. "/build/etherlua"
 end
 
@@ -248,7 +237,7 @@ describe("etherlua doctor", function()
   end)
 
   root_it("does its best without ethtool, and says so", function()
-    local text, status = net.near:enter(shell, ([[unshare -m sh -c 'mount --bind /dev/null $(command -v ethtool);
+    local text, status = net.near:enter(shell.run, ([[unshare -m sh -c 'mount --bind /dev/null $(command -v ethtool);
       %s doctor --json eth0']]):format(ETHERLUA))
     assert.equal(3, status)
     assert.matches('"programs","status":"problem","detail":"no ethtool: [^\n]+install ethtool"', text)
@@ -306,7 +295,7 @@ describe("etherlua doctor", function()
   end)
 
   it("gives every problem that a command can mend its command, and JSON the four promised names", function()
-    local text = shell(ETHERLUA .. " doctor --json")
+    local text = shell.run(ETHERLUA .. " doctor --json")
     local count = 0
     for line in text:gmatch("[^\n]+") do
       assert.matches('^{"check":"[^"]+","status":"%l+","detail":".+","fix":.+}$', line)
@@ -374,12 +363,12 @@ describe("etherlua doctor", function()
 
   -- On a terminal of so many columns.
   local function on_terminal(columns, command)
-    local text = shell(('script -qec "stty cols %d; %s" /dev/null'):format(columns, command))
+    local text = shell.run(('script -qec "stty cols %d; %s" /dev/null'):format(columns, command))
     return (text:gsub("\r", ""))
   end
 
   it("prints a line for each finding and no colours when the output is no terminal", function()
-    local text = shell(ETHERLUA .. " doctor")
+    local text = shell.run(ETHERLUA .. " doctor")
     assert.matches("^this machine\n  ok       kernel [%d.]+: ", text)
     assert.is_nil(text:find("\27", 1, true))
     for line in text:gmatch("[^\n]+") do
@@ -403,16 +392,16 @@ describe("etherlua doctor", function()
   end)
 
   it("shows help, and answers wrong usage with one line and status 2", function()
-    local text, status = shell(ETHERLUA .. " doctor --help")
+    local text, status = shell.run(ETHERLUA .. " doctor --help")
     assert.equal(0, status)
     assert.matches("^Usage: etherlua doctor ", text)
     assert.same({ "etherlua: no such interface: nosuch (etherlua doctor lists them)\n", 2 },
-      { shell(ETHERLUA .. " doctor nosuch") })
+      { shell.run(ETHERLUA .. " doctor nosuch") })
     assert.same({ "etherlua: no such interface: a b'c (etherlua doctor lists them)\n", 2 },
-      { shell(ETHERLUA .. " doctor \"a b'c\"") })
+      { shell.run(ETHERLUA .. " doctor \"a b'c\"") })
     assert.same({ "etherlua: too many arguments (etherlua doctor --help tells more)\n", 2 },
-      { shell(ETHERLUA .. " doctor lo lo") })
+      { shell.run(ETHERLUA .. " doctor lo lo") })
     assert.same({ 'etherlua: cannot enter network namespace "nosuch": no such file\n', 2 },
-      { shell(ETHERLUA .. " doctor --netns nosuch") })
+      { shell.run(ETHERLUA .. " doctor --netns nosuch") })
   end)
 end)

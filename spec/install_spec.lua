@@ -3,41 +3,15 @@
 
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
+local shell = require "support.shell"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local SANITIZED = ETHERLUA:find("/san/", 1, true) ~= nil
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 local MAKE = "env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory "
 
--- What a shell command prints, errors too, and its exit status.
-local function shell(command)
-  local pipe = assert(io.popen(("{ %s; } </dev/null 2>&1; printf '\\n%%d' $?"):format(command), "r"))
-  local text, status = pipe:read("*a"):match("^(.*)\n(%d+)$")
-  pipe:close()
-  return text, tonumber(status)
-end
-
-local function succeeds(command) return select(2, shell(command)) == 0 end
-
--- The output of a command that has to succeed.
-local function output_of(command)
-  local text, status = shell(command)
-  assert.equal(0, status, command .. "\n" .. text)
-  return text
-end
-
-local is_root = succeeds "test $(id -u) = 0"
-
-local made = {} -- things of one test, closed behind it, the last first
-
-local function keep(x)
-  made[#made + 1] = x
-  return x
-end
-
-local function close_all()
-  while #made > 0 do table.remove(made):close() end
-end
+local output_of, succeeds, is_root = shell.output_of, shell.succeeds, shell.is_root
+local keep, close_all = shell.keep, shell.close_all
 
 -- A new folder that everybody may enter.
 local function new_folder()
@@ -69,7 +43,7 @@ local WHERE = [[
 
 -- Runs the program from elsewhere, with nothing in the environment.
 local function run(program, arguments)
-  return shell(('cd / && env -i PATH="$PATH" timeout 30 %s %s'):format(program, arguments))
+  return shell.run(('cd / && env -i PATH="$PATH" timeout 30 %s %s'):format(program, arguments))
 end
 
 -- That it works, and takes all that is etherlua's from below `root`.
@@ -182,7 +156,7 @@ describe("the portable program", function()
     mount -t proc proc proc; mount --rbind /sys sys; mount --rbind /dev dev
     exec env -i PATH=/bin timeout 30 $(command -v chroot) . /etherlua "$@"' sh %s]]
 
-  local function run_in(root, arguments) return shell(CHROOT:format(root, arguments)) end
+  local function run_in(root, arguments) return shell.run(CHROOT:format(root, arguments)) end
 
   portable_it("needs the shared libraries of libc alone", function()
     local count = 0
@@ -337,7 +311,7 @@ describe("a program with capabilities on its file", function()
 
   -- As ordinary users have it: no locked memory to speak of.
   local function as_nobody(ns, program, arguments)
-    return ns:enter(shell, ("prlimit --memlock=65536 %stimeout 30 %s %s"):format(NOBODY, program, arguments))
+    return ns:enter(shell.run, ("prlimit --memlock=65536 %stimeout 30 %s %s"):format(NOBODY, program, arguments))
   end
 
   -- For each form of the program: fn(program, give), where give(capabilities) puts these on its file.
@@ -445,6 +419,6 @@ describe("a program with capabilities on its file", function()
       assert(require "etherlua.lab".root())
       print(io.open("/proc/self/uid_map"):read "*a")
     ]])
-    assert.matches("^%s+0%s+65534%s+1\n", (shell(NOBODY .. ETHERLUA .. " run " .. script)))
+    assert.matches("^%s+0%s+65534%s+1\n", (shell.run(NOBODY .. ETHERLUA .. " run " .. script)))
   end)
 end)

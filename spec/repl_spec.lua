@@ -1,30 +1,12 @@
 -- The prompt as a person meets it, in a real terminal, and as a program does, through a pipe.
 
 local files = require "support.files"
+local shell = require "support.shell"
 local terminal = require "support.terminal"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 
-local function output_of(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
-
-local is_root = output_of("id -u") == "0\n"
-
--- Things of one test; closed behind it, the last first.
-local made = {}
-
-local function keep(x)
-  made[#made + 1] = x
-  return x
-end
-
-local function close_all()
-  while #made > 0 do table.remove(made):close() end
-end
+local output_of, is_root, keep, close_all = shell.output_of, shell.is_root, shell.keep, shell.close_all
 
 local function folder()
   local path = output_of("mktemp -d"):match("[^\n]+")

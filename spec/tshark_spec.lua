@@ -4,15 +4,9 @@
 local packet = require "etherlua.proto.packet"
 local packets = require "support.packets"
 local pcap = require "support.pcap"
+local output_of = require("support.shell").output_of
 
 local CHECKS = "-o ip.check_checksum:TRUE -o udp.check_checksum:TRUE -o tcp.check_checksum:TRUE"
-
-local function output_of(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
 
 -- What tshark says of each frame, as with -V.
 local function ask(list)
