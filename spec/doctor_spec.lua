@@ -15,7 +15,8 @@ local succeeds, is_root = shell.succeeds, shell.is_root
 
 -- The findings of `doctor --json` by check, and the exit status. prefix: words of the command before the program.
 local function examine(ns, arguments, prefix, program)
-  local text, status = ns:enter(shell.run, ("%s%s doctor --json %s"):format(prefix or "", program or ETHERLUA, arguments))
+  local command = ("%s%s doctor --json %s"):format(prefix or "", program or ETHERLUA, arguments)
+  local text, status = ns:enter(shell.run, command)
   local found = {}
   for line in text:gmatch("[^\n]+") do
     local finding = cjson.decode(line)
