@@ -215,6 +215,17 @@ end
 local COMMAND_NOT_FOUND = 127
 local LOOPBACK_UP = "ip link set lo up"
 
+-- What Debian calls the package of a program, where that is not the program's name.
+local PACKAGES = { ip = "iproute2", tc = "iproute2", nft = "nftables", dnsmasq = "dnsmasq-base",
+  ["kea-dhcp4"] = "kea-dhcp4-server", dhcrelay = "isc-dhcp-relay", dhclient = "isc-dhcp-client" }
+
+-- The name of a program and of the package that it is in, for messages.
+---@param program string
+---@return string such as "nft (Debian package nftables)"
+function M.with_package(program)
+  return ("%s (Debian package %s)"):format(program, PACKAGES[program] or program)
+end
+
 -- A command of iproute2 or the like, with a word about the package when it is not installed.
 ---@param command string
 ---@return string output
@@ -222,8 +233,7 @@ function namespace:configure(command)
   local output, status = self:enter(shell, command)
   if status == NO_SHELL then fail("labs need the program sh, in /bin") end
   if status == COMMAND_NOT_FOUND then
-    local program = command:match("^%S+")
-    fail("labs need the program %s (Debian package %s)", program, program == "ip" and "iproute2" or program)
+    fail("labs need the program %s", M.with_package(command:match("^%S+")))
   end
   if status ~= 0 then fail("command failed with status %d: %s\n%s", status, command, output) end
   return output

@@ -6,6 +6,7 @@
 
 local cjson = require "cjson"
 local addr = require "etherlua.addr"
+local netns = require "etherlua.netns"
 
 local M = {}
 
@@ -50,13 +51,13 @@ end
 function M.missing(...)
   if shell_line("id -u") ~= "0" then return "needs root" end
   for _, name in ipairs { ... } do
-    if not program_path(name) then return "needs the program " .. name end
+    if not program_path(name) then return "needs the program " .. netns.with_package(name) end
   end
 end
 
 -- A copy of the program in its folder: AppArmor profiles go by path, and the distribution's would forbid the folder.
 local function private_copy(name, folder)
-  local path = assert(program_path(name), "needs the program " .. name)
+  local path = assert(program_path(name), "needs the program " .. netns.with_package(name))
   local copy = folder .. "/" .. name
   assert(os.execute(("cp '%s' '%s'"):format(path, copy)) == 0, "cannot copy " .. path)
   return copy
