@@ -166,17 +166,14 @@ portable: deps-portable ## one executable that needs libc alone: build/portable/
 	@+$(submake) $(B)/portable/etherlua
 
 root   = $(abspath $(DESTDIR)$(PREFIX))
-# What the manual's targets have made when they were run: the man page, and definitions for editors.
-MANUAL = $(wildcard lua/*.1 $(B)/doc/*.1)
-LUALS  = $(wildcard $(B)/doc/luals)
 
-install: all ## install below PREFIX (default /usr/local), staged in DESTDIR
+install: all doc ## install below PREFIX (default /usr/local), staged in DESTDIR
 	$(Q)install -D -m 755 $(B)/etherlua $(root)/bin/etherlua
 	$(Q)install -D -m 644 $(B)/libetherlua.so $(root)/lib/libetherlua.so
 	$(Q)cd lua && find etherlua -name '*.lua' -exec install -D -m 644 {} $(root)/share/lua/5.1/{} \;
 	$(Q)find scripts -type f -exec install -D -m 644 {} $(root)/share/etherlua/{} \;
-	$(Q)$(if $(MANUAL),install -D -m 644 -t $(root)/share/man/man1 $(MANUAL))
-	$(Q)$(if $(LUALS),cd $(LUALS) && find . -type f -exec install -D -m 644 {} $(root)/share/etherlua/luals/{} \;)
+	$(Q)install -D -m 644 -t $(root)/share/man/man1 lua/etherlua.1
+	$(Q)cd build/doc/luals && find . -type f -exec install -D -m 644 {} $(root)/share/etherlua/luals/{} \;
 
 uninstall: ## remove what install put there
 	$(Q)rm -f $(root)/bin/etherlua $(root)/lib/libetherlua.so $(root)/share/man/man1/etherlua.1
@@ -190,7 +187,7 @@ deb: deps-deb ## a Debian package: build/etherlua_VERSION_ARCH.deb
 	$(Q)rm -rf $(B)/deb && mkdir -p $(B)/deb/debian $(DEBROOT)/DEBIAN && touch $(B)/deb/debian/control
 	$(Q)+$(submake) install DESTDIR=$(DEBROOT) PREFIX=/usr
 	$(Q)strip --strip-unneeded $(DEBROOT)/usr/bin/etherlua $(DEBROOT)/usr/lib/libetherlua.so
-	$(Q)$(if $(MANUAL),gzip -9n $(DEBROOT)/usr/share/man/man1/*)
+	$(Q)gzip -9n $(DEBROOT)/usr/share/man/man1/*
 	$(Q)install -D -m 644 LICENSE $(DEBROOT)/usr/share/doc/etherlua/copyright
 	$(Q)cd $(B)/deb && needs=$$(dpkg-shlibdeps -O etherlua/usr/bin/etherlua etherlua/usr/lib/libetherlua.so) && \
 		sed "s/@VERSION@/$(VERSION)/; s/@ARCH@/$(ARCH)/; s/@DEPENDS@/$${needs#*=}$(DEPS_RUN:%=, %)/; s/ ,/,/g" \

@@ -75,6 +75,9 @@ describe("make install", function()
     local folder = new_folder()
     make("install", "PREFIX=" .. folder)
     assert_runs_from(folder)
+    for _, path in ipairs { "share/man/man1/etherlua.1", "share/etherlua/luals/etherlua/init.lua" } do
+      assert.is_true(succeeds(("test -s %s/%s"):format(folder, path)), path)
+    end
   end)
 
   it("stages below DESTDIR what is meant for PREFIX", function()
