@@ -6,6 +6,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.ffi"
+local files = require "etherlua.files"
 
 local C = effi.C
 
@@ -19,18 +20,6 @@ local STOP_GRACE = 0.7 -- seconds between TERM and KILL
 -- Level 0 where the message names the command or value: file and line of this module would only hide it.
 local function fail(...)
   error(string.format(...), 0)
-end
-
-local function quote(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
-local function read_all(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
-  file:close()
-  return text
 end
 
 -- ---- started programs ---------------------------------------------------------------------------------------------
@@ -79,7 +68,7 @@ end
 
 ---@return string text of its log file; empty when there is none
 function process:log()
-  return self.path and read_all(self.path) or ""
+  return self.path and files.read(self.path) or ""
 end
 
 -- ---- namespaces ---------------------------------------------------------------------------------------------------
@@ -131,7 +120,7 @@ end
 local SHELL = 'PATH="$PATH:/usr/sbin:/sbin" sh -c %s </dev/null 2>&1; printf "\\n%%d" $?'
 
 local function shell(command)
-  local pipe = io.popen(SHELL:format(quote(command)), "r")
+  local pipe = io.popen(SHELL:format(files.quote(command)), "r")
   if not pipe then return "", NO_SHELL end
   local text = pipe:read("*a")
   pipe:close()
@@ -179,7 +168,7 @@ end
 ---@return string
 function namespace:path()
   check_open(self)
-  local pid = read_all("/proc/self/stat"):match("^%d+") -- not getpid: there is no such call in the ABI
+  local pid = files.read("/proc/self/stat"):match("^%d+") -- not getpid: there is no such call in the ABI
   return ("/proc/%s/fd/%d"):format(pid, self.fd)
 end
 
@@ -262,7 +251,7 @@ end
 -- ---- the right to make them ---------------------------------------------------------------------------------------
 
 local function setting(path)
-  return tonumber(read_all("/proc/sys/" .. path) or "")
+  return tonumber(files.read("/proc/sys/" .. path) or "")
 end
 
 -- What to do when the kernel does not let us have a user namespace.

@@ -2,6 +2,8 @@
 -- mends something has to be written here. Nothing of it changes anything. Checks get it as an argument, so that a test
 -- can hand them another machine.
 
+local files = require "etherlua.files"
+
 local M = {}
 
 ---@class etherlua.system
@@ -18,15 +20,7 @@ local ALL_USERS = 4294967295 -- length of the id map outside of user namespaces
 -- What the programs that open interfaces need. SYS_ADMIN is not among them: only --netns and labs use it.
 local FOR_RELAYS = "cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep"
 
----@param path string
----@return string? text nil when it cannot be read
-function system.read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
-  file:close()
-  return text
-end
+system.read = files.read
 
 ---@param path string
 ---@return boolean
@@ -44,7 +38,7 @@ function system:setting(name)
 end
 
 function system.quote(text)
-  return text:find("^[%w_./:@%%+-]+$") and text or "'" .. text:gsub("'", "'\\''") .. "'"
+  return text:find("^[%w_./:@%%+-]+$") and text or files.quote(text)
 end
 
 -- Runs a shell command that only looks. /sbin: ordinary users lack it in PATH.

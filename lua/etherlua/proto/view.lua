@@ -76,11 +76,27 @@ local function add_fields(lines, layer)
   end
 end
 
--- The title of a layer between two offsets, and its bytes behind its fields.
-local function add_layer(lines, frame, layer, from, to)
+-- The title of a layer, and its bytes behind its fields.
+local function add_layer(lines, frame, layer)
+  local from, to = layer.from, layer.to
   lines[#lines + 1] = format("%04x  %s, %d bytes", from, layer.name, to - from)
   add_fields(lines, layer)
   if to > from then lines[#lines + 1] = "  " .. bytes.dump(sub(frame, from + 1, to), from):gsub("\n", "\n  ") end
+end
+
+--- Each layer with its place in the frame; a layer "padding" for what is left over.
+---@param frame string
+---@param first? string name of the first layer; default "ethernet"
+---@return table[] layers of proto.dissect; from, to: offsets of its octets without the payload
+function M.layers(frame, first)
+  local layers, at = proto.dissect(frame, first), 0
+  for _, layer in ipairs(layers) do
+    local is_end = layer.name == "data" or layer.name == "malformed"
+    layer.from, layer.to = at, at + (is_end and #layer.fields.payload or header_size(layer, #frame - at))
+    at = layer.to
+  end
+  if at < #frame then layers[#layers + 1] = { name = "padding", fields = {}, from = at, to = #frame } end
+  return layers
 end
 
 ---@param frame string
@@ -88,14 +104,8 @@ end
 ---@return string lines: for each layer its offset in hex, name, size, fields and bytes; last what is left over, such as
 --- padding
 function M.describe(frame, first)
-  local lines, at = {}, 0
-  for _, layer in ipairs(proto.dissect(frame, first)) do
-    local is_end = layer.name == "data" or layer.name == "malformed"
-    local stop = at + (is_end and #layer.fields.payload or header_size(layer, #frame - at))
-    add_layer(lines, frame, layer, at, stop)
-    at = stop
-  end
-  if at < #frame then add_layer(lines, frame, { name = "padding", fields = {} }, at, #frame) end
+  local lines = {}
+  for _, layer in ipairs(M.layers(frame, first)) do add_layer(lines, frame, layer) end
   return table.concat(lines, "\n")
 end
 

@@ -1,5 +1,6 @@
 -- repl/commands.lua: the functions that the prompt adds to the language. They print.
 
+local bytes = require "etherlua.bytes"
 local effi = require "etherlua.ffi"
 local endpoint = require "etherlua.endpoint"
 local ffi = require "ffi"
@@ -108,7 +109,7 @@ function M.new(environment, hidden)
   function commands.decode(frame) print(show.layers(bytes_of(frame))) end
 
   -- The bytes of a text or frame.
-  function commands.hex(x) print(show.hex(bytes_of(x))) end
+  function commands.hex(x) print(bytes.dump(bytes_of(x))) end
 
   return commands
 end

@@ -2,6 +2,7 @@
 -- that does it. While a line is being typed, whatever this process prints appears above it.
 
 local console = require "etherlua.console"
+local files = require "etherlua.files"
 local sched = require "etherlua.sched"
 
 local M = {}
@@ -31,7 +32,7 @@ local function guard_output(self)
     return write(file, ...)
   end
   io.write = function(...) return io.output():write(...) end -- luacheck: ignore 122
-  print = function(...) -- luacheck: ignore 121
+  _G.print = function(...) -- luacheck: ignore 122
     local texts = { ... }
     for i = 1, select("#", ...) do texts[i] = tostring(texts[i]) end
     io.stdout:write(table.concat(texts, "\t"), "\n")
@@ -88,10 +89,6 @@ end
 
 -- ---- the history --------------------------------------------------------------------------------------------------
 
-local function quote(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
 -- As the XDG base directory specification has it.
 local function state_folder()
   local state, home = os.getenv "XDG_STATE_HOME", os.getenv "HOME"
@@ -104,7 +101,7 @@ local function open_history()
   local folder = state_folder()
   if not folder then return "neither XDG_STATE_HOME nor HOME is set" end
   local path = folder .. "/history"
-  os.execute(("mkdir -p -m 700 %s 2>/dev/null"):format(quote(folder)))
+  os.execute(("mkdir -p -m 700 %s 2>/dev/null"):format(files.quote(folder)))
   local file, reason = io.open(path, "a")
   if not file then return "cannot write " .. reason end
   file:close()

@@ -2,8 +2,10 @@
 -- by layer. A value that fits is one line. Nothing here prints.
 
 local addr = require "etherlua.addr"
+local bytes = require "etherlua.bytes"
 local effi = require "etherlua.ffi"
 local proto = require "etherlua.proto"
+local view = require "etherlua.proto.view"
 
 local M = {}
 
@@ -50,19 +52,6 @@ local function text_of(text)
   local rest = #text > TEXT and M.paint("faint", ("... (%d bytes: hex() shows all)"):format(#text)) or ""
   local quoted = is_utf8(text) and not text:find "%c" and #text <= TEXT and text or escape(text:sub(1, TEXT))
   return M.paint("string", '"' .. quoted .. '"') .. rest
-end
-
--- Offset, sixteen bytes, and what of them is text; a line for each sixteen.
----@param bytes string
----@return string
-function M.hex(bytes)
-  local lines = {}
-  for at = 1, #bytes, 16 do
-    local part = bytes:sub(at, at + 15)
-    local digits = part:gsub(".", function(c) return ("%02x "):format(c:byte()) end)
-    lines[#lines + 1] = ("%04x  %-48s %s"):format(at - 1, digits, (part:gsub("[^\32-\126]", ".")))
-  end
-  return table.concat(lines, "\n")
 end
 
 -- ---- tables -------------------------------------------------------------------------------------------------------
@@ -138,8 +127,7 @@ end
 local function field_text(value)
   if type(value) ~= "string" then return M.value(value, DEPTH - 1) end
   if value:find "[^\32-\126]" then
-    return "0x" .. value:sub(1, 16):gsub(".", function(c) return ("%02x"):format(c:byte()) end) ..
-      (#value > 16 and ("... (%d bytes)"):format(#value) or "")
+    return "0x" .. bytes.hex(value:sub(1, 16)) .. (#value > 16 and ("... (%d bytes)"):format(#value) or "")
   end
   return value == "" and '""' or value
 end
@@ -153,25 +141,16 @@ local function fields_text(fields)
   return table.concat(parts, ", ")
 end
 
--- The least bytes of headers that have something behind them: there, or behind options, is where the payload begins.
-local HEADERS = { ethernet = 14, ipv4 = 20, ipv6 = 40, udp = 8, icmp = 8, icmp6 = 4 }
-
-local function payload_offset(bytes, layer, offset)
-  local payload = layer.fields.payload
-  if not payload then return #bytes end
-  if layer.name == "ethernet" then return #bytes - #payload end
-  return (bytes:find(payload, offset + (HEADERS[layer.name] or 0) + 1, true) or #bytes + 1) - 1
-end
-
 -- What a frame says: a line for all of it, and one for each layer with the offset at which it begins.
----@param bytes string an Ethernet frame
+---@param frame string Ethernet
 ---@return string
-function M.layers(bytes)
-  local lines, offset = { proto.describe(bytes) }, 0
-  for _, layer in ipairs(proto.dissect(bytes)) do
-    lines[#lines + 1] = ("%5d  %s  %s"):format(offset, M.paint("name", ("%-9s"):format(layer.name)),
-      fields_text(layer.fields))
-    offset = payload_offset(bytes, layer, offset)
+function M.layers(frame)
+  local lines = { proto.describe(frame) }
+  for _, layer in ipairs(view.layers(frame)) do
+    if layer.name ~= "padding" then
+      lines[#lines + 1] = ("%5d  %s  %s"):format(layer.from, M.paint("name", ("%-9s"):format(layer.name)),
+        fields_text(layer.fields))
+    end
   end
   return table.concat(lines, "\n")
 end

@@ -6,6 +6,7 @@
 
 local cjson = require "cjson"
 local addr = require "etherlua.addr"
+local files = require "etherlua.files"
 local netns = require "etherlua.netns"
 
 local M = {}
@@ -25,14 +26,6 @@ end
 
 local function remove_folder(folder)
   os.execute("rm -rf '" .. folder .. "'")
-end
-
-local function read_all(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("*a")
-  file:close()
-  return text
 end
 
 local function write_all(path, text)
@@ -244,12 +237,12 @@ client.__index = client
 
 ---@return boolean over it has a lease, or has given up
 function client:done()
-  return self.process:status() ~= nil or read_all(self.folder .. "/env") ~= nil
+  return self.process:status() ~= nil or files.read(self.folder .. "/env") ~= nil
 end
 
 ---@return table<string, string>? environment of its script
 local function script_environment(folder)
-  local text = read_all(folder .. "/env")
+  local text = files.read(folder .. "/env")
   if not text then return nil end
   local env = {}
   for name, value in text:gmatch("([%w_]+)=([^\n]*)\n") do env[name] = value end
