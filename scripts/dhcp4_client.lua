@@ -43,10 +43,6 @@ end
 
 local opts = options()
 
-local function random_mac()
-  return ether.mac_add(("02:%02x:00:00:00:00"):format(random.u32() % 256), random.u32())
-end
-
 local function lease_opts()
   local sent = {}
   for _, pair in ipairs(opts.option) do sent[pair[1]] = pair[2] end
@@ -113,7 +109,7 @@ local relay = script.relay(opts)
 if opts.trace then script.trace(relay, opts.json and io.stderr or io.stdout) end
 
 local vlans = ether.vlans(opts.vlan)
-local base = opts.mac or random_mac()
+local base = opts.mac or random.mac()
 local settings = lease_opts()
 check_room(relay, vlans, settings)
 local counts = { bound = 0, failed = 0, lost = 0 }

@@ -7,34 +7,13 @@ local addr = require "etherlua.addr"
 local dhcp4_load = require "etherlua.role.dhcp4_load"
 local ether = require "etherlua"
 local script = require "etherlua.script"
+local vlan_range = require "etherlua.vlan_range"
 
 -- The steering table of an xdp relay has room for so many endpoints (bpf/steer.h); with more, it takes all of IPv4.
 local STEERED = 200000
 local LAB_POOL = "10.0.0.10-10.31.255.254"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
-
-local function range_of(text, whole)
-  local first, last = text:match("^(%d+)%-(%d+)$")
-  first, last = tonumber(first or text:match("^%d+$")), tonumber(last or text:match("^%d+$"))
-  if not first then
-    error(("bad VLAN range %q: such as 100-199 or 100.1-4094 is needed"):format(whole), 0)
-  end
-  addr.vlans { first, last }
-  if first > last then error(("bad VLAN range %q: the first VLAN ID is behind the last"):format(whole), 0) end
-  return { first = first, count = last - first + 1 }
-end
-
--- "100.1-4094" as a list of { first =, count = }, outer tag first.
-local function ranges_of(text)
-  local ranges, lowest = {}, {}
-  for part in (text .. "."):gmatch("(.-)%.") do
-    local range = range_of(part, text)
-    ranges[#ranges + 1], lowest[#lowest + 1] = range, range.first
-  end
-  addr.vlans(lowest)
-  return ranges
-end
 
 local function options()
   local parser = script.parser("dhcp4_load", "Lease IPv4 addresses by DHCP (RFC 2131) for very many hosts, fast.")
@@ -51,7 +30,7 @@ local function options()
       :convert(script.accepted_by(addr.vlans)),
     parser:option("--vlan-range", "VLAN stacks with ranges in them, such as 100-199 or 100.1-4094. Each host takes " ..
       "the next one, counted up from the last tag, and after the last one the first again."):argname("RANGES")
-      :convert(script.accepted_by(ranges_of)))
+      :convert(script.accepted_by(vlan_range.new)))
   parser:option("--retries", "How often a message is sent again, and a refused host begins anew, at most.", "4")
     :argname("N"):convert(script.number(0, 100, true))
   parser:option("--timeout", "Seconds before the first retransmission, doubled each time.", "1"):argname("SECONDS")
@@ -65,34 +44,16 @@ end
 
 local opts = options()
 
--- The VLAN stack of a host by its number from 0; stacks are made once.
+-- The VLAN stack of a host by its number from 0.
 local function vlans_of()
-  if not opts.vlan_range then
-    local all = ether.vlans(opts.vlan)
-    return function() return all end
-  end
-  local ranges, stacks, count = ranges_of(opts.vlan_range), {}, 1
-  for _, range in ipairs(ranges) do count = count * range.count end
-  local function make(n)
-    local ids = {}
-    for tag = #ranges, 1, -1 do
-      ids[tag] = ranges[tag].first + n % ranges[tag].count
-      n = math.floor(n / ranges[tag].count)
-    end
-    return ether.vlans(ids)
-  end
-  return function(i)
-    local n = i % count
-    stacks[n] = stacks[n] or make(n)
-    return stacks[n]
-  end
+  local all, range = ether.vlans(opts.vlan), opts.vlan_range and vlan_range.new(opts.vlan_range)
+  return function(i) return range and range:at(i) or all end
 end
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
 local SUMMARY = { "clients", "bound", "failed", "unfinished", "failures", "setup_seconds", "seconds", "rate",
   "retransmissions", "naks", "ignored", "released", "dora_ms", "offer_ms", "ack_ms", "memory_mb" }
-local LATENCY = { "min", "mean", "p50", "p90", "p99", "p99_9", "max" }
 
 -- The most memory that the process had so far, in megabytes.
 local function memory_mb()
@@ -102,29 +63,17 @@ local function memory_mb()
   end
 end
 
-local function milliseconds(histogram)
-  local times = histogram:summary()
-  local out = { count = times.count }
-  for _, name in ipairs(LATENCY) do
-    out[name] = times[name] and math.floor(times[name] * 1e6 + 0.5) / 1000
-  end
-  return out
-end
-
 local function summary_of(load, setup_seconds)
   local seconds = load:seconds()
   return { clients = load.clients, bound = load.bound, failed = load.failed,
     unfinished = load.clients - load.bound - load.failed, failures = load.failures, setup_seconds = setup_seconds,
     seconds = seconds, rate = seconds > 0 and load.bound / seconds or 0, retransmissions = load.retransmissions,
-    naks = load.naks, ignored = load.ignored, released = load.released, dora_ms = milliseconds(load.dora),
-    offer_ms = milliseconds(load.offer), ack_ms = milliseconds(load.ack), memory_mb = memory_mb() }
+    naks = load.naks, ignored = load.ignored, released = load.released, dora_ms = script.milliseconds(load.dora),
+    offer_ms = script.milliseconds(load.offer), ack_ms = script.milliseconds(load.ack), memory_mb = memory_mb() }
 end
 
 local function print_latency(name, times)
-  if times.count == 0 then return end
-  local words = {}
-  for _, key in ipairs(LATENCY) do words[#words + 1] = ("%s %.3f"):format(key:gsub("_", "."), times[key]) end
-  print(("  %-5s ms  %s"):format(name, table.concat(words, "  ")))
+  if times.count > 0 then print(("  %-5s ms  %s"):format(name, script.times_text(times))) end
 end
 
 local load

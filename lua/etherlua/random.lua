@@ -1,6 +1,7 @@
--- random.lua: random numbers for transaction ids and jitter, from the operating system. Not math.random, whose seed
--- belongs to the script.
+-- random.lua: random numbers for transaction ids, jitter and invented hosts, from the operating system. Not
+-- math.random, whose seed belongs to the script.
 
+local addr = require "etherlua.addr"
 local bytes = require "etherlua.bytes"
 
 local M = {}
@@ -25,6 +26,11 @@ end
 ---@return number evenly spread from low to high
 function M.between(low, high)
   return low + (high - low) * M.u32() / 0xffffffff
+end
+
+---@return string MAC address of a host, locally administered (IEEE 802 section 8.4.2)
+function M.mac()
+  return addr.mac_add(("02:%02x:00:00:00:00"):format(M.u32() % 256), M.u32())
 end
 
 return M

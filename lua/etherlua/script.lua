@@ -229,6 +229,26 @@ function M.print_json(names, values)
   io.stdout:write("{", table.concat(parts, ","), "}\n")
 end
 
+local TIMES = { "min", "mean", "p50", "p90", "p99", "p99_9", "max" }
+
+-- What a histogram says, for print_json and times_text.
+---@param histogram etherlua.histogram
+---@return etherlua.summary in milliseconds, to the microsecond
+function M.milliseconds(histogram)
+  local times = histogram:summary()
+  local out = { count = times.count }
+  for _, name in ipairs(TIMES) do out[name] = times[name] and math.floor(times[name] * 1e6 + 0.5) / 1000 end
+  return out
+end
+
+---@param times etherlua.summary from milliseconds(), of at least one time
+---@return string such as "min 0.102  mean 0.220  p50 0.210  p90 0.310  p99 0.400  p99.9 0.411  max 0.411"
+function M.times_text(times)
+  local words = {}
+  for i, name in ipairs(TIMES) do words[i] = ("%s %.3f"):format(name:gsub("_", "."), times[name]) end
+  return table.concat(words, "  ")
+end
+
 local terminal
 
 -- Whether standard error is a terminal.

@@ -1,0 +1,73 @@
+-- prefix.lua: IP prefixes such as "10.0.0.5/24": an address, and the addresses that share its first bits. Counting
+-- through addresses. Addresses are text, as people write them.
+
+local addr = require "etherlua.addr"
+
+local M = {}
+
+-- See prefix.new.
+---@class etherlua.prefix
+---@field ip string the address as it was given, RFC 5952 for IPv6
+---@field length integer bits
+---@field version integer 4 or 6
+local Prefix = {}
+Prefix.__index = Prefix
+
+-- The first `length` bits of an address of 4 or 16 bytes; the others are zero.
+local function masked(bytes, length)
+  local whole, rest = math.floor(length / 8), length % 8
+  if whole == #bytes then return bytes end
+  local byte = bytes:byte(whole + 1)
+  return bytes:sub(1, whole) .. string.char(byte - byte % 2 ^ (8 - rest)) .. ("\0"):rep(#bytes - whole - 1)
+end
+
+---@param text string "10.0.0.5/24", "2001:db8::5/64"; without a length all bits count
+---@return etherlua.prefix raises when it is none
+function M.new(text)
+  local ip, length = tostring(text):match("^([^/]+)/(%d+)$")
+  local bytes = addr.ip_bytes(ip or text)
+  local bits = #bytes * 8
+  length = tonumber(length or bits)
+  if length > bits then error(("bad prefix %q: a length of 0 to %d is allowed"):format(text, bits), 0) end
+  return setmetatable({ ip = addr.ip_text(bytes), length = length, version = #bytes == 4 and 4 or 6,
+    first = masked(bytes, length) }, Prefix)
+end
+
+---@param ip string
+---@return boolean
+function Prefix:contains(ip)
+  local bytes = addr.ip_bytes(ip)
+  return #bytes == #self.first and masked(bytes, self.length) == self.first
+end
+
+-- The first address of the prefix, that of the network.
+---@return string
+function Prefix:network()
+  return addr.ip_text(self.first)
+end
+
+-- How many addresses it has.
+---@return number exact up to 2^53
+function Prefix:size()
+  return 2 ^ (#self.first * 8 - self.length)
+end
+
+function Prefix:__tostring()
+  return ("%s/%d"):format(self.ip, self.length)
+end
+
+-- The n-th address after one; behind the last one comes the first.
+---@param ip string
+---@param n integer may be negative
+---@return string
+function M.ip_add(ip, n)
+  local bytes = { addr.ip_bytes(ip):byte(1, -1) }
+  for i = #bytes, 1, -1 do
+    n = bytes[i] + n
+    bytes[i] = n % 256
+    n = math.floor(n / 256)
+  end
+  return addr.ip_text(string.char(unpack(bytes)))
+end
+
+return M
