@@ -144,6 +144,8 @@ void el_relay_close(struct el_relay *relay)
 		el_conn_close(container_of(relay->conns, struct el_conn, by_relay));
 	if (relay->default_conn)
 		el_conn_close(relay->default_conn);
+	if (relay->tap)
+		el_endpoint_close(relay->tap);
 	el_relay_flush(relay);
 	while (*link != relay)
 		link = &(*link)->next;
