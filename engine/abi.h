@@ -304,8 +304,8 @@ struct el_conn {
 	struct el_endpoint ep;
 	struct el_node by_key, by_group, by_relay;
 	struct el_node *udps;
-	struct el_udp *any;      /* the RUDPConn that accepts any */
-	uint64_t key[3];         /* MAC and VLAN stack as the demux compares them */
+	struct el_udp *any; /* the RUDPConn that accepts any */
+	uint64_t key[3];    /* MAC and VLAN stack as the demux compares them */
 	uint16_t ethertypes[EL_ETHERTYPES_MAX];
 	struct el_mac mac;
 	uint8_t multicast, is_default, mirror;
