@@ -58,7 +58,7 @@ end
 
 local function check_gateway(gateway, version)
   if gateway and prefix.new(gateway).version ~= version then
-    error(("bad gateway %s: an IPv%d address is needed"):format(gateway, version), 0)
+    error(("bad gateway %q: an IPv%d address is needed"):format(gateway, version), 0)
   end
 end
 
@@ -67,7 +67,7 @@ end
 ---@param gateway? string next hop for all other addresses
 function Host:set_ip(ip, gateway)
   local own = ip and prefix.new(ip)
-  if own and own.version ~= 4 then error(("bad IPv4 address %q"):format(ip), 0) end
+  if own and own.version ~= 4 then error(("bad ip %q: an IPv4 address such as 10.0.0.5/24 is needed"):format(ip), 0) end
   check_gateway(gateway, 4)
   if self.ip then self.neighbours:release(self.ip) end
   self.ip, self.gateway, self.prefix = own and own.ip, gateway, own
@@ -114,9 +114,21 @@ local function hop4(self, to)
 end
 
 local function hop6(self, to)
-  local key, source = self.autoconf:hop(ffi.string(ffi.cast("const uint8_t *", to.ip), 16))
+  if not self.autoconf.mode then return nil, "the host has no IPv6 address" end
+  local key, source = self.autoconf:hop(segment.key_of(to))
   if not key then return no_route(to) end
   return self.neighbours:hop(key, source)
+end
+
+-- RFC 1112 section 6.4, RFC 2464 section 7; nil for what is no group.
+local function group_mac(to)
+  local ip = to.ip
+  if to.version == 6 then
+    return ip[0] == 0xff and addr.mac(addr.mac_text("\x33\x33" .. ffi.string(ip + 12, 4))) or nil
+  elseif ip[0] >= 224 and ip[0] < 240 then
+    return addr.mac(addr.mac_text("\1\0\x5e" .. string.char(band(ip[1], 0x7f), ip[2], ip[3])))
+  end
+  return load32(ip, 0) == -1 and BROADCAST or nil
 end
 
 -- The MAC address of the next hop to an address. Blocks while it is asked for.
@@ -124,6 +136,8 @@ end
 ---@return etherlua.mac|nil mac valid until the task waits for something
 ---@return string|nil reason
 function Host:next_hop(to)
+  local group = group_mac(to)
+  if group then return group end
   if to.version == 6 then return hop6(self, to) end
   if not self.ip then return nil, "the host has no IPv4 address" end
   return hop4(self, to)

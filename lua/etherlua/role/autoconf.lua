@@ -336,7 +336,7 @@ function M.open(host, given)
   local mode = given.ip6
   local static = mode and mode ~= "auto" and mode ~= "link" and prefix.new(mode)
   if static and static.version ~= 6 then
-    error(("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is allowed"):format(mode), 0)
+    error(("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is needed"):format(mode), 0)
   end
   local self = setmetatable({ host = host, mode = mode, dad = given.dad ~= false, order = {}, routers = {},
     prefixes = {}, routes = {}, route_count = 0, event = channel.new(), managed = false, other = false,

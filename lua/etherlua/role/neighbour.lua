@@ -91,7 +91,7 @@ end
 local function request(self, entry, ip, source)
   local event = entry.event
   local ok, reason = pcall(ask_until_answered, self, ip, source, event)
-  entry.abandoned = not ok -- its EtherConn was closed: others ask again
+  event.abandoned = not ok -- its EtherConn was closed: others ask again
   if not event.closed then
     entry.known, entry.reason = false, reason
     entry.expires = ok and sched.now() + NEGATIVE_TIME or 0
@@ -116,11 +116,13 @@ local function wait_for(self, key, source)
     sched.spawn_background(request, self, entry, ip, source)
   end
   if entry.waiting >= WAITING_MAX then return nil, "too many wait for neighbour " .. ip end
+  local event = entry.event
   entry.waiting = entry.waiting + 1
-  local ok, reason = pcall(select.wait, { entry.event })
+  local ok, reason = pcall(select.wait, { event })
   entry.waiting = entry.waiting - 1
   if not ok then error(reason, 0) end
-  if entry.abandoned then return wait_for(self, key, source) end
+  if self.conn.ep.relay == nil then return nil, "closed" end
+  if event.abandoned then return wait_for(self, key, source) end
   return outcome(self, key)
 end
 
