@@ -125,6 +125,7 @@ enum {
 	EL_FRAME_GROUP = 16,    /* sent to a broadcast or multicast MAC */
 	EL_FRAME_OUTGOING = 32, /* a mirror's copy of a frame that this relay sent */
 	EL_FRAME_COPY = 64,     /* one more copy of a frame that has several receivers */
+	EL_FRAME_LARGE = 128,   /* its bytes are not in the pool: they were too many */
 };
 
 /* A received frame. It belongs to the engine; offsets count from data, 0 where there is no such header. */
@@ -133,19 +134,18 @@ struct el_frame {
 	struct el_frame *next;
 	struct el_endpoint *owner; /* the queue it waits in */
 	struct el_pool *pool;
-	double timestamp;   /* when the kernel got it, engine's clock */
-	uint16_t len;       /* of the whole frame */
+	double timestamp; /* when the kernel got it, engine's clock */
+	uint32_t len; /* of the whole frame; as all lengths here more than 65,535 when an IPv6 packet was reassembled */
+	uint32_t l3_len; /* of what is at l3 */
+	uint32_t payload_len;
+	uint16_t payload;   /* what the endpoint's recv returns: Ethernet payload or UDP payload */
 	uint16_t ethertype; /* after the last tag */
 	uint16_t l3;        /* Ethernet payload, Ethernet padding not included where IP tells */
-	uint16_t l3_len;
-	uint16_t l4;      /* header behind the IP header and its options or extension headers */
-	uint16_t payload; /* what the endpoint's recv returns: Ethernet payload or UDP payload */
-	uint16_t payload_len;
-	uint8_t tags; /* VLAN tags */
+	uint16_t l4;        /* header behind the IP header and its options or extension headers */
+	uint8_t tags;       /* VLAN tags */
 	uint8_t flags;
 	uint8_t protocol; /* of the header at l4 */
 	uint8_t state;    /* EL_FRAME_... below: who has it */
-	uint8_t pad[4];
 };
 
 enum { EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED, EL_FRAME_UNUSED };

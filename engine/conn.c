@@ -227,7 +227,7 @@ struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct e
 	memcpy(frame->data, dst->byte, 6);
 	put16(frame->data + header, ethertype);
 	*body = frame->data + header + 2;
-	frame->len = (uint16_t)(header + 2 + len);
+	frame->len = header + 2 + len;
 	return frame;
 }
 

@@ -84,12 +84,15 @@ struct el_pool {
 	uint32_t count, fresh; /* frames[fresh ...] have never been used */
 	uint32_t frame_size;
 	uint32_t hand; /* where eviction looks next */
+	size_t large;  /* bytes of frames that are too large for frame_size */
 };
 
 int el_pool_open(struct el_pool *pool, uint32_t count, uint32_t frame_size);
 void el_pool_close(struct el_pool *pool);
 /* A frame with data set and len 0, or NULL when all are in use. */
 struct el_frame *el_pool_get(struct el_pool *pool);
+/* Gives a frame of el_pool_get() memory of its own for so many bytes, until el_pool_put(). */
+int el_pool_enlarge(struct el_frame *frame, uint32_t len);
 void el_pool_put(struct el_frame *frame);
 /* For the sanitizer: the frame is complete, nobody has to touch what is behind it. */
 static inline void el_pool_seal(const struct el_frame *frame)
@@ -97,10 +100,12 @@ static inline void el_pool_seal(const struct el_frame *frame)
 	const struct el_pool *pool = frame->pool;
 	uint8_t *end = pool->memory + (size_t)(frame - pool->frames + 1) * pool->frame_size;
 
+	if (frame->flags & EL_FRAME_LARGE)
+		return;
 	ASAN_POISON_MEMORY_REGION(frame->data + frame->len, (size_t)(end - frame->data) - frame->len);
 }
-/* A frame that waits in an endpoint's queue and is the one to be evicted; NULL when none waits. */
-struct el_frame *el_pool_queued(struct el_pool *pool);
+/* A frame with these flags that waits in an endpoint's queue and is the one to be evicted; NULL when none waits. */
+struct el_frame *el_pool_queued(struct el_pool *pool, uint8_t flags);
 
 /* ---- table.c: hash table and lists of nodes that are members of other structs ---- */
 
@@ -274,6 +279,8 @@ struct el_relay {
 
 /* A frame to receive into or to send from; evicts a queued one when the pool is used up. NULL: all are borrowed. */
 struct el_frame *el_relay_frame(struct el_relay *relay);
+/* One for so many bytes, which may be too many for the pool. NULL also when there are too many such frames. */
+struct el_frame *el_relay_large_frame(struct el_relay *relay, uint32_t len);
 /* A frame with these bytes, of `len` on the wire; one that was cut short or is too long is empty, so it is invalid. */
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len);
 /* How the interface is: 0, ENETDOWN or ENXIO. One that is down is looked at again: nobody tells when it is deleted. */

@@ -93,7 +93,7 @@ static void set_payload(const struct el_endpoint *ep, struct el_frame *frame)
 {
 	if (ep->kind == EL_UDP) {
 		frame->payload = (uint16_t)(frame->l4 + UDP_HEADER);
-		frame->payload_len = (uint16_t)(get16(frame->data + frame->l4 + 4) - UDP_HEADER);
+		frame->payload_len = get16(frame->data + frame->l4 + 4) - UDP_HEADER;
 	} else {
 		frame->payload = frame->l3;
 		frame->payload_len = frame->l3_len;
@@ -198,7 +198,7 @@ struct delivery {
 
 static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *frame)
 {
-	struct el_frame *copy = el_relay_frame(relay);
+	struct el_frame *copy = el_relay_large_frame(relay, frame->len);
 	uint8_t *data;
 
 	relay->stats.rx_copies++;
@@ -208,7 +208,7 @@ static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *f
 	}
 	data = copy->data;
 	memcpy(data, frame->data, frame->len);
-	*copy = *frame;
+	*copy = *frame; /* of the same pool and length, so both are large or neither is */
 	copy->data = data;
 	copy->pool = &relay->pool;
 	copy->flags |= EL_FRAME_COPY;
@@ -308,7 +308,7 @@ void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame)
 
 	if (!mirror || !mirror->mirror || !(copy = copy_of(relay, frame)))
 		return;
-	copy->flags = EL_FRAME_OUTGOING;
+	copy->flags = (copy->flags & EL_FRAME_LARGE) | EL_FRAME_OUTGOING;
 	copy->timestamp = relay->engine->now;
 	if (el_frame_parse(copy, &key)) {
 		relay->stats.rx_invalid++;

@@ -68,6 +68,8 @@ static int parse_l4(struct el_frame *frame, uint32_t at, uint32_t end, uint8_t p
 	frame->protocol = protocol;
 	if (frame->flags & EL_FRAME_FRAGMENT)
 		return 0;
+	if (at > UINT16_MAX - UDP_HEADER) /* behind extension headers without end */
+		return -EBADMSG;
 	frame->l4 = (uint16_t)at;
 	return protocol == PROTO_UDP ? parse_udp(frame, at, end) : 0;
 }
@@ -85,7 +87,7 @@ static int parse_ip4(struct el_frame *frame, uint32_t room)
 	if (header < IP4_HEADER || total < header || total > room)
 		return -EBADMSG;
 	frame->flags |= EL_FRAME_IP4;
-	frame->l3_len = (uint16_t)total;
+	frame->l3_len = total;
 	if (get16(ip + 6) & 0x3fff) /* more fragments, or not the first */
 		frame->flags |= EL_FRAME_FRAGMENT;
 	return parse_l4(frame, frame->l3 + header, frame->l3 + total, ip[9]);
@@ -153,7 +155,7 @@ static int parse_ip6(struct el_frame *frame, uint32_t room)
 	if (len > room - IP6_HEADER)
 		return -EBADMSG;
 	frame->flags |= EL_FRAME_IP6;
-	frame->l3_len = (uint16_t)(IP6_HEADER + len);
+	frame->l3_len = IP6_HEADER + len;
 	return parse_extensions(frame, frame->l3 + IP6_HEADER, frame->l3 + IP6_HEADER + len, ip[6]);
 }
 
@@ -181,7 +183,7 @@ static int parse_ethernet(struct el_frame *frame, struct el_key *key)
 	key_mac(key, frame->data, frame->tags);
 	frame->ethertype = get16(type);
 	frame->l3 = (uint16_t)(type + 2 - frame->data);
-	frame->l3_len = (uint16_t)(frame->len - frame->l3);
+	frame->l3_len = frame->len - frame->l3;
 	return 0;
 }
 
@@ -189,7 +191,7 @@ int el_frame_parse(struct el_frame *frame, struct el_key *key)
 {
 	frame->l4 = 0;
 	frame->tags = frame->protocol = 0;
-	frame->flags &= EL_FRAME_OUTGOING;
+	frame->flags &= EL_FRAME_OUTGOING | EL_FRAME_LARGE;
 	memset(key, 0, sizeof *key);
 	if (parse_ethernet(frame, key))
 		return -EBADMSG;

@@ -16,6 +16,7 @@ enum {
 	MIN_FRAMES = 2 * EL_BURST,
 	MIN_FRAME_SIZE = 2048,
 	MAX_FRAME_SIZE = 65536,
+	MAX_LARGE_BYTES = 64 << 20, /* of frames that are too large for the pool */
 };
 
 static const double RECHECK = 0.5; /* seconds between looks at an interface that is down */
@@ -211,17 +212,40 @@ static int64_t wall(const struct el_relay *relay, double time)
 
 /* ---- in ---- */
 
+/* Drops the oldest frame of a queue in which one with these flags waits; false when there is none. */
+static bool evict(struct el_relay *relay, uint8_t flags)
+{
+	struct el_frame *frame = el_pool_queued(&relay->pool, flags);
+
+	if (frame)
+		el_endpoint_drop(frame->owner, &relay->stats.rx_evicted);
+	return frame != NULL;
+}
+
 struct el_frame *el_relay_frame(struct el_relay *relay)
 {
 	struct el_frame *frame = el_pool_get(&relay->pool);
 
 	if (likely(frame))
 		return frame;
-	frame = el_pool_queued(&relay->pool);
-	if (!frame)
+	if (!evict(relay, 0))
 		return NULL;
-	el_endpoint_drop(frame->owner, &relay->stats.rx_evicted);
 	return el_pool_get(&relay->pool);
+}
+
+struct el_frame *el_relay_large_frame(struct el_relay *relay, uint32_t len)
+{
+	struct el_frame *frame;
+
+	if (len > relay->pool.frame_size - EL_HEADROOM)
+		while (relay->pool.large + len > MAX_LARGE_BYTES)
+			if (!evict(relay, EL_FRAME_LARGE))
+				return NULL;
+	frame = el_relay_frame(relay);
+	if (!frame || len <= relay->pool.frame_size - EL_HEADROOM || !el_pool_enlarge(frame, len))
+		return frame;
+	el_pool_put(frame);
+	return NULL;
 }
 
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len)
@@ -233,7 +257,7 @@ struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, 
 		relay->stats.rx_no_memory++;
 	} else if (have == len && len <= relay->pool.frame_size - EL_HEADROOM) {
 		memcpy(frame->data, bytes, len);
-		frame->len = (uint16_t)len;
+		frame->len = len;
 	}
 	return frame;
 }
