@@ -291,6 +291,8 @@ struct el_conn_opts {
 	uint32_t multicast;                     /* EL_MULTICAST_... */
 	uint32_t recv_depth;                    /* 0: the relay's */
 	uint32_t mirror;                        /* of the default endpoint: also a copy of every frame in and out */
+	uint32_t fragment;                      /* IP packets that do not fit the MTU are sent in fragments */
+	uint32_t reassemble;                    /* fragments that are received are put together */
 	uint32_t id;
 };
 
@@ -304,6 +306,7 @@ struct el_conn {
 	uint16_t ethertypes[EL_ETHERTYPES_MAX];
 	struct el_mac mac;
 	uint8_t multicast, is_default, mirror;
+	uint8_t fragment, reassemble;
 	uint8_t header_len;
 	uint8_t header[12 + 4 * EL_TAGS_MAX]; /* template: MACs and tags */
 	struct el_vlans vlans;
@@ -325,11 +328,14 @@ struct el_send_opts {
 
 /* Bytes of payload that fit one frame of this endpoint. */
 uint32_t el_conn_mtu(const struct el_conn *conn);
+/* Bytes of the largest IP packet of the version, without options, that it can send: in fragments when it may. */
+uint32_t el_conn_ip_mtu(const struct el_conn *conn, int version);
 
 /*
  * Sends one Ethernet payload. ethertype 0: IPv4 or IPv6 by the version nibble (-EPROTONOSUPPORT when it is neither).
  * -EMSGSIZE: does not fit the MTU. -EAGAIN: no room until the next turn. -ENETDOWN, -ENXIO: link down, interface gone.
- * -EADDRNOTAVAIL: its own MAC is a group address and opts has no other. opts may be NULL.
+ * -EADDRNOTAVAIL: its own MAC is a group address and opts has no other. opts may be NULL. With the option `fragment` an
+ * IP packet whose length is what it says, and without DF, is sent in fragments when it does not fit, all of them or none.
  */
 int el_conn_send(struct el_conn *conn, const void *payload, uint32_t len, const struct el_mac *dst, uint32_t ethertype,
                  const struct el_send_opts *opts);
@@ -371,7 +377,7 @@ void el_udp_close(struct el_udp *udp);
 void el_udp_free(struct el_udp *udp);
 /* Gives it another local address; -EADDRINUSE when another RUDPConn of the EtherConn has it. */
 int el_udp_rebind(struct el_udp *udp, const struct el_addr *local);
-/* Bytes of UDP payload that fit one frame to an address of the given IP version. */
+/* Bytes of UDP payload that fit a datagram to an address of the given IP version, in fragments when the conn may. */
 uint32_t el_udp_mtu(const struct el_udp *udp, int version);
 
 /*

@@ -139,6 +139,12 @@ void el_key_make(struct el_key *key, const struct el_mac *mac, const struct el_v
 /* The key of the VLAN stack alone, which the index of group frames uses. */
 void el_key_strip_mac(struct el_key *key);
 uint32_t el_key_hash(const struct el_key *key);
+enum { EXTENSION_HOP = 0, EXTENSION_ROUTING = 43, EXTENSION_FRAGMENT = 44 };
+
+/* Whether it is the number of an IPv6 extension header that is followed. */
+bool el_is_extension(uint8_t type);
+/* Bytes of the one at p, of which at least 2 are there. */
+uint32_t el_extension_len(uint8_t type, const uint8_t *p);
 /* Fills the offsets of frame (data and len are set) and its key. -EBADMSG when a length in it cannot be. */
 int el_frame_parse(struct el_frame *frame, struct el_key *key);
 
@@ -265,6 +271,8 @@ struct el_relay {
 	struct el_pool pool;
 	struct el_frame *tx[EL_BURST]; /* wait for the flush */
 	uint32_t tx_count;
+	struct el_frame *backlog; /* more of them, fragments of one packet; only while tx is full */
+	uint32_t backlog_count;
 	uint32_t tx_inflight;        /* are in a ring of the kernel's */
 	struct el_table by_key;      /* EtherConns by MAC and VLAN stack */
 	struct el_table by_group;    /* those that receive group frames, by VLAN stack */
@@ -274,7 +282,8 @@ struct el_relay {
 	struct el_conn *default_conn;
 	struct el_stats stats;
 	struct el_capture *capture;
-	struct el_filter *filter; /* NULL: none */
+	struct el_filter *filter;         /* NULL: none */
+	struct el_fragmenter *fragmenter; /* NULL: no endpoint needs one */
 };
 
 /* A frame to receive into or to send from; evicts a queued one when the pool is used up. NULL: all are borrowed. */
@@ -287,17 +296,25 @@ struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, 
 void el_relay_state(struct el_relay *relay, int state);
 /* Nothing more will be received: readers return once their queues are empty. error: see relay->ended. */
 void el_relay_end(struct el_relay *relay, int error);
+/* Nanoseconds since 1970 for a time of the engine's clock. */
+int64_t el_relay_wall(const struct el_relay *relay, double time);
 /* A received frame enters: counted, parsed, handed to its endpoints. Takes ownership. */
 void el_relay_input(struct el_relay *relay, struct el_frame *frame);
+/* One turn of the loop: a burst is received. Returns the number of frames. */
+uint32_t el_relay_pump(struct el_relay *relay);
+
+/* ---- transmit.c ---- */
+
 /* A slot to write a frame into (data is set); NULL and *error when there is no room. el_relay_commit sends it. */
 struct el_frame *el_relay_slot(struct el_relay *relay, int *error);
 int el_relay_commit(struct el_relay *relay, struct el_frame *frame);
+/* The same for a list of `count` of them, 1 or more: there is room for all, or NULL is returned. */
+struct el_frame *el_relay_slots(struct el_relay *relay, uint32_t count, int *error);
+int el_relay_commit_all(struct el_relay *relay, struct el_frame *frames, uint32_t count);
 /* The kind is done with a frame of its send(): error 0 when the interface took it. Counts; the frame stays the kind's. */
 void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error);
 /* The same for several, which go back to the pool. Returns count. */
 uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint32_t count, int error);
-/* One turn of the loop: a burst is received. Returns the number of frames. */
-uint32_t el_relay_pump(struct el_relay *relay);
 
 /* ---- relay_wire.c ---- */
 
@@ -325,6 +342,29 @@ bool el_conn_claims(const struct el_conn *conn, uint16_t ethertype);
 /* A slot for a frame with a payload of len bytes, Ethernet header and tags written; *body is where the payload goes. */
 struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct el_mac *dst, uint16_t ethertype,
                               const struct el_send_opts *opts, uint8_t **body, int *error);
+/* Bytes of payload that fit one frame with these options. */
+uint32_t el_conn_room(const struct el_conn *conn, const struct el_send_opts *opts);
+/* Writes the Ethernet header of a frame with a payload of len bytes; returns where that goes. */
+uint8_t *el_conn_header(const struct el_conn *conn, struct el_frame *frame, uint32_t len, const struct el_mac *dst,
+                        uint16_t ethertype, const struct el_send_opts *opts);
+
+/* ---- fragment.c: IP packets that do not fit the MTU ---- */
+
+enum { EL_IP_MAX = UINT16_MAX + IP6_HEADER }; /* bytes of the largest IP packet */
+
+/* What a relay needs to send them. */
+struct el_fragmenter {
+	uint32_t seed, count;      /* for identifications */
+	uint8_t packet[EL_IP_MAX]; /* one that is written before it is cut */
+};
+
+/* Gives the relay one, unless it has one: freed when the relay closes. */
+int el_fragmenter_open(struct el_relay *relay);
+/* An identification for IPv4 that the relay's last 65,535 packets did not have. */
+uint16_t el_fragmenter_id4(struct el_fragmenter *fragmenter);
+/* Sends a packet in fragments: errors as el_conn_send(), -EMSGSIZE also for what cannot be cut. */
+int el_fragment_send(struct el_conn *conn, const uint8_t *packet, uint32_t len, const struct el_mac *dst,
+                     uint16_t ethertype, const struct el_send_opts *opts);
 
 /* ---- watch.c: the files that end the loop's sleep ---- */
 

@@ -94,17 +94,17 @@ static int parse_ip4(struct el_frame *frame, uint32_t room)
 }
 
 /* Length of the extension header at p (RFC 8200 4, RFC 4302 2.2), 0 when it is none. */
-static uint32_t extension_len(uint8_t type, const uint8_t *p)
+uint32_t el_extension_len(uint8_t type, const uint8_t *p)
 {
 	switch (type) {
-	case 0:   /* hop-by-hop options */
-	case 43:  /* routing */
+	case EXTENSION_HOP:
+	case EXTENSION_ROUTING:
 	case 60:  /* destination options */
 	case 135: /* mobility */
 	case 139: /* host identity protocol */
 	case 140: /* shim6 */
 		return (p[1] + 1U) * 8;
-	case 44: /* fragment */
+	case EXTENSION_FRAGMENT:
 		return 8;
 	case 51: /* authentication */
 		return (p[1] + 2U) * 4;
@@ -113,26 +113,27 @@ static uint32_t extension_len(uint8_t type, const uint8_t *p)
 	}
 }
 
-static bool is_extension(uint8_t type)
+bool el_is_extension(uint8_t type)
 {
 	static const uint8_t none[2];
 
-	return extension_len(type, none) != 0;
+	return el_extension_len(type, none) != 0;
 }
 
 /* RFC 8200 4: follows the chain to the upper-layer header. */
 static int parse_extensions(struct el_frame *frame, uint32_t at, uint32_t end, uint8_t type)
 {
-	while (is_extension(type)) {
+	while (el_is_extension(type)) {
 		const uint8_t *p = frame->data + at;
 		uint32_t len;
 
 		if (end - at < 8)
 			return -EBADMSG;
-		len = extension_len(type, p);
+		len = el_extension_len(type, p);
 		if (len > end - at)
 			return -EBADMSG;
-		if (type == 44 && get16(p + 2) & 0xfff9) { /* an atomic fragment (RFC 6946) is a whole packet */
+		if (type == EXTENSION_FRAGMENT &&
+		    get16(p + 2) & 0xfff9) { /* an atomic fragment (RFC 6946) is a whole packet */
 			frame->flags |= EL_FRAME_FRAGMENT;
 			frame->protocol = p[0];
 			return 0;

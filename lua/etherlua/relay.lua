@@ -291,6 +291,9 @@ end
 ---@field multicast? boolean|"all" true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
 ---  VLAN stack (false)
 ---@field recv_depth? integer frames that it queues (the relay's)
+---@field fragment? boolean IP packets and datagrams that do not fit the MTU are sent in fragments (false)
+---@field reassemble? boolean fragments that arrive for it are put together, which takes up to 30 s of waiting for the
+---  missing ones over IPv4 and 60 s over IPv6, and its readers get whole packets (false)
 
 -- An EtherConn. One whose mac is a group address receives what is sent to that very address, and sends nothing without
 -- opts.src_mac.
