@@ -208,29 +208,40 @@ struct el_relay_info {
 
 /*
  * Where frames ended. At all times
- *   rx_frames + rx_copies = rx_delivered + rx_queued + rx_invalid + rx_filtered + rx_unclaimed + rx_overflow +
- *                           rx_evicted + rx_no_memory + rx_closed
+ *   rx_frames + rx_copies + rx_reassembled = rx_delivered + rx_queued + rx_invalid + rx_filtered + rx_unclaimed +
+ *                                            rx_overflow + rx_evicted + rx_no_memory + rx_closed + rx_fragments +
+ *                                            rx_merged + rx_frag_duplicate + rx_frag_timeout + rx_frag_overlap +
+ *                                            rx_frag_invalid + rx_frag_limit
  *   tx_frames = tx_sent + tx_pending + tx_link_down + tx_refused + tx_error
  */
 struct el_stats {
-	uint64_t rx_frames;    /* offered by the interface to this relay */
-	uint64_t rx_copies;    /* further copies, for frames that several endpoints receive */
-	uint64_t rx_delivered; /* read by an endpoint's owner */
-	uint64_t rx_queued;    /* wait in an endpoint's queue now */
-	uint64_t rx_invalid;   /* truncated, or with lengths that cannot be */
-	uint64_t rx_filtered;  /* the relay's filter did not match (relays that filter by themselves) */
-	uint64_t rx_unclaimed; /* no endpoint wanted it */
-	uint64_t rx_overflow;  /* oldest of a full endpoint queue, dropped for a newer one */
-	uint64_t rx_evicted;   /* dropped from a queue because the frame memory was used up */
-	uint64_t rx_no_memory; /* no frame memory at all */
-	uint64_t rx_closed;    /* waited in a queue whose endpoint was closed */
-	uint64_t rx_missed;    /* lost by the kernel before the relay saw them (not in rx_frames) */
-	uint64_t tx_frames;    /* accepted by a send call */
-	uint64_t tx_sent;      /* taken by the interface */
-	uint64_t tx_pending;   /* wait for the next flush now */
-	uint64_t tx_link_down; /* lost: the link was down */
-	uint64_t tx_refused;   /* lost: driver or queueing discipline had no room */
-	uint64_t tx_error;     /* lost for another reason */
+	uint64_t rx_frames;         /* offered by the interface to this relay */
+	uint64_t rx_copies;         /* further copies, for frames that several endpoints receive */
+	uint64_t rx_reassembled;    /* packets that were put together out of fragments: each is one more frame */
+	uint64_t rx_delivered;      /* read by an endpoint's owner */
+	uint64_t rx_queued;         /* wait in an endpoint's queue now */
+	uint64_t rx_invalid;        /* truncated, or with lengths that cannot be */
+	uint64_t rx_filtered;       /* the relay's filter did not match (relays that filter by themselves) */
+	uint64_t rx_unclaimed;      /* no endpoint wanted it */
+	uint64_t rx_overflow;       /* oldest of a full endpoint queue, dropped for a newer one */
+	uint64_t rx_evicted;        /* dropped from a queue because the frame memory was used up */
+	uint64_t rx_no_memory;      /* no frame memory at all */
+	uint64_t rx_closed;         /* waited in a queue, or as a fragment, when the endpoint was closed */
+	uint64_t rx_fragments;      /* fragments that wait for the rest of their packet now */
+	uint64_t rx_merged;         /* fragments that became a part of one of rx_reassembled */
+	uint64_t rx_frag_duplicate; /* fragments that had come before */
+	uint64_t rx_frag_timeout;   /* the rest did not come in time */
+	uint64_t rx_frag_overlap;   /* overlapped with another one: all fragments of the packet */
+	uint64_t
+		rx_frag_invalid; /* with lengths that cannot be; or all of a packet, at odds about its end or too long */
+	uint64_t rx_frag_limit;  /* too many packets or bytes were waiting: those of the oldest; or out of memory */
+	uint64_t rx_missed;      /* lost by the kernel before the relay saw them (not in rx_frames) */
+	uint64_t tx_frames;      /* accepted by a send call */
+	uint64_t tx_sent;        /* taken by the interface */
+	uint64_t tx_pending;     /* wait for the next flush now */
+	uint64_t tx_link_down;   /* lost: the link was down */
+	uint64_t tx_refused;     /* lost: driver or queueing discipline had no room */
+	uint64_t tx_error;       /* lost for another reason */
 	uint64_t bytes_rx, bytes_tx;
 };
 

@@ -112,7 +112,7 @@ static int join(struct el_relay *relay, struct el_conn *conn, char err[EL_ERR_MA
 /* What the relay has only for those who need it. */
 static int open_parts(struct el_relay *relay, const struct el_conn *conn, char err[EL_ERR_MAX])
 {
-	if (conn->fragment && el_fragmenter_open(relay))
+	if ((conn->fragment && el_fragmenter_open(relay)) || (conn->reassemble && el_reassembly_open(relay)))
 		return el_fail(err, -ENOMEM, "out of memory");
 	return 0;
 }
@@ -150,6 +150,8 @@ void el_conn_close(struct el_conn *conn)
 	while (conn->udps)
 		el_udp_close(container_of(conn->udps, struct el_udp, by_conn));
 	el_tap_close(conn);
+	if (conn->reassemble)
+		el_reassembly_forget(conn);
 	leave(conn->ep.relay, conn);
 	el_endpoint_close(&conn->ep);
 }

@@ -148,6 +148,20 @@ uint32_t el_extension_len(uint8_t type, const uint8_t *p);
 /* Fills the offsets of frame (data and len are set) and its key. -EBADMSG when a length in it cannot be. */
 int el_frame_parse(struct el_frame *frame, struct el_key *key);
 
+/* A fragment of a packet. */
+struct el_fragment {
+	uint32_t head_len; /* bytes of the frame that stand in front of the whole packet's data, too */
+	uint32_t at, len;  /* its data: where in the frame, how many bytes */
+	uint32_t offset;   /* of these in the packet's data */
+	uint32_t id;
+	uint32_t next;    /* IPv6: where in the head it says that a fragment header follows; 0: IPv4 */
+	uint8_t protocol; /* of what its data is a part of */
+	bool more;
+};
+
+/* What a frame with EL_FRAME_FRAGMENT says. -EBADMSG when its length or offset cannot be. */
+int el_fragment_parse(const struct el_frame *frame, struct el_fragment *out);
+
 /* ---- capture.c ---- */
 
 struct el_capture;
@@ -284,6 +298,7 @@ struct el_relay {
 	struct el_capture *capture;
 	struct el_filter *filter;         /* NULL: none */
 	struct el_fragmenter *fragmenter; /* NULL: no endpoint needs one */
+	struct el_reassembly *reassembly; /* NULL: no endpoint needs one */
 };
 
 /* A frame to receive into or to send from; evicts a queued one when the pool is used up. NULL: all are borrowed. */
@@ -365,6 +380,17 @@ uint16_t el_fragmenter_id4(struct el_fragmenter *fragmenter);
 /* Sends a packet in fragments: errors as el_conn_send(), -EMSGSIZE also for what cannot be cut. */
 int el_fragment_send(struct el_conn *conn, const uint8_t *packet, uint32_t len, const struct el_mac *dst,
                      uint16_t ethertype, const struct el_send_opts *opts);
+
+/* ---- reassemble.c: whole packets out of fragments ---- */
+
+/* Makes the relay ready for it, if it is not yet. */
+int el_reassembly_open(struct el_relay *relay);
+/* Takes a fragment for conn. Returns the frame of the whole packet, to be parsed, when this completed it, else NULL. */
+struct el_frame *el_reassemble(struct el_conn *conn, struct el_frame *frame);
+/* Drops packets that have waited too long for their missing fragments; those of an EtherConn that closes. */
+void el_reassembly_expire(struct el_relay *relay);
+void el_reassembly_forget(const struct el_conn *conn);
+void el_reassembly_close(struct el_relay *relay);
 
 /* ---- watch.c: the files that end the loop's sleep ---- */
 

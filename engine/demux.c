@@ -2,6 +2,7 @@
  * demux.c: from a parsed frame to the endpoints that get it, and the queues they get it in. A frame goes to the
  * EtherConn of its MAC address, VLAN stack and EtherType, and there to the RUDPConn of its address and port; a group
  * frame goes also to every EtherConn that asked for those, found by VLAN stack. All but the last receiver get a copy.
+ * A packet that an EtherConn's fragments were put together to is given to that EtherConn once more, whole.
  */
 #include <errno.h>
 
@@ -100,7 +101,7 @@ static void set_payload(const struct el_endpoint *ep, struct el_frame *frame)
 	}
 }
 
-static void push(struct el_endpoint *ep, struct el_frame *frame)
+static void enqueue(struct el_endpoint *ep, struct el_frame *frame)
 {
 	if (unlikely(ep->count >= ep->limit))
 		el_endpoint_drop(ep, &ep->relay->stats.rx_overflow);
@@ -217,6 +218,17 @@ static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *f
 	return copy;
 }
 
+static void merge(struct el_conn *conn, struct el_frame *fragment);
+
+static void push(struct el_endpoint *ep, struct el_frame *frame)
+{
+	if (unlikely(frame->flags & EL_FRAME_FRAGMENT) && ep->kind == EL_CONN &&
+	    container_of(ep, struct el_conn, ep)->reassemble)
+		merge(container_of(ep, struct el_conn, ep), frame);
+	else
+		enqueue(ep, frame);
+}
+
 static void give(struct delivery *delivery, struct el_endpoint *ep)
 {
 	if (delivery->last) {
@@ -241,6 +253,23 @@ static void give_conn(struct delivery *delivery, struct el_conn *conn)
 	if (conn->tap && is_neighbour_traffic(frame))
 		give(delivery, conn->tap);
 	give(delivery, udp ? &udp->ep : &conn->ep);
+}
+
+/* A whole packet that is a fragment by itself, as a fragment within fragments is, goes to conn as it is. */
+static void merge(struct el_conn *conn, struct el_frame *fragment)
+{
+	struct delivery delivery = {conn->ep.relay, el_reassemble(conn, fragment), NULL};
+	struct el_key key;
+
+	if (!delivery.frame)
+		return;
+	if (el_frame_parse(delivery.frame, &key)) {
+		delivery.relay->stats.rx_invalid++;
+		el_pool_put(delivery.frame);
+		return;
+	}
+	give_conn(&delivery, conn);
+	enqueue(delivery.last, delivery.frame);
 }
 
 /* Whether a group frame is for conn, unless it got it already because the group address is its own. */

@@ -155,6 +155,7 @@ void el_relay_close(struct el_relay *relay)
 		el_capture_close(relay->capture);
 	el_filter_close(relay->filter);
 	free(relay->fragmenter);
+	el_reassembly_close(relay);
 	el_table_close(&relay->by_key);
 	el_table_close(&relay->by_group);
 	el_table_close(&relay->udps);

@@ -340,8 +340,10 @@ end
 Relay.__tostring = function(relay) return "relay " .. relay.name end
 
 M.counters = {}
-for name in ("rx_frames rx_copies rx_delivered rx_queued rx_invalid rx_filtered rx_unclaimed rx_overflow rx_evicted " ..
-  "rx_no_memory rx_closed rx_missed tx_frames tx_sent tx_pending tx_link_down tx_refused tx_error bytes_rx bytes_tx")
+for name in ("rx_frames rx_copies rx_reassembled rx_delivered rx_queued rx_invalid rx_filtered rx_unclaimed " ..
+  "rx_overflow rx_evicted rx_no_memory rx_closed rx_fragments rx_merged rx_frag_duplicate rx_frag_timeout " ..
+  "rx_frag_overlap rx_frag_invalid rx_frag_limit rx_missed tx_frames tx_sent tx_pending tx_link_down tx_refused " ..
+  "tx_error bytes_rx bytes_tx")
   :gmatch("%S+") do
   table.insert(M.counters, name)
 end
