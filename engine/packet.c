@@ -134,14 +134,14 @@ static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
 		return;
 	if (!(slot->tp_status & TP_STATUS_VLAN_VALID)) {
 		memcpy(frame->data, from, len);
-		frame->len = (uint16_t)len;
+		frame->len = len;
 		return;
 	}
 	memcpy(frame->data, from, 12);
 	put16(frame->data + 12, slot->tp_status & TP_STATUS_VLAN_TPID_VALID ? slot->tp_vlan_tpid : ETHERTYPE_DOT1Q);
 	put16(frame->data + 14, slot->tp_vlan_tci);
 	memcpy(frame->data + 16, from + 12, len - 12);
-	frame->len = (uint16_t)(len + TAG_LEN);
+	frame->len = len + TAG_LEN;
 }
 
 /* The kernel stamps with the wall clock. */

@@ -1,6 +1,6 @@
 -- udp.lua: RUDPConn, a UDP endpoint with an IP address and port of its own on an EtherConn. An object is the engine's
--- struct el_udp; conn:udp() makes it, close() ends it. It does not fragment and keeps no routes: a destination's MAC
--- address is what opts.resolve says.
+-- struct el_udp; conn:udp() makes it, close() ends it. It keeps no routes: a destination's MAC address is what
+-- opts.resolve says. What does not fit the MTU is refused unless the EtherConn was opened with `fragment`.
 
 local ffi = require "ffi"
 local effi = require "etherlua.ffi"
