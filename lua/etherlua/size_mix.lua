@@ -31,7 +31,9 @@ local function parts_of(text)
     parts[#parts + 1] = { size = size, share = share, credit = 0 }
     total = total + share
   end
-  if total < 1 or total > MAX_PATTERN then misuse(text, ("shares of 1 to %d in all are allowed"):format(MAX_PATTERN)) end
+  if total < 1 or total > MAX_PATTERN then
+    misuse(text, ("shares of 1 to %d in all are allowed"):format(MAX_PATTERN))
+  end
   return parts, total
 end
 

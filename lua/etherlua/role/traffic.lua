@@ -10,8 +10,8 @@
 --   magic     "elt"
 --   flow      its number, 24 bits
 --   sequence  of the packet in its flow: from 0, by 1, modulo 2^32
---   seconds   when the packet was handed to the relay, by CLOCK_MONOTONIC of the sender's machine
---   W, ns     the top bit: sent to warm up, with sequence numbers of its own, not to be counted; the others: nanoseconds
+--   seconds   when the packet was handed to the relay, by the sender's CLOCK_MONOTONIC
+--   W, ns     nanoseconds. W, the top bit: sent to warm up, with sequence numbers of its own, and not to be counted
 --
 -- 18 bytes are what an untagged IPv4 frame of 64 bytes has room for.
 
@@ -69,8 +69,8 @@ end
 ---@field port_step integer
 
 -- Flows by number.
----@param opts { count: integer, src: etherlua.traffic_end, dst: etherlua.traffic_end, vlans: function, first: integer? }
----  vlans: from a flow's number, from 0, to its VLAN stack; first: number that the first one has in packets (0)
+---@param opts { count: integer, src: etherlua.traffic_end, dst: etherlua.traffic_end, vlans: function, first:
+---  integer? } vlans: from a flow's number, from 0, to its VLAN stack; first: number of the first one in packets (0)
 ---@return etherlua.traffic_flows raises when the addresses do not fit each other
 function M.flows(opts)
   local flows = setmetatable({ count = opts.count, src = opts.src, dst = opts.dst, vlans = opts.vlans,
@@ -168,6 +168,7 @@ function M.load32(bytes, at)
   return ffi.cast(int32_p, bytes + at)[0]
 end
 
+-- The same, to be written.
 ---@param bytes ffi.cdata* uint8_t pointer
 ---@param at integer offset
 ---@param value integer

@@ -1,6 +1,6 @@
--- role/traffic_counts.lua: what became of each flow's packets: which sequence numbers came, in which order, and how long
--- they were on their way. Of a flow the last 1,024 numbers before the highest one are remembered one by one, and times
--- as numbers of a logarithmic histogram; so memory is a kilobyte a flow, and nothing is allocated for a packet.
+-- role/traffic_counts.lua: what became of each flow's packets: which sequence numbers came, in which order, and how
+-- long they were on their way. Of a flow the last 1,024 numbers before the highest one are remembered one by one, and
+-- times as numbers of a logarithmic histogram; so memory is a kilobyte a flow, and nothing is allocated for a packet.
 --
 -- A packet is reordered when its number is smaller than one that came before (Type-P-Reordered, RFC 4737 section 3.3);
 -- a duplicate is one whose number came already, and neither received again nor reordered. A packet so old, or so far
@@ -20,8 +20,8 @@ local WINDOW, WORDS = 1024, 32
 local BUCKETS, PER_DECADE, SHORTEST = 9 * 24 + 1, 24, 1e-7
 local SCALE = PER_DECADE / log(10)
 
--- next: one more than the highest sequence number so far (NextExp of RFC 4737), counted on past 2^32; first: the lowest;
--- timed, sum, shortest, longest: of the times; begun: next is known.
+-- next: one more than the highest sequence number so far (NextExp of RFC 4737), counted on past 2^32; first: the
+-- lowest; timed, sum, shortest, longest: of the times; begun: next is known.
 local counts_t = ffi.typeof(([[struct {
   double next, first, received, duplicates, reordered, outside, timed, sum, shortest, longest;
   int32_t seen[%d];

@@ -1,6 +1,6 @@
 -- role/traffic_receiver.lua: receives the flows of role/traffic.lua and counts. Each host that flows go to is an
--- EtherConn with a task that reads it, so that a packet for another MAC address or VLAN stack is not received; which flow
--- it belongs to says its payload. What is no test packet is counted as such and ignored: nothing in a packet is trusted.
+-- EtherConn with a task that reads it, so that a packet for another MAC address or VLAN stack is not received; its
+-- payload says which flow it belongs to. What is no test packet is counted and ignored: nothing in one is trusted.
 
 local bit = require "bit"
 local effi = require "etherlua.ffi"
@@ -20,6 +20,9 @@ local M = {}
 
 -- A packet that says to be so many ahead of the last one is not believed, when it is not known how many were sent.
 local JUMP = 2 ^ 24
+-- Relays whose frames carry the time when the kernel got them. That of others is the time of a turn of the loop, which
+-- may be older than a packet that this program sent itself: there the clock is read.
+local KERNEL_STAMPS = { afpacket = true, pcap = true }
 -- Times outside of this are those of another clock. One may be a bit early: the kernel stamps frames by the wall clock,
 -- which runs at another speed while it is being adjusted.
 local EARLIEST, LATEST = -1e-3, 3600
@@ -32,7 +35,8 @@ local EARLIEST, LATEST = -1e-3, 3600
 ---@field reordered integer by RFC 4737 section 3.3
 ---@field outside integer packets whose number is too far from the others for any of this to be told
 ---@field untimed integer of those received: with a time that is not of this machine's clock
----@field latency etherlua.histogram times from the send call to the kernel's reception, of those received
+---@field latency etherlua.histogram times of those received, from the send call to the kernel's reception; over xdp, to
+---  when they are read
 ---@field foreign integer no test packets
 ---@field truncated integer test packets that are cut short
 ---@field unknown integer of flows that there are not
@@ -67,7 +71,7 @@ local function count(receiver, i, frame, payload)
     receiver.received, receiver.bytes = receiver.received + 1, receiver.bytes + frame.len + FCS
     receiver.reordered = receiver.reordered + (flow.reordered - reordered)
     local sent = bswap(load32(payload, SECONDS)) + bswap(load32(payload, NANOSECONDS)) * 1e-9
-    return time(receiver, flow, frame.timestamp - sent)
+    return time(receiver, flow, (receiver.kernel_stamps and frame.timestamp or sched.now()) - sent)
   end
   receiver.duplicates = receiver.duplicates + (flow.duplicates - duplicates)
   receiver.outside = receiver.outside + (flow.outside - outside)
@@ -127,6 +131,7 @@ function M.new(opts)
   local flows = opts.flows
   return setmetatable({ flows = flows, flow_count = flows.count, first = flows.first, endpoints = opts.endpoints,
     sender = opts.sender, count = opts.count, conns = {}, tasks = {}, opened = 0,
+    kernel_stamps = KERNEL_STAMPS[opts.endpoints.relay.kind] or false,
     counts = counts.new(flows.count, opts.sender ~= nil or opts.count ~= nil), latency = histogram.new(), received = 0,
     bytes = 0, duplicates = 0, reordered = 0, outside = 0, untimed = 0, foreign = 0, truncated = 0, unknown = 0,
     warm_up = 0 }, Receiver)
@@ -218,8 +223,8 @@ function Receiver:settle(seconds)
   until complete or self.ended or sched.now() >= deadline
 end
 
--- Waits until all has come when it is known how much that is, until nothing has come for a while after the first packet,
--- or until the time is over.
+-- Waits until all has come when it is known how much that is, until nothing has come for a while after the first
+-- packet, or until the time is over.
 ---@param quiet number seconds
 ---@param limit? number seconds from the first packet
 function Receiver:wait(quiet, limit)

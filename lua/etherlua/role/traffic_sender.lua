@@ -25,9 +25,9 @@ local UDP = 17
 local IP4_LENGTH, IP4_CHECKSUM, IP6_LENGTH, UDP_LENGTH, UDP_CHECKSUM = 2, 10, 4, 4, 6
 local IP_HEADER, HEAD_MAX = { [4] = 20, [6] = 40 }, 40 + 8 + traffic.LENGTH
 
--- sent: packets, and the next one's number. warmed: the same of those to warm up. ip_sum, udp_sum: one's complement sums
--- of the head without what differs from packet to packet; of the machine's 16-bit words, which RFC 1071 section 2 (B)
--- allows.
+-- sent: packets, and the next one's number. warmed: the same of those to warm up. ip_sum, udp_sum: one's complement
+-- sums of the head without what differs from packet to packet, to which that is added (as RFC 1624); of the machine's
+-- 16-bit words, which RFC 1071 section 2 (B) allows.
 local states_t = ffi.typeof(([[struct {
   double sent, warmed;
   int32_t ip_sum, udp_sum;
@@ -175,13 +175,15 @@ local function check_room(sender, largest)
   local room, needed = C.el_conn_mtu(sender.conns[0]), traffic.packet_size(largest)
   if needed <= room then return end
   error(("frames of %d bytes do not fit the MTU of %s: up to %d are possible%s"):format(largest,
-    sender.endpoints.relay.name, room + largest - needed, #sender.conns[0].vlans > 1 and " with these VLAN tags" or ""), 0)
+    sender.endpoints.relay.name, room + largest - needed, #sender.conns[0].vlans > 1 and " with these VLAN tags" or ""),
+    0)
 end
 
 -- A sender of flows; nothing is opened yet.
----@param opts { flows: etherlua.traffic_flows, mix: etherlua.size_mix, rate: number, endpoints: etherlua.traffic_endpoints,
----  ttl: integer?, tos: integer?, dst_mac: function? } rate: packets a second, of all flows; ttl (64); tos: or traffic
----  class (0); dst_mac: from a flow's EtherConn and the flow to the MAC address to send to; it may block (the flow's)
+---@param opts { flows: etherlua.traffic_flows, mix: etherlua.size_mix, rate: number, endpoints:
+---  etherlua.traffic_endpoints, ttl: integer?, tos: integer?, dst_mac: function? } rate: packets a second, of all
+---  flows; ttl (64); tos: or traffic class (0); dst_mac: from a flow's EtherConn and the flow to the MAC address to
+---  send to; it may block (the flow's own)
 ---@return etherlua.traffic_sender
 function M.new(opts)
   local flows = opts.flows
