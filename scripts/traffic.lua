@@ -194,6 +194,7 @@ if opts.both then directions[2] = direction(flows:reversed(flows.count), far_sid
 
 -- ---- what it says -------------------------------------------------------------------------------------------------
 
+local READY = { "type", "relay" }
 local INTERVAL = { "type", "direction", "seconds", "sent", "pps", "received", "received_pps", "missing", "duplicates",
   "reordered" }
 local FLOW = { "type", "direction", "flow", "src", "dst", "vlans", "expected", "received", "lost", "duplicates",
@@ -224,7 +225,7 @@ local function sent_text(values)
   if not values.sent then return nil end
   local text = ("sent %d in %.3f s (%.0f/s, %.3g Mbit/s)"):format(values.sent, values.seconds, values.pps, values.mbps)
   if values.unsent > 0 then text = text .. (", %d not sent: %s"):format(values.unsent, values.reason) end
-  if values.slipped > 0 then text = text .. (", %d not sent: too late for the rate"):format(values.slipped) end
+  if values.slipped > 0 then text = text .. (", behind the rate by %d packets"):format(values.slipped) end
   return text
 end
 
@@ -287,7 +288,7 @@ end
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
 local function is_bad(values)
-  if (values.unsent or 0) + (values.slipped or 0) + (values.sender_drops or 0) > 0 then return true end
+  if (values.unsent or 0) + (values.sender_drops or 0) > 0 then return true end
   if not values.received then return false end
   if values.silent_flows > 0 and opts.receive and not opts.count then return true end
   local allowed = opts.max_loss.share and opts.max_loss.number / 100 * values.expected or opts.max_loss.number
@@ -347,7 +348,7 @@ ready = true
 ether.defer(finish)
 if opts.interval then watcher = ether.spawn(watch, {}) end
 if opts.receive then
-  if not opts.json then print("receiving on " .. far.name) end
+  say("ready", READY, { relay = far.name }, function() return "receiving on " .. far.name end)
   directions[1].receiver:wait(opts.wait, opts.duration)
 else
   send_all()

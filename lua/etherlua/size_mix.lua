@@ -54,14 +54,18 @@ end
 function M.new(text, least)
   least = least or LEAST
   local parts, total = parts_of(text == "imix" and IMIX or tostring(text))
-  local mix = setmetatable({ pattern = {}, smallest = math.huge, largest = 0, mean = 0 }, Mix)
+  local mix = setmetatable({ pattern = {}, smallest = math.huge, largest = 0 }, Mix)
   for _, part in ipairs(parts) do
     if text == "imix" then part.size = math.max(part.size, least) end
     if part.size < least then misuse(text, ("these frames need %d bytes or more"):format(least)) end
     mix.smallest, mix.largest = math.min(mix.smallest, part.size), math.max(mix.largest, part.size)
-    mix.mean = mix.mean + part.size * part.share / total
   end
-  for i = 1, total do mix.pattern[i] = next_part(parts, total) end
+  local bytes = 0
+  for i = 1, total do
+    mix.pattern[i] = next_part(parts, total)
+    bytes = bytes + mix.pattern[i]
+  end
+  mix.mean = bytes / total
   return mix
 end
 

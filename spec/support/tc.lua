@@ -1,5 +1,5 @@
--- tc.lua: BPF programs that tests have tc run on the frames of an interface. They are compiled for every test, with what
--- is to be set as macros. Needs root (BPF), clang, libbpf-dev and iproute2.
+-- tc.lua: BPF programs that tests have tc run on the frames of an interface. They are compiled for every test, with
+-- what is to be set as macros. Needs root (BPF), clang, libbpf-dev and iproute2.
 
 local M = {}
 

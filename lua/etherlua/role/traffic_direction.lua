@@ -92,7 +92,7 @@ end
 ---@field pps? number sent
 ---@field mbps? number sent, of whole frames
 ---@field unsent? integer packets that the relay did not take
----@field slipped? integer packets that came too late to be sent
+---@field slipped? integer times of packets that passed unused: this machine was too slow for the rate
 ---@field sender_drops? integer frames that the sending relay lost later
 ---@field reason? string why packets were not sent
 ---@field expected? integer packets that should have come

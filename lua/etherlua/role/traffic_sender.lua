@@ -43,7 +43,7 @@ local uint16_p, buffer_t = ffi.typeof "uint16_t *", ffi.typeof "uint8_t[?]"
 ---@field sent integer packets, without those to warm up
 ---@field bytes integer of these, as frames with their tags and frame check sequences
 ---@field unsent integer packets that the relay did not take
----@field slipped integer packets that were not sent because their time had passed
+---@field slipped integer times of packets that passed unused: this machine was too slow for the rate
 ---@field reason? string why packets were not sent
 ---@field began? number time of the first packet
 ---@field finished? number time of the last one
