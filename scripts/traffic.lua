@@ -38,7 +38,7 @@ local function add_load(parser)
     "second of the frames (50Mbit, 1Gbit).", "1k"):argname("RATE")
     :convert(script.accepted_by(rate.new))
   parser:option("--size", "Bytes of a frame with its check sequence and without VLAN tags, which come on top: 64, a " ..
-    "mix with shares such as 64:7,570:4,1518:1, or imix, which is that mix (with 84 for 64 over IPv6).", "64")
+    "mix with shares such as 64:7,570:4,1518:1, or imix, which is that mix (default: 64; over IPv6 84, also in imix).")
     :argname("SIZES"):convert(script.accepted_by(size_mix.new))
   parser:option("--duration", "Seconds to send (default 10, without --count). With --receive: to listen after the " ..
     "first packet."):argname("SECONDS"):convert(script.number(0.001, 1e9))
@@ -148,13 +148,18 @@ end
 
 local flows = script.check(traffic.flows, { count = opts.flows, src = end_of "src", dst = end_of "dst",
   vlans = vlans_of() })
-local mix = script.check(size_mix.new, opts.size, traffic.least_size(flows.version))
+local least = traffic.least_size(flows.version)
+local mix = script.check(size_mix.new, opts.size or tostring(least), least)
+local gateway = opts.gateway and prefix.new(opts.gateway)
+if gateway and gateway.version ~= flows.version then
+  wrong("bad gateway %s: the flows are IPv%d", gateway.ip, flows.version)
+end
 local packets_per_second = rate.new(opts.rate):packets(mix.mean + 4 * #flows:at(0).vlans)
 if packets_per_second > 1e9 then wrong("%g packets a second: up to 1e+09 are possible", packets_per_second) end
 
 -- The MAC address of the router on the flow's VLAN stack.
 local function router(conn, flow)
-  local mac, reason = neighbour.of(conn):resolve(prefix.new(opts.gateway).ip, flow.src_ip)
+  local mac, reason = neighbour.of(conn):resolve(gateway.ip, flow.src_ip)
   if mac then return mac end
   script.exit(script.REFUSED, ("%s%s"):format(reason, #flow.vlans > 0 and " on VLAN " .. tostring(flow.vlans) or ""))
 end

@@ -431,7 +431,7 @@ describe("traffic", function()
     local host, node = two_ports { ipv6 = true }
     routed(host, node, 6, { "2001:db8:1::ff/64 nodad", "2001:db8:2::ff/64 nodad" })
     local status, said, text = run(host, "-i eth1 --to eth2 --flows 10 --count 100 --rate 2k --gateway 2001:db8:1::ff "
-      .. "--src-ip 2001:db8:1::1 --dst-ip 2001:db8:2::1 --size 84 --arp --warm-up 2")
+      .. "--src-ip 2001:db8:1::1 --dst-ip 2001:db8:2::1 --arp --warm-up 2")
     assert.equal(0, status, text)
     assert.equal(1000, said.summary.received, text)
   end)
@@ -488,6 +488,7 @@ describe("traffic", function()
       .. MORE },
     { "--lab --flows 9 --dst-port 65535 --dst-port-step 1", "bad destination ports: flows would use 65535 to 65543, "
       .. "0 to 65535 is allowed" },
+    { "-i lo --send --gateway ::1", "bad gateway ::1: the flows are IPv4" },
     { "--lab --max-loss x", 'bad loss "x": packets such as 10, or a share such as 0.1%, are needed' .. MORE },
   }
 
