@@ -181,7 +181,8 @@ describe("the portable program", function()
       assert.equal(0, status, text)
       assert.matches("^Usage: " .. name:gsub("%.lua", ""), text)
     end
-    assert.same({ "etherlua: no such script: nosuch (shipped are dhcp4_client, dhcp4_load, dhcp4_server)\n", 2 },
+    assert.same({ "etherlua: no such script: nosuch (shipped are dhcp4_client, dhcp4_load, dhcp4_server, " ..
+      "traffic)\n", 2 },
       { run(program, "run nosuch") })
     assert.equal("etherlua\n", output_of("ls -A " .. folder))
   end)
