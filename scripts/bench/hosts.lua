@@ -1,6 +1,6 @@
 -- hosts.lua: how many requests a second 10,000 emulated hosts answer, ARP and ping, on one core: requests go to each
--- in turn at a rate, from another process on the other core, which counts the answers. The highest of the rates at which
--- all were answered is the result.
+-- in turn at a rate, from another process on the other core, which counts the answers. The highest of the rates at
+-- which all were answered is the result.
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
