@@ -229,6 +229,12 @@ function M.print_json(names, values)
   io.stdout:write("{", table.concat(parts, ","), "}\n")
 end
 
+---@param vlans string text of a VLAN stack
+---@return string such as "VLAN 100.200", "untagged"
+function M.vlan_name(vlans)
+  return vlans == "" and "untagged" or "VLAN " .. vlans
+end
+
 local TIMES = { "min", "mean", "p50", "p90", "p99", "p99_9", "max" }
 
 -- What a histogram says, for print_json and times_text.
