@@ -103,7 +103,8 @@ end
 local function print_server(values)
   local verdict = values.allowed and "  allowed" or values.allowed == false and "  NOT ALLOWED" or ""
   print(("%s  server %s  mac %s  from %s%s%s"):format(script.vlan_name(values.vlans),
-    values.server or "without identifier", values.mac, values.source,values.relay and "  relay " .. values.relay or "", verdict))
+    values.server or "without identifier", values.mac, values.source,
+    values.relay and "  relay " .. values.relay or "", verdict))
   if values.came_with then
     print(("  LEAK: asked %s, offered %s"):format(script.vlan_name(values.vlans), script.vlan_name(values.came_with)))
   end

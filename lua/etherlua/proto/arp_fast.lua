@@ -1,6 +1,6 @@
 -- proto/arp_fast.lua: ARP (RFC 826) for who asks or is answered very often: a packet that arp.lua built once and that
--- is patched in place for each send, and the fields of one of Ethernet and IPv4 read where the frame lies. No string and
--- no table a packet. IPv4 addresses are numbers as of addr.ip4_number.
+-- is patched in place for each send, and the fields of one of Ethernet and IPv4 read where the frame lies. No string
+-- and no table a packet. IPv4 addresses are numbers as of addr.ip4_number.
 
 local ffi = require "ffi"
 local arp = require "etherlua.proto.arp"
