@@ -30,8 +30,8 @@ local function options()
   parser:mutex(
     parser:flag("--dad", "Is the address free? End at the first answer with status 3; 0 when there is none."),
     parser:flag("--announce --gratuitous", "Do not ask: say that this host has the address, --count times."))
-  parser:epilog("Exit status: 0 one host answered, 3 nobody did or several; with --dad 0 nobody answered, 3 somebody " ..
-    "did; with --announce 0 all was sent; 2 wrong usage.")
+  parser:epilog("Exit status: 0 one host answered, 3 nobody did or several; with --dad 0 nobody answered, 3 " ..
+    "somebody did; with --announce 0 all was sent; 2 wrong usage.")
   return script.parse(parser, arg)
 end
 

@@ -28,8 +28,8 @@ local function options()
     "(default: a random one)."):argname("MAC"):convert(script.accepted_by(script.host_mac))
   parser:option("--ip", "Own address in ARP. 0.0.0.0 asks as probes do, which change nobody's cache.", "0.0.0.0")
     :argname("IP"):convert(script.accepted_by(addr.ip4_number))
-  parser:epilog("Answers that come with another VLAN stack than asked are told as leaks; an xdp relay sees only " ..
-    "those that are broadcast. Exit status: 0 somebody answered, 3 nobody did, 1 the interface is gone, 2 wrong usage.")
+  parser:epilog("Answers that come with another VLAN stack than asked are told as leaks. Exit status: 0 somebody " ..
+    "answered, 3 nobody did, 1 the interface is gone, 2 wrong usage.")
   return script.parse(parser, arg)
 end
 

@@ -256,9 +256,10 @@ describe("arp_scan", function()
   end
 
   root_it("leaves the kernel's ARP cache as it was, unless it has an address of its own", function()
-    assert.equal(0, (scripts.run(near, "arp_scan -i eth0 --mac 02:cc:00:00:00:01 --timeout 0.1 10.0.0.1")))
+    local SCAN = "arp_scan -i eth0 --mac 02:cc:00:00:00:01 --timeout 0.1 "
+    assert.equal(0, (scripts.run(near, SCAN .. "10.0.0.1")))
     assert.is_nil(far:run("ip neigh show"):find("02:cc", 1, true))
-    assert.equal(0, (scripts.run(near, "arp_scan -i eth0 --mac 02:cc:00:00:00:01 --ip 10.0.0.9 --timeout 0.1 10.0.0.1")))
+    assert.equal(0, (scripts.run(near, SCAN .. "--ip 10.0.0.9 10.0.0.1")))
     assert.is_truthy(far:run("ip neigh show"):find("10.0.0.9 dev eth0 lladdr 02:cc", 1, true))
   end)
 
@@ -278,7 +279,7 @@ describe("arp_scan", function()
 
   root_it("finds hosts on their VLANs alone", function()
     local one = scripts.start(far, SQUATTER:format('"100.7"', "10.0.0.5"))
-    local status, said, text = scripts.run(near, "arp_scan --json -i eth0 --timeout 0.3 --vlan-range 99-101.6-8 10.0.0.5")
+    local status, said, text = scripts.run(near, "arp_scan --json -i eth0 --timeout 0.3 --vlan 99-101.6-8 10.0.0.5")
     one.close()
     assert.equal(0, status, text)
     assert.same({ "10.0.0.5 " .. OTHER .. " 100.7" }, (found(said)))

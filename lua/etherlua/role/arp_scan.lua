@@ -8,7 +8,7 @@
 --
 -- Each VLAN stack has an EtherConn with a MAC address of its own, counted up from the first, and a task that reads it:
 -- so an answer tells by its target where it was asked for, and one that came with another VLAN stack is known as a
--- leak. The relay's default endpoint hears those whose stack is none of them, where the relay shows it such frames.
+-- leak. The relay's default endpoint hears those whose stack is none of them.
 --
 -- A question is 16 bytes and its answer is kept there. Only what does not fit, the second owner of an address, is a
 -- table; how many of these there are is limited, since anybody can send them. It neither prints nor answers ARP itself.

@@ -10,7 +10,7 @@
 -- Each DISCOVER has a MAC address and transaction id of its own, counted up from the first: so an offer tells which one
 -- it answers, and one that came with another VLAN stack is known as a leak. An EtherConn each hears the unicast offers;
 -- the first one on a VLAN stack hears the broadcast ones too, and the relay's default endpoint those with a stack that
--- is none of them, where the relay shows it such frames. How many offers are kept is limited: anybody can send them.
+-- is none of them. How many offers are kept is limited: anybody can send them.
 
 local ffi = require "ffi"
 local addr = require "etherlua.addr"
