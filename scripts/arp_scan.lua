@@ -117,6 +117,7 @@ local started = ether.now()
 
 -- Also after Ctrl-C.
 ether.defer(function()
+  script.end_progress()
   report(scan, ether.now() - started)
   script.status = scan.answered > 0 and scan.duplicates == 0 and script.DONE or script.REFUSED
 end)

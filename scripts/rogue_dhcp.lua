@@ -159,6 +159,7 @@ local started = ether.now()
 
 -- Also after Ctrl-C.
 ether.defer(function()
+  script.end_progress()
   local refused = report(discover, ether.now() - started)
   script.status = #discover.offers > 0 and refused == 0 and script.DONE or script.REFUSED
 end)

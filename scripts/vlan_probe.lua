@@ -128,6 +128,7 @@ local started = ether.now()
 
 -- Also after Ctrl-C.
 ether.defer(function()
+  script.end_progress()
   script.status = report(ether.now() - started) > 0 and script.DONE or script.REFUSED
 end)
 

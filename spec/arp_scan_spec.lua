@@ -12,9 +12,12 @@ local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
 local sched = require "etherlua.sched"
 local scripts = require "support.scripts"
+local shell = require "support.shell"
+local terminal = require "support.terminal"
 local vlan_range = require "etherlua.vlan_range"
 
 local MAC, HOST, OTHER = "02:00:00:00:ff:ff", "02:aa:00:00:00:01", "02:bb:00:00:00:01"
+local program = os.getenv "ETHERLUA" or "build/etherlua"
 local BROADCAST, ARP = "ff:ff:ff:ff:ff:ff", { ethertype = 0x0806 }
 
 -- ---- the role -----------------------------------------------------------------------------------------------------
@@ -338,9 +341,18 @@ describe("arp_scan", function()
     assert.same({ 0, 65534, 65534, "10.0.0.1" }, { status, said[2].questions, said[2].sent, said[1].ip }, text)
   end)
 
+  root_it("shows on a terminal how far it is, and takes that away for what it has found", function()
+    if not shell.succeeds "command -v tmux" then return pending "needs the program tmux" end
+    local term = terminal.start { program, "run", "arp_scan", "--lab", "--rate", "30", "--retry", "0",
+      "10.0.0.1-10.0.0.99" }
+    term:wait_for "pass 1 of 1: "
+    local screen = term:wait_for "status 0"
+    term:close()
+    assert.is_nil(screen:find("pass 1", 1, true), screen)
+    assert.is_truthy(screen:find("\n10.0.0.1 ", 1, true), screen)
+  end)
+
   it("says in one line what is wrong with its options", function()
-    local shell = require "support.shell"
-    local program = os.getenv "ETHERLUA" or "build/etherlua"
     for arguments, words in pairs {
       ["10.0.0.0/33"] = 'bad prefix "10.0.0.0/33": a length of 0 to 32 is allowed',
       ["10.0.0.1-10"] = 'bad IP address "10"',
