@@ -181,9 +181,9 @@ describe("the portable program", function()
       assert.equal(0, status, text)
       assert.matches("^Usage: " .. name:gsub("%.lua", ""), text)
     end
-    assert.same({ "etherlua: no such script: nosuch (shipped are dhcp4_client, dhcp4_load, dhcp4_server, " ..
-      "traffic)\n", 2 },
-      { run(program, "run nosuch") })
+    local said, status = run(program, "run nosuch")
+    assert.equal(2, status)
+    assert.matches("^etherlua: no such script: nosuch %(shipped are [%w_, ]*dhcp4_client, [%w_, ]*%)\n$", said)
     assert.equal("etherlua\n", output_of("ls -A " .. folder))
   end)
 

@@ -244,6 +244,12 @@ function M.print_json(names, values)
   io.stdout:write("{", table.concat(parts, ","), "}\n")
 end
 
+---@param vlans string text of a VLAN stack
+---@return string such as "VLAN 100.200", "untagged"
+function M.vlan_name(vlans)
+  return vlans == "" and "untagged" or "VLAN " .. vlans
+end
+
 local TIMES = { "min", "mean", "p50", "p90", "p99", "p99_9", "max" }
 
 -- What a histogram says, for print_json and times_text.
@@ -274,13 +280,19 @@ end
 
 local PROGRESS_AFTER, PROGRESS_EVERY = 2, 0.5 -- seconds
 
--- A line on the terminal that says how far it is, from two seconds on, until the run ends.
+local stop_progress
+
+-- A line on the terminal that says how far it is, from two seconds on, until end_progress() or the end of the run.
 ---@param line function returns the text
 function M.progress(line)
   if not M.on_terminal() then return end
   local shown = false
-  sched.spawn_background(function()
-    sched.defer(function() if shown then io.stderr:write("\r\27[K") end end)
+  local function wipe()
+    if shown then io.stderr:write("\r\27[K") end
+    shown = false
+  end
+  local task = sched.spawn_background(function()
+    sched.defer(wipe)
     sched.sleep(PROGRESS_AFTER)
     while true do
       io.stderr:write("\r\27[K", line())
@@ -288,6 +300,15 @@ function M.progress(line)
       sched.sleep(PROGRESS_EVERY)
     end
   end)
+  function stop_progress()
+    task:cancel()
+    wipe()
+  end
+end
+
+-- Takes the line of progress() away, so that what is printed next does not stand behind it.
+function M.end_progress()
+  if stop_progress then stop_progress() end
 end
 
 return M

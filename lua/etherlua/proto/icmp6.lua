@@ -3,6 +3,7 @@
 -- come as rest and payload. A new kind of message is an entry in M.types.
 -- The checksum covers the IP addresses, so building a message takes them as a context.
 
+local addr = require "etherlua.addr"
 local bytes = require "etherlua.bytes"
 local icmp = require "etherlua.proto.icmp"
 local layout = require "etherlua.proto.layout"
@@ -88,6 +89,16 @@ M.types = {
   [137] = { name = "redirect", kind = redirect },
   [143] = { name = "multicast listener report v2" },
 }
+
+-- Where a neighbour solicitation for an address is sent: the group of its last 24 bits (RFC 4291 section 2.7.1) and the
+-- MAC address of that (RFC 2464 section 7).
+---@param ip string
+---@return string group
+---@return string mac
+function M.solicited_node(ip)
+  local low = bytes.ip("address", ip, 16):sub(14)
+  return addr.ip_text("\xff\2\0\0\0\0\0\0\0\0\0\1\xff" .. low), addr.mac_text("\x33\x33\xff" .. low)
+end
 
 ---@param fields table
 ---@return string? name of the module for the payload
