@@ -85,13 +85,14 @@ local function hear(responder, request)
   return true
 end
 
-local function read(conn, responders)
-  while true do
+-- Looks before each frame: a task that was cancelled runs on until it waits, and the frame may be somebody else's.
+local function read(conn, server)
+  while not server.ended do
     local frame, reason = conn:recv_frame()
     if not frame then return reason end
     local request = new_request(tostring(frame))
     frame:release()
-    for _, responder in ipairs { unpack(responders) } do
+    for _, responder in ipairs { unpack(server.responders) } do
       if responder.open and hear(responder, request) then break end
     end
   end
@@ -103,8 +104,9 @@ local function server_of(conn)
   local extra = endpoint.extras[id] or {}
   endpoint.extras[id] = extra
   if not extra.server or extra.server.ended or extra.server.task.done then
-    local responders = {}
-    extra.server = { responders = responders, task = sched.spawn_background(read, conn, responders) }
+    local server = { responders = {} }
+    server.task = sched.spawn_background(read, conn, server)
+    extra.server = server
   end
   return extra.server
 end

@@ -39,6 +39,7 @@ local function check(conn, opts)
   check_number(opts, "timeout")
   check_number(opts, "inter")
   check_number(opts, "retry", true)
+  if conn.ep.relay == nil then error("this endpoint is closed", 3) end
   local task = sched.current()
   local _, problem = conn:watch(task)
   if problem then error(problem, 3) end
@@ -222,7 +223,10 @@ function Exchange:round(requests, opts)
     end
     if reason then return reason end
   end
-  return count > 0 and self:collect(sched.now() + (opts.timeout or TIMEOUT), true) or nil
+  if count == 0 then return nil end
+  -- A send only hears that the link is down from the one before it.
+  self.trouble = not self.conn:relay():flush() and "link down" or nil
+  return self:collect(sched.now() + (opts.timeout or TIMEOUT), true)
 end
 
 function Exchange:run(requests, opts)
@@ -268,7 +272,9 @@ local function exchange(conn, packets, opts)
   for _, release in ipairs(resolvers.releases) do release() end
   if not ok then error(ended, 0) end
   local unanswered, reason = left_of(requests)
-  return self.answered, unanswered, ended or reason
+  reason = ended or reason or unanswered[1] and self.trouble
+  if not reason then return self.answered, unanswered end -- no nil that the prompt would show
+  return self.answered, unanswered, reason
 end
 
 -- The defaults are in brackets.

@@ -89,6 +89,17 @@ M.types = {
   [143] = { name = "multicast listener report v2" },
 }
 
+local DISCOVERY = { hop_limit = 255 }
+
+--- What the IPv6 header of a message has where nobody says otherwise: neighbour discovery is dropped when it could have
+--- come from afar (RFC 4861 sections 4.1 to 4.5).
+---@param fields table
+---@return table? fields of ipv6
+function M.carrier(fields)
+  local is_discovery = (fields.type or 0) >= M.ROUTER_SOLICITATION and fields.type <= M.REDIRECT
+  return is_discovery and DISCOVERY or nil
+end
+
 ---@param fields table
 ---@return string? name of the module for the payload
 ---@return string? note "quoted" if so: the packet may be cut off

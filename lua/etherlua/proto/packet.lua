@@ -127,15 +127,18 @@ local function numbers_of(parent, child)
   return { low, high }
 end
 
--- All fields of a layer but its payload: what was given, what the layer inside it says, defaults.
+-- All fields of a layer but its payload: what was given, what the layer inside it says and wants, defaults.
 local function complete(layer, inner)
   local fields, module = copy_of(layer.fields), proto[layer.name]
   local numbers = inner and module.selectors and numbers_of(module, inner.name) or {}
   for i, name in ipairs(module.selectors or {}) do
     if fields[name] == nil then fields[name] = numbers[i] end
   end
-  for name, value in pairs(DEFAULTS[layer.name] or {}) do
-    if fields[name] == nil then fields[name] = value end
+  local wanted = inner and not PLAIN[inner.name] and proto[inner.name].carrier
+  for _, defaults in ipairs { wanted and wanted(inner.fields) or {}, DEFAULTS[layer.name] or {} } do
+    for name, value in pairs(defaults) do
+      if fields[name] == nil then fields[name] = value end
+    end
   end
   return fields
 end
