@@ -197,6 +197,10 @@ describe("conn:answer", function()
     responder:close()
     conn:send(frames.udp(), B)
     assert.is_string((host:recv(1)))
+    responder = host:answer { reply = "" }
+    ether.sleep(0.01) -- now its reader waits
+    responder:close()
+    assert.same({ nil, "timeout" }, { ether.sr1(host, p.arp { tpa = IP_A }, { timeout = 0 }) })
     host:answer { match = { icmp = {} }, reply = "" }
     assert.is_truthy(ask(conn, PING))
     responder = host:answer { reply = "" }
@@ -229,6 +233,17 @@ describe("conn:answer", function()
     assert.equal("late", ask(conn, PING, { src = IP_A, dst_mac = B, timeout = 2 }).data.payload)
     assert.is_true(ticks > 2)
     ticker:cancel()
+  end))
+
+  it("can be closed while its function waits, which is no failure", on_wire(function(conn, host)
+    local responder = host:answer { match = { icmp = {} }, reply = function() ether.sleep(60) end }
+    assert.equal("", errors_of(function()
+      conn:send((p.ip4 { src = IP_A, dst = IP_B } / p.icmp { type = 8 }):build(), B)
+      ether.sleep(0.01)
+      responder:close()
+      assert.same({ nil, "cancelled" }, { responder:join(1) })
+    end))
+    assert.same({ 1, 0 }, { responder.matched, responder.failed })
   end))
 
   -- ---- failures -----------------------------------------------------------------------------------------------------

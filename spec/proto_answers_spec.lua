@@ -51,6 +51,8 @@ local PING, PING6 = out4() / icmp { type = 8, identifier = 1, sequence = 2 } / "
   out6() / icmp6 { type = 128, identifier = 1, sequence = 2 } / "ping"
 local QUERY6 = out6() / udp { sport = 1000, dport = 7777 } / "question"
 
+local RENEWAL = out4() / udp {} / dhcp4 { xid = 9, chaddr = A, ciaddr = IP_A, options = { message_type = "REQUEST" } }
+
 local requests = {
   ["arp request"] = { out(ALL) / arp { sha = A, spa = IP_A, tpa = IP_B }, "arp reply" },
   ["arp probe"] = { out(ALL) / arp { sha = A, tpa = IP_B }, "arp reply" },
@@ -67,6 +69,7 @@ local requests = {
     / "question", "response", "response of another" },
   ["discover"] = { out(ALL) / ip4 { src = "0.0.0.0", dst = "255.255.255.255" } / udp {} / dhcp4(DISCOVER),
     "offer" },
+  ["renewal"] = { RENEWAL, "unreachable about renewal" },
   ["ping 6"] = { PING6, "pong 6", "exceeded about ping 6" },
   ["query 6"] = { QUERY6, "unreachable 6" },
   ["solicitation"] = { out6(NODE_B, "33:33:ff:00:00:02") / icmp6 { type = 135, target = V6_B }, "advertisement" },
@@ -93,6 +96,8 @@ local replies = {
     acknowledgment_number = 71 },
   ["another reset"] = back4() / answer_segment { dport = 3000, rst = true, ack = true, acknowledgment_number = 71 },
   ["syn without ack"] = back4() / answer_segment { dport = 3000, syn = true, acknowledgment_number = 71 },
+  ["syn ack to a data segment"] = back4() / answer_segment { dport = 2000, syn = true, ack = true,
+    sequence_number = 9000, acknowledgment_number = 5005 },
   ["reset of another port"] = back4() / answer_segment { rst = true, ack = true, sport = 81 },
   ["ack"] = back4() / answer_segment { dport = 2000, ack = true, sequence_number = 9000,
     acknowledgment_number = 5005 },
@@ -111,6 +116,7 @@ local replies = {
     / inside(out4() / udp { sport = 1000, dport = 7778 } / "question"),
   ["offer"] = back() / ip4 { src = IP_B, dst = IP_A } / udp { sport = 67, dport = 68 } / dhcp4(OFFER),
   ["offer to another"] = back() / ip4 { src = IP_B, dst = IP_A } / udp { sport = 67, dport = 68 } / dhcp4(OFFER_8),
+  ["unreachable about renewal"] = back4(ROUTER) / icmp { type = 3, code = 1 } / inside(RENEWAL, 40),
   ["pong 6"] = back6() / icmp6 { type = 129, identifier = 1, sequence = 2 } / "ping",
   ["pong 6 with another number"] = back6() / icmp6 { type = 129, identifier = 9, sequence = 2 } / "ping",
   ["exceeded about ping 6"] = back6(V6_ROUTER) / icmp6 { type = 3 } / inside(PING6),

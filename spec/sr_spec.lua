@@ -126,6 +126,22 @@ describe("ether.sr", function()
       assert.equal(1, asked)
     end))
 
+  it("answers for its source address no longer than it takes", on_wire(function(conn, far)
+    local responder = far:answer { match = { arp = { op = 1, tpa = IP_B } }, reply = p.arp {} }
+    assert.is_nil((ether.sr1(conn, p.ip4 { dst = IP_B } / p.icmp { type = 8 }, { src = IP_A, timeout = 0.01 })))
+    local task = ether.spawn(ether.sr, conn, p.ip4 { dst = "10.0.0.9" } / p.icmp { type = 8 }, { src = IP_A })
+    ether.sleep(0.01)
+    task:cancel()
+    task:join()
+    responder:close()
+    far:send((p.arp { sha = B, spa = IP_B, tpa = IP_A }):build(), ALL, { ethertype = frames.ARP })
+    ether.sleep(0.02)
+    for frame in function() return (far:recv_frame(0)) end do
+      local found = p.parse(tostring(frame))
+      assert.is_false(found.arp ~= nil and found.arp.op == 2, found:summary())
+    end
+  end))
+
   it("says which next hop does not answer, and sends the others", on_wire(function(conn, far)
     far:answer { match = { arp = { op = 1, tpa = IP_B } }, reply = p.arp {} }
     answer_pings(far)
