@@ -1,6 +1,6 @@
 -- sr.lua: send requests and match the answers to them: ether.sr and ether.sr1. Which packet answers which is said by
 -- proto/answers.lua, what a packet leaves out by composed.lua. One call is one reader: while it runs it takes every
--- frame that comes to the EtherConn, and what answers nothing is dropped. Nothing is put together out of fragments.
+-- frame that comes to the EtherConn, and what answers nothing is dropped. Fragments are the EtherConn's business.
 
 local answers = require "etherlua.proto.answers"
 local addr = require "etherlua.addr"
