@@ -218,6 +218,27 @@ function methods:udp(address, opts)
   return udp.open(self, address, opts or {})
 end
 
+-- ---- answering ----------------------------------------------------------------------------------------------------
+
+---@class etherlua.responder_opts
+---@field match? table|function|string which frames it answers: decoded fields such as { arp = { tpa = "10.0.0.2" } }, a
+---  function of the packet, or a Lua pattern for its line or payload (all)
+---@field reply etherlua.packet|string|table|function a packet, a payload, a list of them, or a function of the packet
+---  that returns one, or nil for none
+
+-- Answers frames in the background, until it or the EtherConn is closed. What the reply leaves out is the request's,
+-- turned around: addresses, ports, the type and number of an echo. It may begin at any layer; a text is the payload
+-- behind the request's headers. Of several responders the first that matches answers.
+--
+-- It is the EtherConn's reader: nobody else reads meanwhile, and what matches none is dropped. An error in a function,
+-- or a reply that cannot be made, is counted in .failed and kept in .last_error; the first is printed on standard
+-- error. The responder goes on, and a run does not wait for it: responder:join() does.
+---@param opts etherlua.responder_opts
+---@return etherlua.responder
+function methods:answer(opts)
+  return require("etherlua.answer").new(self, opts)
+end
+
 effi.metatype("struct el_conn", {
   __index = methods,
   __tostring = function(conn)

@@ -8,7 +8,8 @@ local M = {}
 local ROOT = "lua/etherlua/"
 
 -- Their own functions are reached through `ether` alone; what they define for users is their class.
-local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram" }
+local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram", "sr",
+  "answer" }
 local MODULES = { "addr", "prefix", "ip_range", "vlan_range", "rate", "size_mix", "random", "lab", "netns", "script",
   "bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
 local FOLDERS = { "proto", "role" }
