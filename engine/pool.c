@@ -71,6 +71,8 @@ struct el_frame *el_pool_get(struct el_pool *pool)
 	ASAN_UNPOISON_MEMORY_REGION(memory_of(frame), pool->frame_size);
 	frame->owner = NULL;
 	frame->len = 0;
+	frame->cut = 0;
+	frame->flags = 0;
 	frame->state = EL_FRAME_OWNED;
 	return frame;
 }

@@ -91,6 +91,7 @@ static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind
 	relay->kind = kind;
 	relay->engine = engine;
 	relay->wake_at = INFINITY;
+	relay->wall_offset = engine->wall_offset;
 	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;
 	snprintf(relay->name, sizeof relay->name, "%s:%s", kind->name, name);
 	relay->next = engine->relays;
@@ -204,9 +205,9 @@ int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MA
 	return 0;
 }
 
-static int64_t wall(const struct el_relay *relay, double time)
+int64_t el_relay_wall(const struct el_relay *relay, double timestamp)
 {
-	return relay->engine->wall_offset + (int64_t)(time * 1e9);
+	return relay->wall_offset + llround(timestamp * 1e9);
 }
 
 /* ---- in ---- */
@@ -227,14 +228,20 @@ struct el_frame *el_relay_frame(struct el_relay *relay)
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len)
 {
 	struct el_frame *frame = el_relay_frame(relay);
+	uint32_t kept = have < len ? have : len, room = relay->pool.frame_size - EL_HEADROOM;
 
 	if (!frame) {
 		relay->stats.rx_frames++;
 		relay->stats.rx_no_memory++;
-	} else if (have == len && len <= relay->pool.frame_size - EL_HEADROOM) {
-		memcpy(frame->data, bytes, len);
-		frame->len = (uint16_t)len;
+		return NULL;
 	}
+	if (kept > room)
+		kept = room;
+	if (kept > UINT16_MAX)
+		kept = UINT16_MAX;
+	memcpy(frame->data, bytes, kept);
+	frame->len = (uint16_t)kept;
+	frame->cut = len - kept;
 	return frame;
 }
 
@@ -245,17 +252,15 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	el_pool_seal(frame);
 	relay->stats.rx_frames++;
 	relay->stats.bytes_rx += frame->len;
-	frame->flags = 0;
 	if (unlikely(relay->filter) && !el_filter_matches(relay->filter, frame)) {
 		relay->stats.rx_filtered++;
 		el_pool_put(frame);
 		return;
 	}
 	if (unlikely(relay->capture))
-		el_capture_frame(relay->capture, frame, wall(relay, frame->timestamp));
+		el_capture_frame(relay->capture, frame, el_relay_wall(relay, frame->timestamp));
 	if (unlikely(el_frame_parse(frame, &key))) {
-		relay->stats.rx_invalid++;
-		el_pool_put(frame);
+		el_demux_invalid(relay, frame);
 		return;
 	}
 	el_demux(relay, frame, &key);
@@ -294,7 +299,7 @@ void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error)
 		stats->bytes_tx += frame->len;
 		relay->tx_error = 0;
 		if (unlikely(relay->capture))
-			el_capture_frame(relay->capture, frame, wall(relay, relay->engine->now));
+			el_capture_frame(relay->capture, frame, el_engine_wall(relay->engine));
 		if (unlikely(relay->default_conn))
 			el_demux_mirror(relay, frame);
 		return;
@@ -353,4 +358,21 @@ int el_relay_commit(struct el_relay *relay, struct el_frame *frame)
 	if (relay->tx_count == EL_BURST)
 		el_relay_flush(relay);
 	return 0;
+}
+
+int el_relay_send(struct el_relay *relay, const void *bytes, uint32_t len)
+{
+	struct el_frame *frame;
+	int error;
+
+	if (len < ETH_HEADER)
+		return -EINVAL;
+	if (len > ETH_HEADER + relay->mtu + el_spare(get16((const uint8_t *)bytes + 12)))
+		return -EMSGSIZE;
+	frame = el_relay_slot(relay, &error);
+	if (!frame)
+		return error;
+	memcpy(frame->data, bytes, len);
+	frame->len = (uint16_t)len;
+	return el_relay_commit(relay, frame);
 }
