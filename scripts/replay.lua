@@ -59,8 +59,8 @@ local function options()
   parser:option("--filter", "Only frames that this pcap-filter text matches, in VLAN tags or not."):argname("FILTER")
   add_rewrites(parser)
   parser:epilog("Frames are sent as they are, short or malformed ones too. `late` is how long after its time a " ..
-    "frame was sent.\n\nExit status: 0 all frames were sent, 3 some were too long for the interface, cut short in the " ..
-    "file or lost, or Ctrl-C came first, 1 the file is broken or the interface gone, 2 wrong usage.")
+    "frame was sent.\n\nExit status: 0 all frames were sent, 3 some were too long or short for the interface, cut " ..
+    "short in the file or lost, or Ctrl-C came first, 1 the file is broken or the interface gone, 2 wrong usage.")
   return script.parse(parser, arg)
 end
 
