@@ -54,6 +54,12 @@ int el_mac_parse(const char *text, struct el_mac *mac);
 /* Address to "aa:bb:cc:dd:ee:ff". text has room for 18 bytes. */
 void el_mac_format(const struct el_mac *mac, char *text);
 
+/*
+ * The internet checksum (RFC 1071) of some bytes, as a number: 0 if it is right in place. start: a sum of 16-bit words to
+ * begin with, such as a pseudo header's.
+ */
+uint32_t el_checksum(const void *data, uint32_t len, uint32_t start);
+
 /* ---- the library ----------------------------------------------------------------------------------------------- */
 
 /* Objects that exist now, in the whole process: all zero once everything is closed and freed. */
@@ -146,8 +152,8 @@ struct el_frame {
 	uint8_t flags;
 	uint8_t protocol; /* of the header at l4 */
 	uint8_t state;    /* EL_FRAME_... below: who has it */
-	uint8_t pad[2];
-	uint32_t cut; /* bytes behind len that it had on the wire and that are missing */
+	uint16_t cut;     /* bytes behind len that are missing, which it had on the wire; 65535: or more */
+	uint32_t conn;    /* id of the EtherConn that it came to */
 };
 
 enum { EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED, EL_FRAME_UNUSED };
@@ -326,12 +332,12 @@ struct el_conn {
 	struct el_endpoint ep;
 	struct el_node by_key, by_group, by_relay;
 	struct el_node *udps;
-	struct el_udp *any;      /* the RUDPConn that accepts any */
-	struct el_endpoint *tap; /* gets a copy of ARP and ICMPv6 frames */
-	uint64_t key[3];         /* MAC and VLAN stack as the demux compares them */
+	struct el_udp *any; /* the RUDPConn that accepts any */
+	uint64_t key[3];    /* MAC and VLAN stack as the demux compares them */
 	uint16_t ethertypes[EL_ETHERTYPES_MAX];
 	struct el_mac mac;
 	uint8_t multicast, is_default, mirror, invalid;
+	uint8_t tapped; /* EL_TAP_... */
 	uint8_t header_len;
 	uint8_t header[12 + 4 * EL_TAGS_MAX]; /* template: MACs and tags */
 	struct el_vlans vlans;
@@ -362,13 +368,26 @@ uint32_t el_conn_mtu(const struct el_conn *conn);
 int el_conn_send(struct el_conn *conn, const void *payload, uint32_t len, const struct el_mac *dst, uint32_t ethertype,
                  const struct el_send_opts *opts);
 
+/* What a relay's tap receives of an EtherConn. */
+enum {
+	EL_TAP_NEIGHBOUR = 1, /* ARP and ICMPv6 */
+	EL_TAP_ICMP = 2,
+	EL_TAP_UDP = 4,  /* UDP that no RUDPConn claims */
+	EL_TAP_COPY = 8, /* a copy: the EtherConn receives these as well */
+};
+
 /*
- * A second reader of the ARP and ICMPv6 frames that arrive for this EtherConn; it gets copies. One per EtherConn
- * (NULL: out of memory, or there is one). It ends with the EtherConn or with el_tap_close; el_tap_free frees it.
+ * One reader on behalf of many EtherConns, so that ten thousand hosts are answered for by one task; frame->conn says to
+ * which EtherConn a frame came. NULL: out of memory, or the relay has a tap. It ends with the relay; the struct stays
+ * valid until el_tap_free.
  */
-struct el_endpoint *el_tap_open(struct el_conn *conn, uint32_t recv_depth, uint32_t id);
-void el_tap_close(struct el_conn *conn);
+struct el_endpoint *el_tap_open(struct el_relay *relay, uint32_t recv_depth, uint32_t id);
 void el_tap_free(struct el_endpoint *tap);
+/*
+ * From now on the tap receives this of the EtherConn (EL_TAP_..., 0: nothing). Of group frames only what comes to an
+ * EtherConn whose own MAC is a group address: others would only see it again.
+ */
+void el_conn_tap(struct el_conn *conn, uint32_t what);
 
 /* ---- RUDPConn -------------------------------------------------------------------------------------------------- */
 

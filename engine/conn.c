@@ -140,7 +140,6 @@ void el_conn_close(struct el_conn *conn)
 		return;
 	while (conn->udps)
 		el_udp_close(container_of(conn->udps, struct el_udp, by_conn));
-	el_tap_close(conn);
 	leave(conn->ep.relay, conn);
 	el_endpoint_close(&conn->ep);
 }
@@ -154,30 +153,29 @@ void el_conn_free(struct el_conn *conn)
 
 /* ---- tap ---- */
 
-struct el_endpoint *el_tap_open(struct el_conn *conn, uint32_t recv_depth, uint32_t id)
+struct el_endpoint *el_tap_open(struct el_relay *relay, uint32_t recv_depth, uint32_t id)
 {
-	struct el_endpoint *tap;
+	struct el_endpoint *tap = relay->tap ? NULL : calloc(1, sizeof *tap);
 
-	if (conn->tap || !conn->ep.relay)
-		return NULL;
-	tap = calloc(1, sizeof *tap);
 	if (!tap)
 		return NULL;
-	el_endpoint_open(tap, conn->ep.relay, EL_TAP, recv_depth, id);
-	conn->tap = tap;
+	el_endpoint_open(tap, relay, EL_TAP, recv_depth, id);
+	relay->tap = tap;
 	return tap;
-}
-
-void el_tap_close(struct el_conn *conn)
-{
-	if (conn->tap)
-		el_endpoint_close(conn->tap);
-	conn->tap = NULL;
 }
 
 void el_tap_free(struct el_endpoint *tap)
 {
+	if (tap->relay) {
+		tap->relay->tap = NULL;
+		el_endpoint_close(tap);
+	}
 	free(tap);
+}
+
+void el_conn_tap(struct el_conn *conn, uint32_t what)
+{
+	conn->tapped = (uint8_t)what;
 }
 
 /* ---- sending ---- */

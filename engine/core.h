@@ -30,6 +30,7 @@ enum {
 	ETHERTYPE_DOT1Q = 0x8100,  /* IEEE 802.1Q customer tag */
 	ETHERTYPE_DOT1AD = 0x88a8, /* IEEE 802.1ad service tag */
 	ETHERTYPE_QINQ = 0x9100,   /* service tag before it had a number */
+	PROTO_ICMP = 1,
 	PROTO_UDP = 17,
 	PROTO_ICMP6 = 58,
 	ETH_HEADER = 14,
@@ -53,6 +54,12 @@ static inline void put16(uint8_t *p, uint32_t v)
 static inline bool el_is_tpid(uint16_t ethertype)
 {
 	return ethertype == ETHERTYPE_DOT1Q || ethertype == ETHERTYPE_DOT1AD || ethertype == ETHERTYPE_QINQ;
+}
+
+/* How struct el_frame says that so many bytes are missing. */
+static inline uint16_t el_cut(uint32_t missing)
+{
+	return missing < UINT16_MAX ? (uint16_t)missing : UINT16_MAX;
 }
 
 static inline bool el_frame_is_tagged(const struct el_frame *frame)
@@ -136,6 +143,12 @@ void el_key_strip_mac(struct el_key *key);
 uint32_t el_key_hash(const struct el_key *key);
 /* Fills the offsets of frame (data and len are set) and its key. -EBADMSG when a length in it cannot be. */
 int el_frame_parse(struct el_frame *frame, struct el_key *key);
+
+/* ---- checksum.c: RFC 1071 in the machine's byte order: the result is right in memory without swapping ---- */
+
+/* Adds up 16-bit words behind `total`; only the last bytes of a chain may be of odd length. */
+uint64_t el_sum(const uint8_t *p, uint32_t len, uint64_t total);
+uint16_t el_fold(uint64_t total);
 
 /* ---- filter.c: pcap-filter text ---- */
 
@@ -258,6 +271,7 @@ struct el_relay {
 	struct el_node *conns;       /* all EtherConns but the default one */
 	struct el_node *promiscuous; /* those that receive group frames of any VLAN stack */
 	struct el_conn *default_conn;
+	struct el_endpoint *tap; /* NULL: none */
 	struct el_stats stats;
 	struct el_capture *capture;
 	struct el_filter *filter; /* NULL: none */

@@ -194,6 +194,7 @@ struct delivery {
 	struct el_relay *relay;
 	struct el_frame *frame;
 	struct el_endpoint *last;
+	uint32_t conn; /* id of the EtherConn that `last` is on */
 };
 
 static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *frame)
@@ -217,20 +218,28 @@ static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *f
 	return copy;
 }
 
-static void give(struct delivery *delivery, struct el_endpoint *ep)
+static void give(struct delivery *delivery, const struct el_conn *conn, struct el_endpoint *ep)
 {
 	if (delivery->last) {
 		struct el_frame *copy = copy_of(delivery->relay, delivery->frame);
 
-		if (copy)
+		if (copy) {
+			copy->conn = delivery->conn;
 			push(delivery->last, copy);
+		}
 	}
 	delivery->last = ep;
+	delivery->conn = conn->ep.id;
 }
 
-static bool is_neighbour_traffic(const struct el_frame *frame)
+/* Whether this is what the relay's tap receives of conn; for_udp: some RUDPConn claims it. */
+static bool is_tapped(const struct el_conn *conn, const struct el_frame *frame, bool for_udp)
 {
-	return frame->ethertype == ETHERTYPE_ARP || frame->protocol == PROTO_ICMP6;
+	if (frame->ethertype == ETHERTYPE_ARP || (frame->protocol == PROTO_ICMP6 && frame->l4))
+		return conn->tapped & EL_TAP_NEIGHBOUR;
+	if (frame->protocol == PROTO_ICMP && frame->flags & EL_FRAME_IP4 && frame->l4)
+		return conn->tapped & EL_TAP_ICMP;
+	return frame->flags & EL_FRAME_UDP && !for_udp && conn->tapped & EL_TAP_UDP;
 }
 
 static void give_conn(struct delivery *delivery, struct el_conn *conn)
@@ -238,9 +247,13 @@ static void give_conn(struct delivery *delivery, struct el_conn *conn)
 	const struct el_frame *frame = delivery->frame;
 	struct el_udp *udp = conn->udps && frame->flags & EL_FRAME_UDP ? udp_for(conn, frame) : NULL;
 
-	if (conn->tap && is_neighbour_traffic(frame))
-		give(delivery, conn->tap);
-	give(delivery, udp ? &udp->ep : &conn->ep);
+	if (conn->tapped && is_tapped(conn, frame, udp)) {
+		if (!(frame->flags & EL_FRAME_GROUP) || conn->mac.byte[0] & 1)
+			give(delivery, conn, delivery->relay->tap);
+		if (!(conn->tapped & EL_TAP_COPY))
+			return;
+	}
+	give(delivery, conn, udp ? &udp->ep : &conn->ep);
 }
 
 /* Whether a group frame is for conn, unless it got it already because the group address is its own. */
@@ -284,7 +297,7 @@ static void give_addressed(struct delivery *delivery, const struct el_key *key)
 
 void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_key *key)
 {
-	struct delivery delivery = {relay, frame, NULL};
+	struct delivery delivery = {relay, frame, NULL, 0};
 	struct el_conn *rest = relay->default_conn;
 
 	if (likely(!(frame->flags & EL_FRAME_OUTGOING))) {
@@ -295,6 +308,7 @@ void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_ke
 	if (rest && (!delivery.last || rest->mirror))
 		give_conn(&delivery, rest);
 	if (delivery.last) {
+		frame->conn = delivery.conn;
 		push(delivery.last, frame);
 	} else {
 		relay->stats.rx_unclaimed++;
@@ -316,6 +330,7 @@ void el_demux_invalid(struct el_relay *relay, struct el_frame *frame)
 	frame->tags = frame->protocol = 0;
 	frame->ethertype = frame->l3 = frame->l4 = 0;
 	frame->l3_len = frame->len;
+	frame->conn = rest->ep.id;
 	push(&rest->ep, frame);
 }
 

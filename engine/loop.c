@@ -225,8 +225,6 @@ static void wake_endpoint(struct el_endpoint *ep)
 static void wake_conn(struct el_conn *conn)
 {
 	wake_endpoint(&conn->ep);
-	if (conn->tap)
-		wake_endpoint(conn->tap);
 	for (struct el_node *node = conn->udps; node; node = node->next)
 		wake_endpoint(&container_of(node, struct el_udp, by_conn)->ep);
 }
@@ -236,6 +234,8 @@ void el_relay_end(struct el_relay *relay, int error)
 	if (relay->ended)
 		return;
 	relay->ended = error;
+	if (relay->tap)
+		wake_endpoint(relay->tap);
 	for (struct el_node *node = relay->conns; node; node = node->next)
 		wake_conn(container_of(node, struct el_conn, by_relay));
 	if (relay->default_conn)

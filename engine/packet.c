@@ -134,7 +134,7 @@ static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
 		kept = room;
 	if (kept > UINT16_MAX - TAG_LEN)
 		kept = UINT16_MAX - TAG_LEN;
-	frame->cut = slot->tp_len - kept;
+	frame->cut = el_cut(slot->tp_len - kept);
 	if (!(slot->tp_status & TP_STATUS_VLAN_VALID) || kept < ETH_HEADER) {
 		memcpy(frame->data, from, kept);
 		frame->len = (uint16_t)kept;

@@ -145,6 +145,8 @@ void el_relay_close(struct el_relay *relay)
 		el_conn_close(container_of(relay->conns, struct el_conn, by_relay));
 	if (relay->default_conn)
 		el_conn_close(relay->default_conn);
+	if (relay->tap)
+		el_endpoint_close(relay->tap);
 	el_relay_flush(relay);
 	while (*link != relay)
 		link = &(*link)->next;
@@ -241,7 +243,7 @@ struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, 
 		kept = UINT16_MAX;
 	memcpy(frame->data, bytes, kept);
 	frame->len = (uint16_t)kept;
-	frame->cut = len - kept;
+	frame->cut = el_cut(len - kept);
 	return frame;
 }
 

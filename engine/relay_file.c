@@ -221,8 +221,6 @@ static void look_at(struct reading *reading, const struct el_endpoint *ep)
 static void look_at_conn(struct reading *reading, const struct el_conn *conn)
 {
 	look_at(reading, &conn->ep);
-	if (conn->tap)
-		look_at(reading, conn->tap);
 	for (struct el_node *node = conn->udps; node; node = node->next)
 		look_at(reading, &container_of(node, struct el_udp, by_conn)->ep);
 }
@@ -232,6 +230,8 @@ static bool reader_starves(const struct el_relay *relay)
 {
 	struct reading reading = {false, false};
 
+	if (relay->tap)
+		look_at(&reading, relay->tap);
 	for (struct el_node *node = relay->conns; node; node = node->next)
 		look_at_conn(&reading, container_of(node, struct el_conn, by_relay));
 	if (relay->default_conn)

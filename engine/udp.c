@@ -105,41 +105,6 @@ uint32_t el_udp_mtu(const struct el_udp *udp, int version)
 	return joined(udp) ? el_conn_mtu(udp->owner) - headers_of(version) : 0;
 }
 
-/* RFC 1071 in the machine's byte order: the result is right in memory without swapping. */
-static uint64_t sum(const uint8_t *p, uint32_t len, uint64_t total)
-{
-	uint64_t words[2];
-	uint32_t word;
-	uint16_t half = 0;
-
-	for (; len >= 16; p += 16, len -= 16) {
-		memcpy(words, p, 16);
-		total += (words[0] & 0xffffffff) + (words[0] >> 32) + (words[1] & 0xffffffff) + (words[1] >> 32);
-	}
-	for (; len >= 4; p += 4, len -= 4) {
-		memcpy(&word, p, 4);
-		total += word;
-	}
-	if (len >= 2) {
-		memcpy(&half, p, 2);
-		total += half;
-		p += 2;
-		len -= 2;
-	}
-	half = 0;
-	memcpy(&half, p, len);
-	return total + half;
-}
-
-static uint16_t fold(uint64_t total)
-{
-	total = (total & 0xffffffff) + (total >> 32);
-	total = (total & 0xffffffff) + (total >> 32);
-	total = (total & 0xffff) + (total >> 16);
-	total = (total & 0xffff) + (total >> 16);
-	return (uint16_t)~total;
-}
-
 static void put_checksum(uint8_t *p, uint16_t checksum)
 {
 	memcpy(p, &checksum, 2);
@@ -158,7 +123,7 @@ static void put_ip4(uint8_t *ip, struct el_udp *udp, uint32_t len, const uint8_t
 	put16(ip + 10, 0);
 	memcpy(ip + 12, from, 4);
 	memcpy(ip + 16, to, 4);
-	put_checksum(ip + 10, fold(sum(ip, IP4_HEADER, 0)));
+	put_checksum(ip + 10, el_fold(el_sum(ip, IP4_HEADER, 0)));
 }
 
 /* RFC 8200 3 */
@@ -178,13 +143,13 @@ static uint64_t pseudo_sum(const uint8_t *addresses, uint32_t size, uint32_t len
 {
 	uint8_t tail[4] = {0, PROTO_UDP, (uint8_t)(len >> 8), (uint8_t)len};
 
-	return sum(addresses, size, sum(tail, sizeof tail, 0));
+	return el_sum(addresses, size, el_sum(tail, sizeof tail, 0));
 }
 
 /* A sum of 0 is sent as 0xffff, since 0 means none (RFC 768). */
 static void put_udp_checksum(uint8_t *header, uint32_t len, uint64_t pseudo)
 {
-	uint16_t checksum = fold(sum(header, len, pseudo));
+	uint16_t checksum = el_fold(el_sum(header, len, pseudo));
 
 	put_checksum(header + 6, checksum ? checksum : 0xffff);
 }

@@ -36,8 +36,19 @@ end
 ---@param ip string
 ---@return boolean
 function Prefix:contains(ip)
-  local bytes = addr.ip_bytes(ip)
+  return self:contains_bytes(addr.ip_bytes(ip))
+end
+
+---@param bytes string address of 4 or 16 bytes
+---@return boolean
+function Prefix:contains_bytes(bytes)
   return #bytes == #self.first and masked(bytes, self.length) == self.first
+end
+
+-- The mask of an IPv4 prefix.
+---@return string such as "255.255.255.0"
+function Prefix:mask()
+  return addr.ip4_text(2 ^ 32 - self:size())
 end
 
 -- The first address of the prefix, that of the network.

@@ -306,6 +306,14 @@ function Relay:conn(given)
   return one
 end
 
+-- A host: an EtherConn that answers ARP, neighbour discovery and ping, and finds its next hops. See host.lua.
+---@param given? etherlua.host_opts
+---@return etherlua.host
+function Relay:host(given)
+  check_open(self)
+  return require("etherlua.host").open(self, given or {})
+end
+
 -- The EtherConn that receives what nobody else wants.
 ---@param given? { mirror?: boolean, invalid?: boolean, recv_depth?: integer } mirror: also a copy of everything in and
 ---  out (frame.outgoing tells); invalid: also what is not valid, which is only counted otherwise (frame.invalid tells)

@@ -27,13 +27,16 @@ for name, method in pairs(endpoint.methods) do methods[name] = method end
 
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
--- The resolver: nil (broadcast) or a function from IP address text to MAC address, which may block. With "arp" also a
--- function that ends what was begun for the address.
+-- What finds the destination's MAC address: nil (broadcast), a function from struct el_addr to MAC address, which may
+-- block, and a function that ends what was begun for the address.
 local function resolver(conn, address, resolve)
   if resolve == nil or resolve == "broadcast" then return nil end
-  if type(resolve) == "function" then return resolve end
-  if resolve == "arp" then
-    return require("etherlua.role.neighbour").of(conn):resolver(address)
+  if type(resolve) == "function" then
+    return function(to) return resolve(to.ip_text) end
+  end
+  if resolve == "arp" then return require("etherlua.role.neighbour").of(conn):resolver(address) end
+  if type(resolve) == "table" and resolve.next_hop then -- a host
+    return function(to) return resolve:next_hop(to) end
   end
   error(('bad resolve %s: "broadcast", "arp" or a function is allowed'):format(tostring(resolve)), 0)
 end
@@ -69,7 +72,7 @@ function M.open(conn, address, given)
   opts.ttl, opts.tos = check_byte("ttl", given.ttl, 64), check_byte("tos", given.tos, 0)
   opts.no_checksum = given.checksum == false and 1 or 0
   opts.recv_depth = given.recv_depth or 0
-  local resolve, release = resolver(conn, to_addr(address), given.resolve)
+  local next_hop, release = resolver(conn, to_addr(address), given.resolve)
   local id = endpoint.new_id()
   opts.id = id
   local udp = C.el_udp_open(conn, opts, err)
@@ -79,7 +82,7 @@ function M.open(conn, address, given)
     error(ffi.string(err), 0)
   end
   objects[id] = udp
-  if resolve then extras[id] = { resolve = resolve, release = release } end
+  if next_hop then extras[id] = { next_hop = next_hop, release = release } end
   return udp
 end
 
@@ -119,7 +122,7 @@ function methods:set_addr(address)
   local extra = extras[self.ep.id]
   if extra and extra.release then
     extra.release()
-    extra.resolve, extra.release = resolver(self:conn(), self["local"], "arp")
+    extra.next_hop, extra.release = resolver(self:conn(), self["local"], "arp")
   end
 end
 
@@ -170,10 +173,10 @@ local function send_again(code, udp, payload, len, to, from, mac, opts)
 end
 
 -- What needs more than the one call of the hot path: a resolver, a source address, a full relay.
-local function send_with(udp, payload, len, to, resolve, opts)
+local function send_with(udp, payload, len, to, next_hop, opts)
   local from, mac = opts and opts.from and to_addr(opts.from) or nil, opts and opts.mac
-  if not mac and resolve and not is_group(to) then
-    local found, reason = resolve(to.ip_text)
+  if not mac and next_hop and not is_group(to) then
+    local found, reason = next_hop(to)
     if not found then return nil, reason or "unresolved" end
     mac = found
   end
@@ -187,7 +190,7 @@ local function send(udp, payload, len, to, opts)
   to = to and to_addr(to) or udp.peer
   if to.version == 0 then error("no destination: give one, or connect() first", 3) end
   local extra = extras[udp.ep.id]
-  if extra or opts then return send_with(udp, payload, len, to, extra and extra.resolve, opts) end
+  if extra or opts then return send_with(udp, payload, len, to, extra and extra.next_hop, opts) end
   local code = C.el_udp_send(udp, payload, len, to, nil, nil)
   if code == 0 then return true end
   return send_again(code, udp, payload, len, to)

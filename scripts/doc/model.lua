@@ -8,7 +8,7 @@ local M = {}
 local ROOT = "lua/etherlua/"
 
 -- Their own functions are reached through `ether` alone; what they define for users is their class.
-local OBJECTS = { "relay", "conn", "udp", "endpoint", "sched", "select", "channel", "pacer", "histogram",
+local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram",
   "capture" }
 local MODULES = { "addr", "prefix", "vlan_range", "filter", "rewrite", "random", "lab", "netns", "script", "bytes",
   "test", "test/lab", "test/servers", "test/expect", "test/frames" }

@@ -1,91 +1,29 @@
--- role/neighbour.lua: what a host does about its neighbours: resolves IP addresses to MAC addresses (ARP, RFC 826;
--- neighbour discovery, RFC 4861), answers for its own addresses, and finds out whether an address is free (RFC 5227).
--- One object an EtherConn, made when first needed. Those of one relay and VLAN stack share a segment: its cache, its
--- requests under way, and one reader of the ARP broadcasts, which costs the same however many hosts there are.
+-- role/neighbour.lua: what a host asks its neighbours: which MAC address an IP address has (ARP, RFC 826; neighbour
+-- discovery, RFC 4861), and whether an address is free (RFC 5227, RFC 4862 section 5.4). One object an EtherConn, made
+-- when first needed. Those of one relay and VLAN stack share a segment: its cache and its requests under way.
 -- It keeps no routes: every address is asked for on the link.
 
-local ffi = require "ffi"
 local addr = require "etherlua.addr"
-local broadcast = require "etherlua.role.broadcast"
 local arp = require "etherlua.proto.arp"
-local channel = require "etherlua.channel"
+local broadcast = require "etherlua.role.broadcast"
 local effi = require "etherlua.ffi"
 local endpoint = require "etherlua.endpoint"
 local icmp6 = require "etherlua.proto.icmp6"
-local ipv6 = require "etherlua.proto.ipv6"
 local random = require "etherlua.random"
 local sched = require "etherlua.sched"
+local segment = require "etherlua.role.segment"
 local select = require "etherlua.select"
 
 local C = effi.C
 
 local M = {}
 
-local BROADCAST, ANY4 = broadcast.ADDRESS, "0.0.0.0"
-local ARP, ICMP6 = 0x0806, 58
-local TAP_DEPTH = 64
+local BROADCAST, ANY4, ANY6 = broadcast.ADDRESS, "0.0.0.0", "::"
+local ARP = 0x0806
 
 local TRIES, TRY_TIMEOUT = 3, 0.5 -- seconds for each request
-local CACHE_TIME = 60             -- seconds that an answer is believed
-local CACHE_MAX = 65536           -- addresses; beyond, the cache starts anew
-
--- ---- segments -----------------------------------------------------------------------------------------------------
-
--- Called for every address that a frame says somebody has.
-local function learn(segment, ip, mac)
-  local claim = segment.claims[ip]
-  if claim and claim.mac ~= mac then
-    claim.conflict = mac
-    claim.event:close()
-    return
-  end
-  local pending = segment.pending[ip]
-  if not pending and not segment.cache[ip] then return end -- never asked for: an unasked flood fills nothing
-  segment.cache[ip] = { mac = mac, time = sched.now() }
-  if pending then pending:close() end
-end
-
-local function arp_reply(segment, claim, request)
-  segment.conn:send(arp.build { op = arp.REPLY, sha = claim.mac, spa = request.tpa, tha = request.sha,
-    tpa = request.spa }, request.sha, { ethertype = ARP, src_mac = claim.mac })
-end
-
-local function hear_arp(segment, payload)
-  local packet = arp.parse(payload)
-  if not packet or packet.pln ~= 4 or packet.hln ~= 6 then return end
-  if packet.spa ~= ANY4 then learn(segment, packet.spa, packet.sha) end
-  local claim = segment.claims[packet.tpa]
-  if not claim or packet.op ~= arp.REQUEST or packet.sha == claim.mac then return end
-  if claim.defended then
-    arp_reply(segment, claim, packet)
-  elseif packet.spa == ANY4 then -- somebody else probes for the address that we probe for (RFC 5227 2.1.1)
-    claim.conflict = packet.sha
-    claim.event:close()
-  end
-end
-
-local function read_broadcasts(segment)
-  while segment.conn.ep.relay ~= nil do
-    local payload = segment.conn:recv()
-    if not payload then return end
-    hear_arp(segment, payload)
-  end
-end
-
-local segment_of = broadcast.readers(ARP, function()
-  return { cache = {}, cached = 0, pending = {}, claims = {} }
-end, read_broadcasts)
-
-local function cached(segment, ip)
-  local entry = segment.cache[ip]
-  return entry and sched.now() - entry.time < CACHE_TIME and entry.mac or nil
-end
-
--- Room for one more answer.
-local function reserve(segment)
-  segment.cached = segment.cached + 1
-  if segment.cached > CACHE_MAX then segment.cache, segment.cached = {}, 1 end
-end
+local NEGATIVE_TIME = 1           -- seconds for which nobody asks again for an address that did not answer
+local WAITING_MAX = 65536         -- tasks that wait for one neighbour
 
 -- ---- neighbours of one EtherConn ----------------------------------------------------------------------------------
 
@@ -93,44 +31,6 @@ end
 ---@class etherlua.neighbours
 local Neighbours = {}
 Neighbours.__index = Neighbours
-
-local function hear_icmp6(self, payload)
-  local packet = ipv6.parse(payload)
-  local message = packet and packet.protocol == ICMP6 and packet.hop_limit == 255 and icmp6.parse(packet.payload)
-  if not message then return end
-  if message.type == icmp6.NEIGHBOUR_ADVERTISEMENT and message.target_link_layer_address then
-    learn(self.segment, message.target, message.target_link_layer_address)
-  elseif message.type == icmp6.NEIGHBOUR_SOLICITATION and message.source_link_layer_address then
-    local claim = self.segment.claims[message.target]
-    if not claim or not claim.defended then return end
-    self:send_icmp6({ type = icmp6.NEIGHBOUR_ADVERTISEMENT, solicited = true, override = true,
-      target = message.target, target_link_layer_address = self.mac }, message.target, packet.src,
-      message.source_link_layer_address)
-  end
-end
-
----@private
-function Neighbours:send_icmp6(message, src, dst, mac)
-  local context = { src = src, dst = dst }
-  return self.conn:send(ipv6.build { src = src, dst = dst, protocol = ICMP6, hop_limit = 255,
-    payload = icmp6.build(message, context) }, mac)
-end
-
-local function message_of(frame)
-  local ethertype, payload = frame.ethertype, frame.body
-  C.el_frame_free(frame)
-  return ethertype, payload
-end
-
--- What arrives for this EtherConn's own MAC address.
-local function read_tap(self)
-  local tap = { ep = self.tap }
-  while self.tap.relay ~= nil do
-    local ethertype, payload = endpoint.take(tap, nil, C.el_recv, message_of)
-    if not ethertype then return end
-    if ethertype == ARP then hear_arp(self.segment, payload) else hear_icmp6(self, payload) end
-  end
-end
 
 -- The object of an EtherConn.
 ---@param conn etherlua.conn
@@ -140,137 +40,176 @@ function M.of(conn)
   local extra = endpoint.extras[id] or {}
   endpoint.extras[id] = extra
   if extra.neighbours then return extra.neighbours end
-  local self = setmetatable({ conn = conn, mac = tostring(conn.mac), own = {} }, Neighbours)
-  self.segment = segment_of(conn:relay(), addr.vlans(conn.vlans))
-  self.tap_id = endpoint.new_id()
-  self.tap = C.el_tap_open(conn, TAP_DEPTH, self.tap_id)
-  if self.tap == nil then error("out of memory", 0) end
-  ffi.gc(self.tap, C.el_tap_free)
-  sched.spawn_background(read_tap, self)
+  local self = setmetatable({ conn = conn, mac = tostring(conn.mac), own = {}, segment = segment.of(conn) },
+    Neighbours)
+  self.segment.tap:add(conn, C.EL_TAP_NEIGHBOUR + C.EL_TAP_COPY, self.segment)
   extra.neighbours = self
   return self
 end
 
 ---@private
 function Neighbours:close()
-  for ip, claim in pairs(self.own) do
-    if self.segment.claims[ip] == claim then self.segment.claims[ip] = nil end
+  for key, claim in pairs(self.own) do
+    if self.segment.claims[key] == claim then self.segment.claims[key] = nil end
   end
   self.own = {}
-  C.el_tap_close(self.conn)
-  endpoint.retire(self.tap_id)
+  self.segment.tap:remove(self.conn)
 end
 
 -- ---- resolving ----------------------------------------------------------------------------------------------------
 
--- RFC 4291 2.7.1 and RFC 2464 7: the group of the last 24 bits of the address.
-local function solicited_node(ip)
+-- The group of the last 24 bits of an address (RFC 4291 section 2.7.1), and its MAC address (RFC 2464 section 7).
+---@param ip string IPv6 address
+---@return string group
+---@return string mac
+function M.solicited_node(ip)
   local low = addr.ip_bytes(ip):sub(14)
   return addr.ip_text("\xff\2\0\0\0\0\0\0\0\0\0\1\xff" .. low), addr.mac_text("\x33\x33\xff" .. low)
 end
 
+local function solicit(self, ip, source)
+  local group, mac = M.solicited_node(ip)
+  return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = ip,
+    source_link_layer_address = source ~= ANY6 and self.mac or nil }, source, group, mac)
+end
+
 local function ask(self, ip, source)
-  if ip:find(":", 1, true) then
-    local group, mac = solicited_node(ip)
-    return self:send_icmp6({ type = icmp6.NEIGHBOUR_SOLICITATION, target = ip, source_link_layer_address = self.mac },
-      source, group, mac)
-  end
+  if ip:find(":", 1, true) then return solicit(self, ip, source) end
   return self.conn:send(arp.build { sha = self.mac, spa = source, tpa = ip }, BROADCAST, { ethertype = ARP })
 end
 
--- Returns why it could not ask, if so.
 local function ask_until_answered(self, ip, source, event)
   for _ = 1, TRIES do
     local sent, reason = ask(self, ip, source)
     if not sent then return reason end
     if select.wait { event, timeout = TRY_TIMEOUT } then return end
   end
+  return "no answer from neighbour " .. ip
 end
 
--- The task that asked first asks on behalf of all that wait for the same address; when it is cancelled meanwhile, one
--- of the others does. Returns why it could not.
-local function request(self, ip, source)
-  local segment, event = self.segment, channel.new()
-  segment.pending[ip] = event
-  reserve(segment)
+-- A task of its own asks on behalf of all that wait, whoever of them gives up meanwhile.
+local function request(self, entry, ip, source)
+  local event = entry.event
   local ok, reason = pcall(ask_until_answered, self, ip, source, event)
-  event.abandoned = not ok
-  segment.pending[ip] = nil
+  event.abandoned = not ok -- its EtherConn was closed: others ask again
+  if not event.closed then
+    entry.known, entry.reason = false, reason
+    entry.expires = ok and sched.now() + NEGATIVE_TIME or 0
+  end
+  entry.event = nil
   event:close()
-  if not ok then error(reason, 0) end
-  return reason
 end
 
--- The MAC address of a neighbour. Blocks until it answers or the tries are used up.
----@param ip string address text
+local function outcome(self, key)
+  local entry = self.segment.neighbours[key]
+  if not entry or entry.expires <= sched.now() then return nil end
+  if entry.known then return entry.mac end
+  return nil, entry.reason
+end
+
+-- Asks, or waits with those who do.
+local function wait_for(self, key, source)
+  local entry, ip = self.segment.neighbours[key], segment.text(key)
+  if not (entry and entry.event) then
+    entry = self.segment:expect(key)
+    if not entry then return nil, "too many neighbours are asked for" end
+    sched.spawn_background(request, self, entry, ip, source)
+  end
+  if entry.waiting >= WAITING_MAX then return nil, "too many wait for neighbour " .. ip end
+  local event = entry.event
+  entry.waiting = entry.waiting + 1
+  local ok, reason = pcall(select.wait, { event })
+  entry.waiting = entry.waiting - 1
+  if not ok then error(reason, 0) end
+  if self.conn.ep.relay == nil then return nil, "closed" end
+  if event.abandoned then return wait_for(self, key, source) end
+  return outcome(self, key)
+end
+
+-- The MAC address of a neighbour, by key (see segment.lua). Without a string when it is known. Blocks until it answers
+-- or the tries are used up.
+---@param key integer|string
 ---@param source string own address text
+---@return etherlua.mac|nil mac valid until the task waits for something
+---@return string|nil reason
+function Neighbours:hop(key, source)
+  local mac, reason = outcome(self, key)
+  if mac or reason then return mac, reason end
+  if self.segment.claims[key] then
+    return nil, segment.text(key) .. " is here on this relay itself: no frame would come back"
+  end
+  if type(key) == "string" then self.segment:use_ip6() end
+  return wait_for(self, key, source)
+end
+
+-- The same with addresses as text.
+---@param ip string
+---@param source string own address
 ---@return string|nil mac
 ---@return string|nil reason
 function Neighbours:resolve(ip, source)
-  local mac = cached(self.segment, ip)
-  if mac then return mac end
-  local pending, reason = self.segment.pending[ip], nil
-  if pending then
-    select.wait { pending, timeout = TRIES * TRY_TIMEOUT + 1 }
-    if pending.abandoned then return self:resolve(ip, source) end
-  else
-    reason = request(self, ip, source)
-  end
-  mac = cached(self.segment, ip)
-  if mac then return mac end
-  return nil, reason or ("no answer from neighbour " .. ip)
+  local mac, reason = self:hop(segment.key(ip), source)
+  if mac then return tostring(mac) end
+  return nil, reason
 end
+
+local key_of = segment.key_of
 
 -- For conn:udp{resolve = "arp"}: answers for the local address, asks for the others.
 ---@param address etherlua.addr the RUDPConn's local address
----@return function ip -> mac
+---@return function struct el_addr -> struct el_mac, or nil and a reason
 ---@return function to be called when the RUDPConn no longer has the address
 function Neighbours:resolver(address)
   local source = address.ip_text
-  local own = source ~= ANY4 and source ~= "::"
+  local own = source ~= ANY4 and source ~= ANY6
   if own then self:claim(source) end
-  return function(ip) return self:resolve(ip, source) end, function() if own then self:release(source) end end
+  return function(to) return self:hop(key_of(to), source) end, function() if own then self:release(source) end end
 end
 
 -- ---- own addresses ------------------------------------------------------------------------------------------------
+
+local function enter(self, claim)
+  self.own[claim.key], self.segment.claims[claim.key] = claim, claim
+  if claim.ip:find(":", 1, true) then self.segment:use_ip6() end
+  return claim
+end
 
 -- From now on this EtherConn answers for the address, until it was released as often as it was claimed.
 ---@param ip string
 ---@return table claim with .conflict (MAC address of another host that has the address) once there is one
 function Neighbours:claim(ip)
-  local claim = self.own[ip] or { mac = self.mac, event = channel.new() }
+  local claim = self.own[segment.key(ip)] or segment.claim(self.conn, ip)
   claim.defended = (claim.defended or 0) + 1
-  self.own[ip], self.segment.claims[ip] = claim, claim
-  return claim
+  return enter(self, claim)
 end
 
 -- Undoes one claim.
 ---@param ip string
 function Neighbours:release(ip)
-  local claim = self.own[ip]
+  local key = segment.key(ip)
+  local claim = self.own[key]
   if not claim then return end
   claim.defended = claim.defended and claim.defended > 1 and claim.defended - 1 or nil
   if claim.defended then return end
-  if self.segment.claims[ip] == claim then self.segment.claims[ip] = nil end
-  self.own[ip] = nil
+  if self.segment.claims[key] == claim then self.segment.claims[key] = nil end
+  self.own[key] = nil
 end
 
--- Timing of address probes in seconds: RFC 5227 1.1, and a quick one for links where nobody sleeps.
+-- ---- whether an address is free -----------------------------------------------------------------------------------
+
+-- Timing of address probes in seconds: RFC 5227 section 1.1, and a quick one for links where nobody sleeps.
 M.PROBES = {
   rfc = { wait = 1, count = 3, min = 1, max = 2, after = 2 },
   quick = { wait = 0.05, count = 3, min = 0.1, max = 0.1, after = 0.1 },
 }
 
-local function probe_once(self, ip, claim, pause)
-  self.conn:send(arp.build { sha = self.mac, tpa = ip }, BROADCAST, { ethertype = ARP })
-  select.wait { claim.event, timeout = pause }
-  return claim.conflict
-end
+-- Duplicate address detection: RFC 4862 section 5.1 and RFC 4861 section 10.
+M.DETECTION = { wait = 1, count = 1, min = 1, max = 1, after = 1 }
 
 -- The MAC address of another host of this relay that has the address or probes for it: no host hears the others, for
 -- what a relay sends does not come back to it.
-local function conflict_here(self, ip)
-  local other = self.segment.claims[ip]
+local function conflict_here(self, key)
+  local other = self.segment.claims[key]
   if not other or other.mac == self.mac then return nil end
   if not other.defended then
     other.conflict = self.mac
@@ -279,27 +218,28 @@ local function conflict_here(self, ip)
   return other.mac
 end
 
--- Whether nobody else has the IPv4 address (RFC 5227 2.1). Blocks for the time of the probes.
+-- Whether nobody else has the address (RFC 5227 section 2.1, RFC 4862 section 5.4). Blocks for the time of the probes.
 ---@param ip string
----@param timing table one of M.PROBES
+---@param timing table one of M.PROBES, or M.DETECTION
 ---@return true|nil free
 ---@return string|nil mac of the host that has the address
 function Neighbours:probe(ip, timing)
-  local other = conflict_here(self, ip)
+  local other = conflict_here(self, segment.key(ip))
   if other then return nil, other end
-  local claim = { mac = self.mac, event = channel.new() }
-  self.own[ip], self.segment.claims[ip] = claim, claim
+  local claim, source = enter(self, segment.claim(self.conn, ip)), ip:find(":", 1, true) and ANY6 or ANY4
   select.wait { claim.event, timeout = random.between(0, timing.wait) }
   for i = 1, timing.count do
+    if claim.conflict then break end
+    ask(self, ip, source)
     local pause = i < timing.count and random.between(timing.min, timing.max) or timing.after
-    if claim.conflict or probe_once(self, ip, claim, pause) then break end
+    select.wait { claim.event, timeout = pause }
   end
   if not claim.conflict then return true end
   self:release(ip)
   return nil, claim.conflict
 end
 
--- Tells the link that this host has the address (RFC 5227 2.3).
+-- Tells the link that this host has the address (RFC 5227 section 2.3).
 ---@param ip string
 function Neighbours:announce(ip)
   self.conn:send(arp.build { sha = self.mac, spa = ip, tpa = ip }, BROADCAST, { ethertype = ARP })
