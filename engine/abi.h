@@ -96,9 +96,9 @@ int el_timer(struct el_engine *engine, uint32_t task, double deadline);
 
 /*
  * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there;
- * -EBADF: closed; -ENXIO: the relay's interface is gone; -ENODATA: end of the file. Of a file that is followed:
- * -ESTALE: it was deleted or replaced; -EBADMSG: it became shorter than what was read of it, or is no pcap file from
- * here on. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
+ * -EBADF: closed; -ENXIO: the relay's interface is gone; -ENODATA: end of the file. -EBADMSG: the
+ * file is no pcap file from here on, or became shorter than what was read of it. -ESTALE: a file that is followed was
+ * deleted or replaced. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
  */
 int el_wait_frame(struct el_endpoint *endpoint, uint32_t task, double deadline);
 void el_unwait(struct el_endpoint *endpoint, uint32_t task);
@@ -129,9 +129,10 @@ enum {
 	EL_FRAME_UDP = 4,
 	EL_FRAME_FRAGMENT = 8,  /* one of several: no L4 header is looked for */
 	EL_FRAME_GROUP = 16,    /* sent to a broadcast or multicast MAC */
-	EL_FRAME_OUTGOING = 32, /* a mirror's copy of a frame that this relay sent */
+	EL_FRAME_OUTGOING = 32, /* a mirror's: sent by this relay, or by the host where the relay hears that too */
 	EL_FRAME_COPY = 64,     /* one more copy of a frame that has several receivers */
 	EL_FRAME_LARGE = 128,   /* its bytes are not in the pool: they were too many */
+	EL_FRAME_INVALID = 256, /* lengths in it cannot be, or it was cut: nothing is known but data and len */
 };
 
 /* A received frame. It belongs to the engine; offsets count from data, 0 where there is no such header. */
@@ -148,11 +149,13 @@ struct el_frame {
 	uint16_t ethertype; /* after the last tag */
 	uint16_t l3;        /* Ethernet payload, Ethernet padding not included where IP tells */
 	uint16_t l4;        /* header behind the IP header and its options or extension headers */
-	uint8_t tags;       /* VLAN tags */
-	uint8_t flags;
+	uint16_t flags;
+	uint16_t cut;     /* bytes behind len that are missing, which it had on the wire; 65535: or more */
+	uint8_t tags;     /* VLAN tags */
 	uint8_t protocol; /* of the header at l4 */
 	uint8_t state;    /* EL_FRAME_... below: who has it */
-	uint32_t conn;    /* id of the EtherConn that it came to */
+	uint8_t pad;
+	uint32_t conn; /* id of the EtherConn that it came to */
 };
 
 enum { EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED, EL_FRAME_UNUSED };
@@ -173,6 +176,20 @@ struct el_filter *el_filter_open(const char *text, char err[EL_ERR_MAX]);
 void el_filter_close(struct el_filter *filter);
 int el_filter_matches(const struct el_filter *filter, const struct el_frame *frame);
 
+/* ---- captures -------------------------------------------------------------------------------------------------- */
+
+struct el_capture;
+
+/* A pcap file in nanoseconds, overwritten. NULL and err when it cannot be written. */
+struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX]);
+void el_capture_close(struct el_capture *capture);
+/* Writes one frame; wall is nanoseconds since 1970. After a write error nothing more is written. */
+void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, int64_t wall);
+/* Brings what was captured so far to the file. */
+void el_capture_flush(struct el_capture *capture);
+/* The errno for which it stopped, 0 while it works. */
+int el_capture_error(const struct el_capture *capture);
+
 /* ---- relays ---------------------------------------------------------------------------------------------------- */
 
 struct el_relay;
@@ -185,6 +202,7 @@ struct el_relay_opts {
 	uint32_t frame_size;  /* bytes of a frame's memory (2048, or what the MTU needs) */
 	uint32_t frames;      /* frames of memory (16384) */
 	uint32_t promiscuous; /* receive frames to any MAC address */
+	uint32_t outgoing;    /* a mirror hears what the host sends on the interface, too */
 	uint32_t mtu;         /* wire (1500) and file (9216) only */
 	/* file only */
 	const char *output; /* pcap file that gets what is sent (none), each frame when it is flushed */
@@ -227,7 +245,7 @@ struct el_stats {
 	uint64_t rx_reassembled;    /* packets that were put together out of fragments: each is one more frame */
 	uint64_t rx_delivered;      /* read by an endpoint's owner */
 	uint64_t rx_queued;         /* wait in an endpoint's queue now */
-	uint64_t rx_invalid;        /* truncated, or with lengths that cannot be */
+	uint64_t rx_invalid;        /* truncated, or with lengths that cannot be, and no endpoint asked for those */
 	uint64_t rx_filtered;       /* the relay's filter did not match (relays that filter by themselves) */
 	uint64_t rx_unclaimed;      /* no endpoint wanted it */
 	uint64_t rx_overflow;       /* oldest of a full endpoint queue, dropped for a newer one */
@@ -264,6 +282,16 @@ void el_relay_info(const struct el_relay *relay, struct el_relay_info *out);
 void el_relay_stats(struct el_relay *relay, struct el_stats *out);
 /* Replaces the filter; "" removes it. -EINVAL and err when the text does not compile. */
 int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX]);
+/*
+ * When a received frame with this timestamp was on the wire, in nanoseconds since 1970: by the clock on the wall, of a
+ * file by its own time stamps.
+ */
+int64_t el_relay_wall(const struct el_relay *relay, double timestamp);
+/*
+ * Sends one whole frame as it is, Ethernet header included. -EINVAL: shorter than that header. -EMSGSIZE: longer than
+ * the MTU lets a frame be. Else errors as el_conn_send.
+ */
+int el_relay_send(struct el_relay *relay, const void *bytes, uint32_t len);
 /* Sends what is pending now rather than at the end of the turn. 0, or the error that the interface gave. */
 int el_relay_flush(struct el_relay *relay);
 
@@ -311,6 +339,7 @@ struct el_conn_opts {
 	uint32_t mirror;                        /* of the default endpoint: also a copy of every frame in and out */
 	uint32_t fragment;                      /* IP packets that do not fit the MTU are sent in fragments */
 	uint32_t reassemble;                    /* fragments that are received are put together */
+	uint32_t invalid;                       /* of the default endpoint: also frames that are not valid */
 	uint32_t id;
 };
 
@@ -322,7 +351,7 @@ struct el_conn {
 	uint64_t key[3];    /* MAC and VLAN stack as the demux compares them */
 	uint16_t ethertypes[EL_ETHERTYPES_MAX];
 	struct el_mac mac;
-	uint8_t multicast, is_default, mirror;
+	uint8_t multicast, is_default, mirror, invalid;
 	uint8_t tapped; /* EL_TAP_... */
 	uint8_t fragment, reassemble;
 	uint8_t header_len;

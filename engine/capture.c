@@ -48,7 +48,7 @@ void el_capture_close(struct el_capture *capture)
 
 void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, int64_t wall)
 {
-	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len};
+	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len + frame->cut};
 
 	if (capture->error)
 		return;

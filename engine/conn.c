@@ -132,6 +132,7 @@ struct el_conn *el_conn_open(struct el_relay *relay, const struct el_conn_opts *
 	conn->mirror = opts->mirror != 0;
 	conn->fragment = opts->fragment != 0;
 	conn->reassemble = opts->reassemble != 0;
+	conn->invalid = opts->invalid != 0;
 	memcpy(conn->ethertypes, opts->ethertypes, sizeof conn->ethertypes);
 	make_header(conn);
 	if (open_parts(relay, conn, err) || join(relay, conn, err)) {
@@ -191,10 +192,9 @@ void el_conn_tap(struct el_conn *conn, uint32_t what)
 
 /* ---- sending ---- */
 
-/* The kernel lets a frame be a tag longer than the MTU when its outer tag is an 802.1Q one (packet_snd). */
 static uint32_t room_for(const struct el_relay *relay, const struct el_vlans *vlans)
 {
-	uint32_t spare = vlans->count && vlans->tag[0].tpid == ETHERTYPE_DOT1Q ? TAG_LEN : 0;
+	uint32_t spare = vlans->count ? el_spare(vlans->tag[0].tpid) : 0;
 
 	return relay->mtu + spare - vlans->count * TAG_LEN;
 }

@@ -56,6 +56,12 @@ static inline bool el_is_tpid(uint16_t ethertype)
 	return ethertype == ETHERTYPE_DOT1Q || ethertype == ETHERTYPE_DOT1AD || ethertype == ETHERTYPE_QINQ;
 }
 
+/* How struct el_frame says that so many bytes are missing. */
+static inline uint16_t el_cut(uint32_t missing)
+{
+	return missing < UINT16_MAX ? (uint16_t)missing : UINT16_MAX;
+}
+
 static inline bool el_frame_is_tagged(const struct el_frame *frame)
 {
 	return frame->len >= ETH_HEADER && el_is_tpid(get16(frame->data + 12));
@@ -106,7 +112,7 @@ static inline void el_pool_seal(const struct el_frame *frame)
 	ASAN_POISON_MEMORY_REGION(frame->data + frame->len, (size_t)(end - frame->data) - frame->len);
 }
 /* A frame with these flags that waits in an endpoint's queue and is the one to be evicted; NULL when none waits. */
-struct el_frame *el_pool_queued(struct el_pool *pool, uint8_t flags);
+struct el_frame *el_pool_queued(struct el_pool *pool, uint16_t flags);
 
 /* ---- table.c: hash table and lists of nodes that are members of other structs ---- */
 
@@ -163,19 +169,6 @@ struct el_fragment {
 /* What a frame with EL_FRAME_FRAGMENT says. -EBADMSG when its length or offset cannot be. */
 int el_fragment_parse(const struct el_frame *frame, struct el_fragment *out);
 
-/* ---- capture.c ---- */
-
-struct el_capture;
-
-struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX]);
-void el_capture_close(struct el_capture *capture);
-/* Writes one frame; wall is nanoseconds since 1970. After a write error nothing more is written. */
-void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, int64_t wall);
-/* Brings what was captured so far to the file. */
-void el_capture_flush(struct el_capture *capture);
-/* The errno for which it stopped, 0 while it works. */
-int el_capture_error(const struct el_capture *capture);
-
 /* ---- filter.c: pcap-filter text ---- */
 
 /* Lets the kernel do what it can for the packet socket fd, from `now` on. filter NULL: lets everything in. */
@@ -202,8 +195,8 @@ struct el_packet {
 };
 
 /* Opens it, not bound yet; sets relay's mac and mtu. el_packet_close() also after a failure. */
-int el_packet_open(struct el_packet *packet, struct el_relay *relay, const char *interface, bool promiscuous,
-                   char err[EL_ERR_MAX]);
+int el_packet_open(struct el_packet *packet, struct el_relay *relay, const char *interface,
+                   const struct el_relay_opts *opts, char err[EL_ERR_MAX]);
 /* Frames come in from here on. */
 int el_packet_bind(struct el_packet *packet, char err[EL_ERR_MAX]);
 uint32_t el_packet_recv(struct el_packet *packet, struct el_relay *relay, struct el_frame **frames, uint32_t max);
@@ -254,7 +247,10 @@ struct el_kind {
 	int (*open)(struct el_relay *relay, const char *name, const struct el_relay_opts *opts, char err[EL_ERR_MAX]);
 	/* The frame memory is there: frames may come in now. May be NULL. */
 	int (*start)(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX]);
-	/* Up to max received frames, from el_relay_frame(), data and len and timestamp set. NULL: nothing to poll. */
+	/*
+	 * Up to max received frames, from el_relay_frame(), data and len and timestamp set, EL_FRAME_OUTGOING for those
+	 * that the host sent. NULL: nothing to poll.
+	 */
 	uint32_t (*recv)(struct el_relay *relay, struct el_frame **frames, uint32_t max);
 	/* Takes frames from the front; calls el_relay_sent() for each that it is done with; returns how many. */
 	uint32_t (*send)(struct el_relay *relay, struct el_frame **frames, uint32_t count);
@@ -278,7 +274,8 @@ struct el_relay {
 	void *private;         /* the kind's */
 	int ended;             /* nothing more is received: why, as el_wait_frame() says */
 	double wake_at;        /* the next frame is due then, by the engine's clock; INFINITY: nothing is known */
-	int tx_error;          /* of the last frame that could not be sent; 0 once one was */
+	int64_t wall_offset; /* nanoseconds: time since 1970 of a received frame minus its time by the engine's clock */
+	int tx_error;        /* of the last frame that could not be sent; 0 once one was */
 	struct el_mac mac;
 	uint32_t mtu, recv_depth;
 	uint32_t headroom; /* bytes that the kernel needs in front of a received frame */
@@ -307,14 +304,12 @@ struct el_relay {
 struct el_frame *el_relay_frame(struct el_relay *relay);
 /* One for so many bytes, which may be too many for the pool. NULL also when there are too many such frames. */
 struct el_frame *el_relay_large_frame(struct el_relay *relay, uint32_t len);
-/* A frame with these bytes, of `len` on the wire; one that was cut short or is too long is empty, so it is invalid. */
+/* A frame with these bytes, of `len` on the wire: as many as there are and have room. One that was cut is invalid. */
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len);
 /* How the interface is: 0, ENETDOWN or ENXIO. One that is down is looked at again: nobody tells when it is deleted. */
 void el_relay_state(struct el_relay *relay, int state);
 /* Nothing more will be received: readers return once their queues are empty. error: see relay->ended. */
 void el_relay_end(struct el_relay *relay, int error);
-/* Nanoseconds since 1970 for a time of the engine's clock. */
-int64_t el_relay_wall(const struct el_relay *relay, double time);
 /* A received frame enters: counted, parsed, handed to its endpoints. Takes ownership. */
 void el_relay_input(struct el_relay *relay, struct el_frame *frame);
 /* One turn of the loop: a burst is received. Returns the number of frames. */
@@ -340,8 +335,10 @@ int el_wire_mtu(struct el_relay *relay, const struct el_relay_opts *opts, uint32
 
 /* ---- demux.c: keys -> endpoints ---- */
 
-/* Hands the parsed frame to whoever wants it. Takes ownership. */
+/* Hands the parsed frame to whoever wants it; one that the host sent is for a mirror alone. Takes ownership. */
 void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_key *key);
+/* Hands a frame that does not parse to the default endpoint, if that wants such. Takes ownership. */
+void el_demux_invalid(struct el_relay *relay, struct el_frame *frame);
 /* Copies a frame that was sent to the mirror, if there is one. */
 void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame);
 /* Endpoint functions: start, end, and throw away the oldest queued frame, counting it in *counter. */
@@ -354,6 +351,12 @@ uint32_t el_demux_udp_hash(const struct el_conn *conn, const struct el_addr *loc
 struct el_udp *el_demux_udp_exact(const struct el_conn *conn, const struct el_addr *local);
 
 /* ---- conn.c ---- */
+
+/* The kernel lets a frame be a tag longer than the MTU when its outer tag is an 802.1Q one (packet_snd). */
+static inline uint32_t el_spare(uint16_t outer_tpid)
+{
+	return outer_tpid == ETHERTYPE_DOT1Q ? TAG_LEN : 0;
+}
 
 bool el_conn_claims(const struct el_conn *conn, uint16_t ethertype);
 /* A slot for a frame with a payload of len bytes, Ethernet header and tags written; *body is where the payload goes. */
@@ -447,5 +450,10 @@ struct el_engine {
 	int signals_seen;
 };
 
+/* Nanoseconds since 1970, as of this turn of the loop. */
+static inline int64_t el_engine_wall(const struct el_engine *engine)
+{
+	return engine->wall_offset + (int64_t)(engine->now * 1e9);
+}
 /* Makes a task ready, once. */
 void el_engine_wake(struct el_engine *engine, uint32_t task);

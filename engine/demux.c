@@ -335,9 +335,11 @@ void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_ke
 	struct delivery delivery = {relay, frame, NULL, 0};
 	struct el_conn *rest = relay->default_conn;
 
-	give_addressed(&delivery, key);
-	if (frame->flags & EL_FRAME_GROUP)
-		give_group(&delivery, key);
+	if (likely(!(frame->flags & EL_FRAME_OUTGOING))) {
+		give_addressed(&delivery, key);
+		if (frame->flags & EL_FRAME_GROUP)
+			give_group(&delivery, key);
+	}
 	if (rest && (!delivery.last || rest->mirror))
 		give_conn(&delivery, rest);
 	if (delivery.last) {
@@ -347,6 +349,24 @@ void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_ke
 		relay->stats.rx_unclaimed++;
 		el_pool_put(frame);
 	}
+}
+
+/* Its offsets say that all of it is payload, so that nobody looks for a header in it. */
+void el_demux_invalid(struct el_relay *relay, struct el_frame *frame)
+{
+	struct el_conn *rest = relay->default_conn;
+
+	if (!rest || !rest->invalid) {
+		relay->stats.rx_invalid++;
+		el_pool_put(frame);
+		return;
+	}
+	frame->flags = (frame->flags & (EL_FRAME_OUTGOING | EL_FRAME_COPY | EL_FRAME_LARGE)) | EL_FRAME_INVALID;
+	frame->tags = frame->protocol = 0;
+	frame->ethertype = frame->l3 = frame->l4 = 0;
+	frame->l3_len = frame->len;
+	frame->conn = rest->ep.id;
+	push(&rest->ep, frame);
 }
 
 void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame)
@@ -360,8 +380,7 @@ void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame)
 	copy->flags = (copy->flags & EL_FRAME_LARGE) | EL_FRAME_OUTGOING;
 	copy->timestamp = relay->engine->now;
 	if (el_frame_parse(copy, &key)) {
-		relay->stats.rx_invalid++;
-		el_pool_put(copy);
+		el_demux_invalid(relay, copy);
 		return;
 	}
 	copy->flags |= EL_FRAME_COPY;

@@ -74,21 +74,21 @@ static int map_ring(struct el_packet *self, uint32_t mtu, char err[EL_ERR_MAX])
 	return 0;
 }
 
-/* Own transmitted frames must not come back, else every endpoint would hear itself. */
-static int set_options(struct el_packet *self, bool promiscuous, char err[EL_ERR_MAX])
+/* What is sent here must not come back, else every endpoint would hear itself; a mirror may want what others send. */
+static int set_options(struct el_packet *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
 	struct packet_mreq member = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_PROMISC};
 
-	if (set(self, PACKET_IGNORE_OUTGOING, 1))
+	if (!opts->outgoing && set(self, PACKET_IGNORE_OUTGOING, 1))
 		return el_fail(err, -errno, "PACKET_IGNORE_OUTGOING (Linux 4.20) on %s: %s", self->interface,
 		               strerror(errno));
 	set(self, PACKET_QDISC_BYPASS, 1); /* slower without, that is all */
-	if (promiscuous && setsockopt(self->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &member, sizeof member))
+	if (opts->promiscuous && setsockopt(self->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &member, sizeof member))
 		return el_fail(err, -errno, "promiscuous mode on %s: %s", self->interface, strerror(errno));
 	return 0;
 }
 
-int el_packet_open(struct el_packet *self, struct el_relay *relay, const char *name, bool promiscuous,
+int el_packet_open(struct el_packet *self, struct el_relay *relay, const char *name, const struct el_relay_opts *opts,
                    char err[EL_ERR_MAX])
 {
 	int error;
@@ -101,7 +101,7 @@ int el_packet_open(struct el_packet *self, struct el_relay *relay, const char *n
 		error = el_interface_facts(self->fd, self->interface, relay, &self->ifindex, err);
 	if (!error)
 		error = map_ring(self, relay->mtu, err);
-	return error ? error : set_options(self, promiscuous, err);
+	return error ? error : set_options(self, opts, err);
 }
 
 int el_packet_bind(struct el_packet *self, char err[EL_ERR_MAX])
@@ -124,24 +124,32 @@ void el_packet_close(struct el_packet *self)
 
 /* ---- receiving ---- */
 
+/* What is longer than the MTU lets a frame be (the kernel's own offloads) is cut, and so invalid. */
 static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
 {
 	const uint8_t *from = (const uint8_t *)slot + slot->tp_mac;
-	uint32_t len = slot->tp_snaplen;
+	uint32_t kept = slot->tp_snaplen, room = frame->pool->frame_size - EL_HEADROOM - TAG_LEN;
 
-	/* Cut short, or longer than the MTU lets a frame be (the kernel's own offloads): empty, it counts as invalid. */
-	if (slot->tp_len != len || len < ETH_HEADER || len + TAG_LEN > frame->pool->frame_size - EL_HEADROOM)
-		return;
-	if (!(slot->tp_status & TP_STATUS_VLAN_VALID)) {
-		memcpy(frame->data, from, len);
-		frame->len = len;
+	if (kept > room)
+		kept = room;
+	frame->cut = el_cut(slot->tp_len - kept);
+	if (!(slot->tp_status & TP_STATUS_VLAN_VALID) || kept < ETH_HEADER) {
+		memcpy(frame->data, from, kept);
+		frame->len = kept;
 		return;
 	}
 	memcpy(frame->data, from, 12);
 	put16(frame->data + 12, slot->tp_status & TP_STATUS_VLAN_TPID_VALID ? slot->tp_vlan_tpid : ETHERTYPE_DOT1Q);
 	put16(frame->data + 14, slot->tp_vlan_tci);
-	memcpy(frame->data + 16, from + 12, len - 12);
-	frame->len = len + TAG_LEN;
+	memcpy(frame->data + 16, from + 12, kept - 12);
+	frame->len = kept + TAG_LEN;
+}
+
+static bool is_outgoing(const struct tpacket2_hdr *slot)
+{
+	const struct sockaddr_ll *address = (const void *)((const uint8_t *)slot + TPACKET_ALIGN(sizeof *slot));
+
+	return address->sll_pkttype == PACKET_OUTGOING;
 }
 
 /* The kernel stamps with the wall clock. */
@@ -164,6 +172,7 @@ uint32_t el_packet_recv(struct el_packet *self, struct el_relay *relay, struct e
 		if (frame) {
 			copy_frame(frame, slot);
 			frame->timestamp = engine_time(relay, slot);
+			frame->flags = is_outgoing(slot) ? EL_FRAME_OUTGOING : 0;
 			frames[count++] = frame;
 		} else {
 			relay->stats.rx_frames++;

@@ -260,13 +260,14 @@ static int parse_ethernet(struct el_frame *frame, struct el_key *key)
 	return 0;
 }
 
+/* What was cut, by a capture or because it has no room here, is invalid whatever its lengths say. */
 int el_frame_parse(struct el_frame *frame, struct el_key *key)
 {
 	frame->l4 = 0;
 	frame->tags = frame->protocol = 0;
 	frame->flags &= EL_FRAME_OUTGOING | EL_FRAME_LARGE;
 	memset(key, 0, sizeof *key);
-	if (parse_ethernet(frame, key))
+	if (frame->cut || parse_ethernet(frame, key))
 		return -EBADMSG;
 	if (frame->data[0] & 1)
 		frame->flags |= EL_FRAME_GROUP;

@@ -77,6 +77,8 @@ struct el_frame *el_pool_get(struct el_pool *pool)
 	ASAN_UNPOISON_MEMORY_REGION(memory_of(frame), pool->frame_size);
 	frame->owner = NULL;
 	frame->len = 0;
+	frame->cut = 0;
+	frame->flags = 0;
 	frame->state = EL_FRAME_OWNED;
 	return frame;
 }
@@ -115,7 +117,7 @@ void el_pool_put(struct el_frame *frame)
 }
 
 /* Of a few frames the one in the longest queue: whoever reads has a short one, and goes on. */
-struct el_frame *el_pool_queued(struct el_pool *pool, uint8_t flags)
+struct el_frame *el_pool_queued(struct el_pool *pool, uint16_t flags)
 {
 	struct el_frame *best = NULL;
 

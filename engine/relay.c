@@ -92,6 +92,7 @@ static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind
 	relay->kind = kind;
 	relay->engine = engine;
 	relay->wake_at = INFINITY;
+	relay->wall_offset = engine->wall_offset;
 	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;
 	snprintf(relay->name, sizeof relay->name, "%s:%s", kind->name, name);
 	relay->next = engine->relays;
@@ -209,15 +210,15 @@ int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MA
 	return 0;
 }
 
-int64_t el_relay_wall(const struct el_relay *relay, double time)
+int64_t el_relay_wall(const struct el_relay *relay, double timestamp)
 {
-	return relay->engine->wall_offset + (int64_t)(time * 1e9);
+	return relay->wall_offset + llround(timestamp * 1e9);
 }
 
 /* ---- in ---- */
 
 /* Drops the oldest frame of a queue in which one with these flags waits; false when there is none. */
-static bool evict(struct el_relay *relay, uint8_t flags)
+static bool evict(struct el_relay *relay, uint16_t flags)
 {
 	struct el_frame *frame = el_pool_queued(&relay->pool, flags);
 
@@ -255,14 +256,18 @@ struct el_frame *el_relay_large_frame(struct el_relay *relay, uint32_t len)
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len)
 {
 	struct el_frame *frame = el_relay_frame(relay);
+	uint32_t kept = have < len ? have : len, room = relay->pool.frame_size - EL_HEADROOM;
 
 	if (!frame) {
 		relay->stats.rx_frames++;
 		relay->stats.rx_no_memory++;
-	} else if (have == len && len <= relay->pool.frame_size - EL_HEADROOM) {
-		memcpy(frame->data, bytes, len);
-		frame->len = len;
+		return NULL;
 	}
+	if (kept > room)
+		kept = room;
+	memcpy(frame->data, bytes, kept);
+	frame->len = kept;
+	frame->cut = el_cut(len - kept);
 	return frame;
 }
 
@@ -273,7 +278,6 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	el_pool_seal(frame);
 	relay->stats.rx_frames++;
 	relay->stats.bytes_rx += frame->len;
-	frame->flags = 0;
 	if (unlikely(relay->filter) && !el_filter_matches(relay->filter, frame)) {
 		relay->stats.rx_filtered++;
 		el_pool_put(frame);
@@ -282,8 +286,7 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	if (unlikely(relay->capture))
 		el_capture_frame(relay->capture, frame, el_relay_wall(relay, frame->timestamp));
 	if (unlikely(el_frame_parse(frame, &key))) {
-		relay->stats.rx_invalid++;
-		el_pool_put(frame);
+		el_demux_invalid(relay, frame);
 		return;
 	}
 	el_demux(relay, frame, &key);

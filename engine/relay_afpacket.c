@@ -23,7 +23,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	if (!self)
 		return el_fail(err, -ENOMEM, "out of memory");
 	relay->private = self;
-	return el_packet_open(self, relay, name, opts->promiscuous, err);
+	return el_packet_open(self, relay, name, opts, err);
 }
 
 /* Frames come in only from here on, when ring, filter and memory are in place. */

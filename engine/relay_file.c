@@ -1,7 +1,7 @@
 /*
  * relay_file.c: receives from a pcap or pcapng file, as fast as it is read or with its own timing, and writes what is
  * sent to another pcap file (nowhere when none is named). At the end of the file readers get what is queued, then
- * "closed". As fast as it is read means no faster than endpoints are: nothing overflows while somebody still reads.
+ * "closed"; where it breaks off, "file broken". As fast as it is read means no faster than endpoints are: nothing overflows while somebody still reads.
  *
  * A file that is followed is a wire: its end is waited at, by inotify, which tells what this machine writes; nobody is
  * waited for, and what is received late overflows. It ends when the file is deleted or another one takes its name, after
@@ -22,6 +22,9 @@
 
 enum { MTU = 9216, NS = 1000000000 };
 
+/* The longest part of a second that is a whole number of nanoseconds and that doubles add up without rounding. */
+static const double STEP = 1.0 / 512;
+
 /* First block of a pcapng file, the same in either byte order (draft-ietf-opsawg-pcapng 4.1). */
 static const uint32_t SECTION_HEADER = 0x0a0d0d0a;
 
@@ -34,8 +37,8 @@ struct file {
 	struct pcap_pkthdr *header; /* of the frame that is due next, NULL: not read yet */
 	const uint8_t *bytes;
 	bool started;
-	int64_t first;      /* time stamp of the first frame, nanoseconds */
-	double start;       /* engine's time that it stands for */
+	int64_t first;      /* a time stamp, nanoseconds */
+	double start;       /* engine's time that it stands for, a multiple of STEP */
 	uint64_t delivered; /* frames that had been read when readers were last seen to be behind */
 };
 
@@ -154,18 +157,33 @@ static bool read_record(struct el_relay *relay, struct file *self)
 {
 	FILE *file = pcap_file(self->input);
 	off_t record = self->follow ? ftello(file) : 0;
+	int got = pcap_next_ex(self->input, &self->header, &self->bytes);
 
-	if (pcap_next_ex(self->input, &self->header, &self->bytes) == 1)
+	if (got == 1)
 		return true;
 	self->header = NULL;
 	if (self->follow && feof(file))
 		wait_for_more(relay, self, record);
 	else
-		el_relay_end(relay, self->follow ? EBADMSG : ENODATA);
+		el_relay_end(relay, got == PCAP_ERROR_BREAK ? ENODATA : EBADMSG);
 	return false;
 }
 
-/* Reads the next frame, if there is none yet. Time stamps of a file that is followed are of the clock on the wall. */
+/* What the time stamps mean: of a file that is followed they are of the clock on the wall, else the first is now. */
+static void set_clock(struct el_relay *relay, struct file *self)
+{
+	double start = relay->engine->now;
+
+	self->first = stamp_of(self->header);
+	if (self->follow)
+		start = (double)(self->first - relay->engine->wall_offset) / NS;
+	self->start = ceil(start / STEP) * STEP;
+	if (self->follow)
+		self->first = relay->engine->wall_offset + llround(self->start * NS);
+	relay->wall_offset = self->first - llround(self->start * NS);
+}
+
+/* Reads the next frame, if there is none yet. */
 static bool read_next(struct el_relay *relay, struct file *self)
 {
 	if (self->header)
@@ -175,10 +193,7 @@ static bool read_next(struct el_relay *relay, struct file *self)
 	if (self->started)
 		return true;
 	self->started = true;
-	self->first = stamp_of(self->header);
-	self->start = relay->engine->now;
-	if (self->follow)
-		self->start = (double)(self->first - relay->engine->wall_offset) / NS;
+	set_clock(relay, self);
 	return true;
 }
 
@@ -275,7 +290,7 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, uint32_t count)
 {
 	struct file *self = relay->private;
-	int64_t wall = relay->engine->wall_offset + (int64_t)(relay->engine->now * 1e9);
+	int64_t wall = el_engine_wall(relay->engine);
 
 	for (uint32_t i = 0; self->output && i < count; i++)
 		el_capture_frame(self->output, frames[i], wall);

@@ -19,6 +19,7 @@ struct live {
 	pcap_t *handle;
 	int socket; /* to ask for facts about the interface, in its own namespace */
 	int ifindex;
+	bool outgoing; /* what the host sends is heard */
 };
 
 /* ---- opening ---- */
@@ -34,7 +35,8 @@ static int interface_facts(struct el_relay *relay, struct live *self, const char
 	return el_interface_facts(self->socket, name, relay, &self->ifindex, err);
 }
 
-static int activate(struct live *self, uint32_t mtu, const char *name, bool promiscuous, char err[EL_ERR_MAX])
+static int activate(struct live *self, uint32_t mtu, const char *name, const struct el_relay_opts *opts,
+                    char err[EL_ERR_MAX])
 {
 	char reason[PCAP_ERRBUF_SIZE] = "";
 	int error;
@@ -45,7 +47,7 @@ static int activate(struct live *self, uint32_t mtu, const char *name, bool prom
 	/* Not more than a frame can be: the ring has a slot of this size for each. */
 	pcap_set_snaplen(self->handle, (int)(ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu));
 	pcap_set_buffer_size(self->handle, BUFFER_BYTES);
-	pcap_set_promisc(self->handle, promiscuous);
+	pcap_set_promisc(self->handle, opts->promiscuous != 0);
 	pcap_set_immediate_mode(self->handle, 1);
 	pcap_set_tstamp_precision(self->handle, PCAP_TSTAMP_PRECISION_NANO);
 	error = pcap_activate(self->handle);
@@ -55,8 +57,9 @@ static int activate(struct live *self, uint32_t mtu, const char *name, bool prom
 		return el_fail(err, -EIO, "%s: %s", name, pcap_statustostr(error));
 	if (pcap_datalink(self->handle) != DLT_EN10MB)
 		return el_fail(err, -EINVAL, "%s is no Ethernet interface", name);
-	/* Own frames must not come back, else every endpoint would hear itself. */
-	if (pcap_setdirection(self->handle, PCAP_D_IN) || pcap_setnonblock(self->handle, 1, reason))
+	/* Own frames must not come back, else every endpoint would hear itself; a mirror may want what others send. */
+	if (pcap_setdirection(self->handle, opts->outgoing ? PCAP_D_INOUT : PCAP_D_IN) ||
+	    pcap_setnonblock(self->handle, 1, reason))
 		return el_fail(err, -EIO, "%s: %s", name, pcap_geterr(self->handle));
 	return 0;
 }
@@ -80,7 +83,8 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	relay->private = self;
 	error = interface_facts(relay, self, name, err);
 	if (!error)
-		error = activate(self, relay->mtu, name, opts->promiscuous, err);
+		error = activate(self, relay->mtu, name, opts, err);
+	self->outgoing = opts->outgoing;
 	return error ? error : el_watch_relay(relay, pcap_get_selectable_fd(self->handle), err);
 }
 
@@ -106,6 +110,14 @@ static void trouble(struct el_relay *relay)
 	el_relay_state(relay, el_interface_state(self->socket, self->ifindex));
 }
 
+/* libpcap does not say which way a frame went: what has the interface's address was sent by the host. */
+static bool is_outgoing(const struct el_relay *relay, const struct el_frame *frame)
+{
+	const struct live *self = relay->private;
+
+	return self->outgoing && frame->len >= ETH_HEADER && !memcmp(frame->data + 6, relay->mac.byte, 6);
+}
+
 static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)
 {
 	struct live *self = relay->private;
@@ -121,6 +133,7 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 		if (!frame)
 			continue;
 		frame->timestamp = (double)(wall - relay->engine->wall_offset) / NS;
+		frame->flags = is_outgoing(relay, frame) ? EL_FRAME_OUTGOING : 0;
 		frames[count++] = frame;
 	}
 	if (got == PCAP_ERROR)

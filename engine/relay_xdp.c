@@ -205,7 +205,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 		return el_fail(err, -ENOMEM, "out of memory");
 	relay->private = self;
 	relay->headroom = KERNEL_HEADROOM;
-	error = el_packet_open(&self->group, relay, name, opts->promiscuous, err);
+	error = el_packet_open(&self->group, relay, name, opts, err);
 	if (error)
 		return error;
 	self->queues = count_queues(self);

@@ -16,7 +16,7 @@ void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error)
 		stats->bytes_tx += frame->len;
 		relay->tx_error = 0;
 		if (unlikely(relay->capture))
-			el_capture_frame(relay->capture, frame, el_relay_wall(relay, relay->engine->now));
+			el_capture_frame(relay->capture, frame, el_engine_wall(relay->engine));
 		if (unlikely(relay->default_conn))
 			el_demux_mirror(relay, frame);
 		return;
@@ -122,4 +122,21 @@ int el_relay_commit_all(struct el_relay *relay, struct el_frame *frames, uint32_
 	relay->backlog_count = count;
 	refill(relay);
 	return committed(relay, count);
+}
+
+int el_relay_send(struct el_relay *relay, const void *bytes, uint32_t len)
+{
+	struct el_frame *frame;
+	int error;
+
+	if (len < ETH_HEADER)
+		return -EINVAL;
+	if (len > ETH_HEADER + relay->mtu + el_spare(get16((const uint8_t *)bytes + 12)))
+		return -EMSGSIZE;
+	frame = el_relay_slot(relay, &error);
+	if (!frame)
+		return error;
+	memcpy(frame->data, bytes, len);
+	frame->len = len;
+	return el_relay_commit(relay, frame);
 }

@@ -54,6 +54,41 @@ describe("a file relay", function()
     end)
   end
 
+  for name, format in pairs(FORMATS) do
+    task_it("knows the time of each frame to the last digit of a " .. name .. " file", function()
+      local list, unit = {}, (name:find("nano") or name == "pcapng") and 1 or 1000
+      for i = 1, 500 do list[i] = { numbered(i), at = i * 7.000123 } end
+      local path = write_file(format(list))
+      local relay = ether.open("file:" .. path)
+      local conn = relay:conn { mac = B }
+      for i = 1, 500 do
+        local at = START + list[i].at
+        local expected = math.floor(at) * 1000000000LL + math.floor((at % 1) * 1e9 / unit + 0.5) * unit
+        assert.equal(tostring(expected), tostring(relay:wall(conn:recv_frame(1).timestamp)))
+      end
+    end)
+  end
+
+  task_it("hands what is not valid to a default endpoint that asks for it, with as much of it as there is", function()
+    local long = frames.frame(("x"):rep(20000), { ethertype = 0x88b5 })
+    local list = { { numbered(1):sub(1, 40), len = #numbered(1) }, long, "tiny", "", numbered(2):sub(1, 30),
+      numbered(3) }
+    local relay = ether.open("file:" .. pcap_file(list), { filter = "" })
+    local rest = relay:default_conn { mirror = true, invalid = true }
+    local cuts = { #numbered(1) - 40, #long - 16320, 0, 0, 0, 0 }
+    for i, cut in ipairs(cuts) do
+      local frame, whole = assert(rest:recv_frame(1)), type(list[i]) == "table" and list[i][1] or list[i]
+      frames.assert_same_bytes(whole:sub(1, 16320), tostring(frame))
+      assert.same({ i < 6, cut }, { frame.invalid, frame.cut })
+      if i < 6 then
+        assert.same({ #frame.body, 0, 0 }, { frame.len, #frame.vlans, frame.ethertype })
+        assert.is_nil(frame.src_ip)
+        assert.equal(frame.len >= 12, frame.src_mac ~= nil)
+      end
+    end
+    assert.same({ 6, 0 }, { frames.assert_balanced(relay).rx_delivered, relay:stats().rx_invalid })
+  end)
+
   task_it('tells readers "closed" behind the last frame, those that come late too', function()
     local relay = ether.open("file:" .. pcap_file(many(10)))
     local conn, empty = relay:conn { mac = B }, relay:conn { mac = A }
@@ -210,9 +245,9 @@ describe("a file relay", function()
     ["in the middle of a record's header"] = good:sub(1, 24 + 2 * record + 7),
     ["where a length makes no sense"] = good:sub(1, 24 + 2 * record + 8) .. ("\255"):rep(8) .. good:sub(-50),
   } do
-    task_it("ends cleanly where the file breaks off: " .. words, function()
+    task_it("says so where the file breaks off, behind the last frame: " .. words, function()
       local relay = ether.open("file:" .. write_file(text))
-      assert.same({ { 1, 2 }, "closed" }, { read_all(relay:conn { mac = B }) })
+      assert.same({ { 1, 2 }, "file broken" }, { read_all(relay:conn { mac = B }) })
       assert.equal(2, frames.assert_balanced(relay).rx_frames)
     end)
   end

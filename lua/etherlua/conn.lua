@@ -88,13 +88,14 @@ function M.open(relay, given)
 end
 
 ---@param relay etherlua.relay
----@param given table { mirror = boolean, recv_depth = }
+---@param given table { mirror = boolean, invalid = boolean, recv_depth = }
 ---@return etherlua.conn that receives what no other endpoint wants
 function M.open_default(relay, given)
   local opts = new_opts()
   opts.mac = to_mac(relay.mac)
   opts.is_default = 1
   opts.mirror = given.mirror and 1 or 0
+  opts.invalid = given.invalid and 1 or 0
   opts.recv_depth = given.recv_depth or 0
   return open(relay, opts)
 end

@@ -56,8 +56,8 @@ local function check_timeout(timeout)
   end
 end
 
--- Why nothing more can come: "interface gone", "closed" at the end of a file, "file gone" or "file broken" where one is
--- followed. 0 is no task: the engine is asked. Another task that waits (-EBUSY) is no reason.
+-- Why nothing more can come: "interface gone", "closed" at the end of a file, "file broken" where it breaks off, "file
+-- gone" where one is followed. 0 is no task: the engine is asked. Another task that waits (-EBUSY) is no reason.
 local function ended(ep)
   local code = C.el_wait_frame(ep, 0, -1)
   return code ~= 0 and code ~= -16 and effi.reason(code) or nil
@@ -169,8 +169,9 @@ local function address_of(read, part)
   end
 end
 
+-- Of a frame that has one.
 local function mac_at(offset)
-  return function(frame) return addr.mac_text(ffi.string(frame.data + offset, 6)) end
+  return function(frame) return frame.len >= offset + 6 and addr.mac_text(ffi.string(frame.data + offset, 6)) or nil end
 end
 
 -- A frame in the engine's memory, lent to its reader. tostring(frame) copies the whole frame.
@@ -185,7 +186,9 @@ end
 ---@field src_port? integer nil when it is not UDP
 ---@field dst_port? integer
 ---@field timestamp number when the kernel got it, seconds of the engine's clock
----@field outgoing boolean a mirror's copy of a frame that this relay sent
+---@field outgoing boolean a mirror's: sent by this relay, or by the host on a relay with `outgoing`
+---@field invalid boolean lengths in it cannot be, or it was cut: only data, len, cut and timestamp say something
+---@field cut integer bytes behind len that are missing, which it had on the wire; 65535: or more
 ---@field fragment boolean one of several: no UDP header is looked for
 ---@field body string what recv would return, copied: Ethernet payload, or UDP payload at a RUDPConn
 ---@field data ffi.cdata* pointer to its first byte
@@ -205,6 +208,7 @@ local frame_fields = {
     return vlans
   end,
   outgoing = function(frame) return band(frame.flags, C.EL_FRAME_OUTGOING) ~= 0 end,
+  invalid = function(frame) return band(frame.flags, C.EL_FRAME_INVALID) ~= 0 end,
   fragment = function(frame) return band(frame.flags, C.EL_FRAME_FRAGMENT) ~= 0 end,
   body = function(frame) return ffi.string(frame.data + frame.payload, frame.payload_len) end,
 }

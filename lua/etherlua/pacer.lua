@@ -75,6 +75,21 @@ local function lose_slots(pacer, late)
   pacer.due = pacer.start + pacer.slot / pacer.rate
 end
 
+-- Towards a time that is so many seconds ahead: less than all of it.
+local function approach(ahead)
+  if ahead > NEAR then sleep(min(ahead - NEAR, NAP)) else spin() end
+end
+
+-- Blocks this task until then, and not at all when that has passed. As exact as a pacer's wait, and as busy.
+---@param time number by ether.now()
+function M.wait_until(time)
+  local ahead = time - now()
+  while ahead > 0 do
+    approach(ahead)
+    ahead = time - now()
+  end
+end
+
 -- Another task may take the slot, or change the rate, meanwhile: so all is looked at again after each sleep.
 local function wait_for_slot(pacer)
   while true do
@@ -83,7 +98,7 @@ local function wait_for_slot(pacer)
     pacer.seen = time
     local ahead = pacer.due - time
     if ahead <= 0 then return lose_slots(pacer, -ahead) end
-    if ahead > NEAR then sleep(min(ahead - NEAR, NAP)) else spin() end
+    approach(ahead)
   end
 end
 

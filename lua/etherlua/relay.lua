@@ -5,9 +5,11 @@ local ffi = require "ffi"
 local effi = require "etherlua.ffi"
 local conn = require "etherlua.conn"
 local endpoint = require "etherlua.endpoint"
+local filter = require "etherlua.filter"
 local sched = require "etherlua.sched"
 
 local C = effi.C
+local tick = sched.tick
 
 local M = {}
 
@@ -33,7 +35,7 @@ end
 
 local DEFAULT_TYPES = { [0x0806] = "arp", [0x0800] = "ip", [0x86dd] = "ip6" }
 
--- pcap-filter text for the EtherTypes behind any VLAN stack. `vlan` moves what follows it behind one more tag.
+-- pcap-filter text for the EtherTypes behind any VLAN stack.
 local function filter_for(types)
   local names = {}
   for ethertype in pairs(types) do
@@ -41,9 +43,7 @@ local function filter_for(types)
   end
   table.sort(names)
   local any = table.concat(names, " or ")
-  local text = any
-  for _ = 1, C.EL_TAGS_MAX do text = ("%s or (vlan and (%s))"):format(any, text) end
-  return text
+  return filter.nest(function() return any end)
 end
 
 local function default_types()
@@ -86,8 +86,8 @@ end
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
 local KNOWN = {}
-for name in ("filter capture recv_depth frame_size frames promiscuous mtu queues mode copy need_wakeup steer timing " ..
-  "follow output program"):gmatch("%S+") do
+for name in ("filter capture recv_depth frame_size frames promiscuous outgoing mtu queues mode copy need_wakeup " ..
+  "steer timing follow output program"):gmatch("%S+") do
   KNOWN[name] = true
 end
 
@@ -154,21 +154,20 @@ local function make_opts(given, types)
   opts.no_need_wakeup = given.need_wakeup == false and 1 or 0
   set_steering(opts, given.steer)
   opts.promiscuous = given.promiscuous ~= false and 1 or 0
+  opts.outgoing = given.outgoing and 1 or 0
   opts.timing = given.timing and 1 or 0
   opts.follow = given.follow and 1 or 0
   return opts, keep
 end
 
 local CAPTURE_CHECK = 0.5 -- seconds
-local CAPTURE_REASONS = { [5] = "Input/output error", [27] = "File too large", [28] = "No space left on device",
-  [122] = "Disk quota exceeded" }
 
 -- Why nothing more is written to the capture file; nil while it is.
 local function capture_error(relay)
   local info = info_t()
   C.el_relay_info(relay.handle, info)
   if info.capture_error == 0 then return nil end
-  return CAPTURE_REASONS[info.capture_error] or effi.reason(-info.capture_error)
+  return effi.reason(-info.capture_error)
 end
 
 -- Says so, once. Returns whether there is nothing more to look at.
@@ -217,6 +216,8 @@ end
 ---@field frames? integer frames of memory (16384)
 ---@field frame_size? integer bytes of a frame's memory (2048, or what the MTU needs)
 ---@field promiscuous? boolean receive frames to any MAC address (true)
+---@field outgoing? boolean a mirror hears what the host sends on the interface, too; pcap goes by the interface's MAC
+---  address (false)
 ---@field mtu? integer bytes; wire (1500) and file (9216) only
 ---@field timing? boolean file: receive with the gaps of the file, not as fast as it is read (false)
 ---@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
@@ -317,8 +318,8 @@ function Relay:host(given)
 end
 
 -- The EtherConn that receives what nobody else wants.
----@param given? { mirror?: boolean, recv_depth?: integer } mirror: also a copy of everything in and out
----  (frame.outgoing tells)
+---@param given? { mirror?: boolean, invalid?: boolean, recv_depth?: integer } mirror: also a copy of everything in and
+---  out (frame.outgoing tells); invalid: also what is not valid, which is only counted otherwise (frame.invalid tells)
 ---@return etherlua.conn
 function Relay:default_conn(given)
   check_open(self)
@@ -336,6 +337,35 @@ function Relay:stats()
   for _, name in ipairs(M.counters) do out[name] = tonumber(stats[name]) end
   out.capture_error = self.capture and capture_error(self) or nil
   return out
+end
+
+local function send_again(relay, code, frame, len)
+  if code == -22 then return nil, "too short" end
+  if code == -90 then return nil, "too long" end
+  return endpoint.send_slowly(code, function() return C.el_relay_send(relay.handle, frame, len) end)
+end
+
+-- Sends a whole frame as it is, its Ethernet header included: for frames that come from somewhere else. Blocks only
+-- while the relay is full.
+---@param frame string|ffi.cdata* a string, or a pointer followed by the length
+---@param len? integer
+---@return true|nil
+---@return string|nil reason "too short" for an Ethernet header, "too long" for the MTU, "link down", "interface gone"
+function Relay:send(frame, len)
+  tick()
+  check_open(self)
+  len = len or #frame
+  local code = C.el_relay_send(self.handle, frame, len)
+  if code == 0 then return true end
+  return send_again(self, code, frame, len)
+end
+
+-- When a received frame was on the wire: by the clock on the wall, of a file by its own time stamps.
+---@param timestamp number frame.timestamp
+---@return ffi.cdata* nanoseconds since 1970, an int64_t
+function Relay:wall(timestamp)
+  check_open(self)
+  return C.el_relay_wall(self.handle, timestamp)
 end
 
 -- Sends what is pending now; otherwise that is done when a batch is full or the loop is about to sleep.

@@ -238,10 +238,29 @@ end
 -- One JSON object on a line of its own, names in the order given.
 ---@param names string[]
 ---@param values table by name; a name without a value is null
-function M.print_json(names, values)
+---@return string
+function M.json_line(names, values)
   local parts = {}
   for i, name in ipairs(names) do parts[i] = ("%s:%s"):format(cjson.encode(name), encode(values[name])) end
-  io.stdout:write("{", table.concat(parts, ","), "}\n")
+  return "{" .. table.concat(parts, ",") .. "}\n"
+end
+
+-- Prints such a line.
+---@param names string[]
+---@param values table
+function M.print_json(names, values)
+  io.stdout:write(M.json_line(names, values))
+end
+
+local EPIPE = 32
+
+-- Writes to standard output. Ends the script when that fails: with a message, or quietly when the reader is gone.
+---@param text string
+function M.write(text)
+  local ok, reason, code = io.stdout:write(text)
+  if ok then return end
+  if code == EPIPE then M.exit(M.DONE) end
+  M.exit(M.FAILED, "cannot write the output: " .. reason)
 end
 
 ---@param vlans string text of a VLAN stack

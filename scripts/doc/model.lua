@@ -9,9 +9,9 @@ local ROOT = "lua/etherlua/"
 
 -- Their own functions are reached through `ether` alone; what they define for users is their class.
 local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram", "sr",
-  "answer" }
-local MODULES = { "addr", "prefix", "ip_range", "vlan_range", "rate", "size_mix", "random", "lab", "netns", "script",
-  "bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
+  "answer", "capture" }
+local MODULES = { "addr", "prefix", "ip_range", "vlan_range", "rate", "size_mix", "filter", "rewrite", "random", "lab",
+  "netns", "script", "bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
 local FOLDERS = { "proto", "role" }
 
 local KNOWN = {}

@@ -68,13 +68,19 @@ local function layer_text(layers, i)
   return (describe_end[layer.name] or M[layer.name].describe)(layer.fields)
 end
 
+---@param layers { name: string, fields: table }[] from dissect()
+---@return string line
+function M.describe_layers(layers)
+  local texts = {}
+  for i = 1, #layers do texts[#texts + 1] = layer_text(layers, i) end
+  return table.concat(texts, " ")
+end
+
 ---@param frame string
 ---@param first? string name of the first layer; default "ethernet"
 ---@return string line such as "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff vlan 100 ARP who-has 10.0.0.1 tell 10.0.0.5"
 function M.describe(frame, first)
-  local layers, texts = M.dissect(frame, first), {}
-  for i = 1, #layers do texts[#texts + 1] = layer_text(layers, i) end
-  return table.concat(texts, " ")
+  return M.describe_layers(M.dissect(frame, first))
 end
 
 return M

@@ -1,0 +1,146 @@
+-- role/replay.lua: sends the frames of a capture file on a relay: with the timing of the file, faster or slower, at a
+-- rate, or as fast as they go. Each pass opens the file anew, so memory does not depend on its size. The relay is the
+-- caller's; what it lost is in relay:stats().
+
+local histogram = require "etherlua.histogram"
+local pacer = require "etherlua.pacer"
+local relays = require "etherlua.relay"
+local sched = require "etherlua.sched"
+
+local M = {}
+
+-- At a rate, so many seconds of delay are made up for; after longer ones the schedule starts again. A file's own
+-- schedule is always caught up with.
+local LATE = 0.01
+
+-- See replay.new.
+---@class etherlua.replay
+---@field frames integer handed to the relay so far
+---@field passes integer begun so far
+---@field skipped table<string, integer> frames that were not sent, by reason: "too long" for the MTU, "too short" for
+---  an Ethernet header, "cut short" by the capture
+---@field late etherlua.histogram how long after their time in the schedule frames were handed over
+---@field began? number when the first frame was
+---@field ended? number when the last one was
+local Replay = {}
+Replay.__index = Replay
+
+---@class etherlua.replay_opts
+---@field path string pcap or pcapng file
+---@field filter? string pcap-filter text: only these frames (all)
+---@field loops? integer how often the file is sent, math.huge: for ever (1)
+---@field count? integer ends after so many frames (all)
+---@field speed? number so many times as fast as the file (1)
+---@field rate? number so many frames a second instead
+---@field bits? number so many bits a second instead, of frames as they are in the file
+---@field top_speed? boolean as fast as they go instead
+---@field rewrite? etherlua.rewrite
+
+local function open(path, filter)
+  local file = relays.open("file:" .. path, { filter = filter or "" })
+  return file, file:default_conn { mirror = true, invalid = true }
+end
+
+-- Raises a one-line error when the file cannot be read.
+---@param relay etherlua.relay
+---@param opts etherlua.replay_opts
+---@return etherlua.replay
+function M.new(relay, opts)
+  local self = setmetatable({ relay = relay, opts = opts, frames = 0, passes = 0, skipped = {}, late = histogram.new(),
+    loops = opts.loops or 1, count = opts.count or math.huge, rewrite = opts.rewrite, top_speed = opts.top_speed,
+    speed = opts.speed or 1, rate = opts.rate or opts.bits, by_bits = opts.bits ~= nil, units = 0 }, Replay)
+  self.file, self.source = open(opts.path, opts.filter)
+  return self
+end
+
+-- ---- when ---------------------------------------------------------------------------------------------------------
+
+-- By the file. Time stamps that go back are due at once; the first one of a pass is due with the last one of the pass
+-- before.
+local function due_by_file(self, frame)
+  local stamp = frame.timestamp
+  self.stamp = self.stamp or stamp
+  return math.max(self.due, self.start + (stamp - self.stamp) / self.speed)
+end
+
+-- At a rate: a frame takes the time of one unit, or of its bits.
+local function due_by_rate(self, frame)
+  local due, time = self.start + self.units / self.rate, sched.now()
+  if time - due > LATE then self.start, self.units, due = time, 0, time end
+  self.units = self.units + (self.by_bits and (frame.len + frame.cut) * 8 or 1)
+  return due
+end
+
+local function wait(self, frame)
+  if self.top_speed then return end
+  self.start = self.start or sched.now()
+  self.due = self.due or self.start
+  self.due = self.rate and due_by_rate(self, frame) or due_by_file(self, frame)
+  pacer.wait_until(self.due)
+  self.late:record(math.max(0, sched.now() - self.due))
+end
+
+-- ---- what ---------------------------------------------------------------------------------------------------------
+
+local function skip(self, reason)
+  self.skipped[reason] = (self.skipped[reason] or 0) + 1
+end
+
+-- Returns why no more can be sent. A frame that is lost because the link is down is one of the relay's counters.
+local function send(self, frame)
+  if frame.cut > 0 then return skip(self, frame.len > self.relay.mtu and "too long" or "cut short") end
+  local data, len = frame.data, frame.len
+  if self.rewrite then data, len = self.rewrite:apply(data, len) end
+  local ok, reason = self.relay:send(data, len)
+  if not ok and (reason == "too long" or reason == "too short") then return skip(self, reason) end
+  if reason == "interface gone" then return reason end
+  self.frames = self.frames + 1
+end
+
+-- ---- the run ------------------------------------------------------------------------------------------------------
+
+-- Sends the file once. Returns why no more is to be sent, nil at its end.
+local function pass(self)
+  self.passes, self.stamp = self.passes + 1, nil
+  if not self.rate then self.start = self.due end
+  while self.frames < self.count do
+    local frame, ended = self.source:recv_frame()
+    if not frame then return ended ~= "closed" and ended or nil end
+    wait(self, frame)
+    self.began = self.began or sched.now()
+    local reason = send(self, frame)
+    if reason then return reason end
+  end
+  return "count"
+end
+
+local function again(self)
+  self.file:close()
+  self.file, self.source = open(self.opts.path, self.opts.filter)
+end
+
+-- A file of which nothing can be sent is not tried for ever.
+local function run(self)
+  while true do
+    local before = self.frames
+    local reason = pass(self)
+    if reason then return reason end
+    if self.passes >= self.loops or self.frames == before then return nil end
+    again(self)
+  end
+end
+
+-- Sends all of it, and returns when it has left.
+---@return true|nil
+---@return string? reason why that was not all: "file broken", "interface gone"
+function Replay:run()
+  local reason = run(self)
+  self.relay:flush()
+  while self.relay:stats().tx_pending > 0 do sched.sleep(0.001) end
+  self.ended = sched.now()
+  self.file:close()
+  if reason and reason ~= "count" then return nil, reason end
+  return true
+end
+
+return M

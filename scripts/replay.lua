@@ -1,0 +1,145 @@
+-- replay.lua: sends the frames of a capture file on an interface, as they are or with other addresses and VLAN tags.
+--
+--   etherlua run replay trace.pcap -i eth1
+--   etherlua run replay trace.pcap -i eth1 --rate 100Mbit --loop 0 --dst-mac 02:00:00:11:22:33 --vlan 100.200
+
+local addr = require "etherlua.addr"
+local ether = require "etherlua"
+local filter = require "etherlua.filter"
+local replay = require "etherlua.role.replay"
+local rewrite = require "etherlua.rewrite"
+local script = require "etherlua.script"
+
+-- ---- options ------------------------------------------------------------------------------------------------------
+
+local SCALE = { [""] = 1, k = 1e3, m = 1e6, g = 1e9 }
+
+-- "1000", "10k": frames a second; "100Mbit": bits a second.
+local function rate(text)
+  local number, scale, unit = text:lower():match("^([%d.]+)([kmg]?)(%a*)$")
+  local value = tonumber(number)
+  if not value or value <= 0 or not (unit == "" or unit == "pps" or unit == "bit") then
+    return nil, ("bad rate %q: frames a second such as 1000 or 10k, or bits such as 100Mbit, are needed"):format(text)
+  end
+  return { value = value * SCALE[scale], bits = unit == "bit" }
+end
+
+local function mac_pair(text)
+  local old, new = text:match("^([^=]+)=([^=]+)$")
+  if not old then return nil, ("bad --map-mac %q: OLD=NEW is needed"):format(text) end
+  local ok, reason = pcall(function() return addr.mac_bytes(old) .. addr.mac_bytes(new) end)
+  if not ok then return nil, tostring(reason) end
+  return { old, new }
+end
+
+local function add_rewrites(parser)
+  local mac, vlans = script.accepted_by(addr.mac_bytes), script.accepted_by(addr.vlans)
+  parser:option("--src-mac", "Source MAC address in place of the frames' own."):argname("MAC"):convert(mac)
+  parser:option("--dst-mac", "Destination MAC address in place of the frames' own."):argname("MAC"):convert(mac)
+  parser:option("--map-mac", "This MAC address in place of that one, wherever it is source or destination. May be " ..
+    "given several times."):count("*"):argname("OLD=NEW"):convert(mac_pair)
+  parser:option("--vlan", "VLAN stack in place of the frames' own, outer tag first: 100 or 100.200; \"\" for none.")
+    :argname("VLANS"):convert(vlans)
+  parser:flag("--pop-vlan", "Take the outer tag off; given twice, two."):count("*")
+  parser:option("--push-vlan", "Put these tags around the frame, behind --pop-vlan."):argname("VLANS"):convert(vlans)
+end
+
+local function options()
+  local parser = script.parser("replay", "Send the frames of a capture file, with its timing.")
+  parser:argument("file", "pcap or pcapng file of Ethernet frames."):argname("FILE")
+  parser:mutex(
+    parser:option("--speed", "So many times as fast as the file."):argname("FACTOR")
+      :convert(script.number(1e-6, 1e9)),
+    parser:option("--rate", "At a steady rate: frames a second (1000, 10k) or bits of frames a second (100Mbit).")
+      :argname("RATE"):convert(rate),
+    parser:flag("--top-speed", "As fast as they go."))
+  parser:option("--loop", "How often the file is sent; 0: until Ctrl-C.", "1"):argname("N")
+    :convert(script.number(0, 1e15, true))
+  parser:option("--count", "End after so many frames."):argname("N"):convert(script.number(1, 1e15, true))
+  parser:option("--filter", "Only frames that this pcap-filter text matches, in VLAN tags or not."):argname("FILTER")
+  add_rewrites(parser)
+  parser:epilog("Frames are sent as they are, short or malformed ones too. `late` is how long after its time a " ..
+    "frame was sent.\n\nExit status: 0 all frames were sent, 3 some were too long or short for the interface, cut " ..
+    "short in the file or lost, or Ctrl-C came first, 1 the file is broken or the interface gone, 2 wrong usage.")
+  return script.parse(parser, arg)
+end
+
+local opts = options()
+
+local function rewriting()
+  if opts.vlan and (opts.pop_vlan > 0 or opts.push_vlan) then
+    script.exit(script.USAGE, "--vlan replaces all tags: --pop-vlan and --push-vlan are not allowed with it")
+  end
+  if not (opts.src_mac or opts.dst_mac or opts.vlan or opts.push_vlan or opts.pop_vlan > 0 or opts.map_mac[1]) then
+    return nil
+  end
+  local map = {}
+  for _, pair in ipairs(opts.map_mac) do map[pair[1]] = pair[2] end
+  return rewrite.new { src_mac = opts.src_mac, dst_mac = opts.dst_mac, map = map,
+    pop = opts.vlan and math.huge or opts.pop_vlan, push = opts.vlan or opts.push_vlan }
+end
+
+local function replay_opts()
+  local given = opts.rate or {}
+  return { path = opts.file, filter = opts.filter and script.check(filter.any_vlans, opts.filter),
+    loops = opts.loop == 0 and math.huge or opts.loop, count = opts.count, speed = opts.speed,
+    rate = not given.bits and given.value or nil, bits = given.bits and given.value or nil,
+    top_speed = opts.top_speed, rewrite = rewriting() }
+end
+
+-- ---- output -------------------------------------------------------------------------------------------------------
+
+local SUMMARY = { "frames", "bytes", "seconds", "rate", "bits_per_second", "passes", "lost", "skipped", "late_ms" }
+
+local relay, player, whole
+
+local function summary()
+  local stats, now = relay:stats(), ether.now()
+  local seconds = (player.ended or now) - (player.began or now)
+  local per_second = seconds > 0 and 1 / seconds or 0
+  return { frames = stats.tx_sent, bytes = stats.bytes_tx, seconds = seconds, rate = stats.tx_sent * per_second,
+    bits_per_second = stats.bytes_tx * 8 * per_second, passes = player.passes, skipped = player.skipped,
+    lost = stats.tx_link_down + stats.tx_refused + stats.tx_error, late_ms = script.milliseconds(player.late) }
+end
+
+local UNITS = { { 1e9, "Gbit/s" }, { 1e6, "Mbit/s" }, { 1e3, "kbit/s" }, { 0, "bit/s" } }
+
+local function bits_text(value)
+  for _, unit in ipairs(UNITS) do
+    if value >= unit[1] then return ("%.4g %s"):format(value / math.max(unit[1], 1), unit[2]) end
+  end
+end
+
+local function print_summary(values)
+  print(("%d %s, %d bytes in %.3f s (%.0f/s, %s)"):format(values.frames, values.frames == 1 and "frame" or "frames",
+    values.bytes, values.seconds, values.rate, bits_text(values.bits_per_second)))
+  if values.late_ms.count > 0 then print("  late ms  " .. script.times_text(values.late_ms)) end
+  for reason, count in pairs(values.skipped) do print(("  %d not sent: %s"):format(count, reason)) end
+  if values.lost > 0 then print(("  %d lost on sending"):format(values.lost)) end
+end
+
+-- ---- the run ------------------------------------------------------------------------------------------------------
+
+-- What is received is of no interest: no frame is so short.
+local NOTHING = "less 1"
+
+local given = replay_opts()
+relay = script.relay(opts, { filter = NOTHING, promiscuous = false })
+player = script.check(replay.new, relay, given)
+
+-- Also after Ctrl-C.
+ether.defer(function()
+  local values = summary()
+  if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
+  local all = (whole or given.loops == math.huge) and values.lost == 0 and not next(values.skipped)
+  script.status = all and script.DONE or script.REFUSED
+end)
+
+script.progress(function()
+  local now = ether.now()
+  return ("%d frames, pass %d, %.0f s"):format(player.frames, player.passes, now - (player.began or now))
+end)
+
+local reason
+whole, reason = player:run()
+if reason then script.exit(script.FAILED, ("%s: %s behind frame %d"):format(opts.file, reason, player.frames)) end
