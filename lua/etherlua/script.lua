@@ -278,20 +278,27 @@ end
 
 local PROGRESS_AFTER, PROGRESS_EVERY = 2, 0.5 -- seconds
 
--- A line on the terminal that says how far it is, from two seconds on, until the run ends.
+-- A line on the terminal that says how far it is, from two seconds on, until the run ends or the function that this
+-- returns is called: in front of a summary, which would stand behind it on its line.
 ---@param line function returns the text
+---@return function stop
 function M.progress(line)
-  if not M.on_terminal() then return end
-  local shown = false
+  local shown, done = false, not M.on_terminal()
+  local function stop()
+    if shown then io.stderr:write("\r\27[K") end
+    shown, done = false, true
+  end
+  if done then return stop end
   sched.spawn_background(function()
-    sched.defer(function() if shown then io.stderr:write("\r\27[K") end end)
+    sched.defer(stop)
     sched.sleep(PROGRESS_AFTER)
-    while true do
+    while not done do
       io.stderr:write("\r\27[K", line())
       shown = true
       sched.sleep(PROGRESS_EVERY)
     end
   end)
+  return stop
 end
 
 return M
