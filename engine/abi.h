@@ -131,7 +131,8 @@ enum {
 	EL_FRAME_GROUP = 16,    /* sent to a broadcast or multicast MAC */
 	EL_FRAME_OUTGOING = 32, /* a mirror's: sent by this relay, or by the host where the relay hears that too */
 	EL_FRAME_COPY = 64,     /* one more copy of a frame that has several receivers */
-	EL_FRAME_INVALID = 128, /* lengths in it cannot be, or it was cut: nothing is known but data and len */
+	EL_FRAME_LARGE = 128,   /* its bytes are not in the pool: they were too many */
+	EL_FRAME_INVALID = 256, /* lengths in it cannot be, or it was cut: nothing is known but data and len */
 };
 
 /* A received frame. It belongs to the engine; offsets count from data, 0 where there is no such header. */
@@ -140,20 +141,21 @@ struct el_frame {
 	struct el_frame *next;
 	struct el_endpoint *owner; /* the queue it waits in */
 	struct el_pool *pool;
-	double timestamp;   /* when the kernel got it, engine's clock */
-	uint16_t len;       /* of the whole frame */
+	double timestamp; /* when the kernel got it, engine's clock */
+	uint32_t len; /* of the whole frame; as all lengths here more than 65,535 when an IPv6 packet was reassembled */
+	uint32_t l3_len; /* of what is at l3 */
+	uint32_t payload_len;
+	uint16_t payload;   /* what the endpoint's recv returns: Ethernet payload or UDP payload */
 	uint16_t ethertype; /* after the last tag */
 	uint16_t l3;        /* Ethernet payload, Ethernet padding not included where IP tells */
-	uint16_t l3_len;
-	uint16_t l4;      /* header behind the IP header and its options or extension headers */
-	uint16_t payload; /* what the endpoint's recv returns: Ethernet payload or UDP payload */
-	uint16_t payload_len;
-	uint8_t tags; /* VLAN tags */
-	uint8_t flags;
+	uint16_t l4;        /* header behind the IP header and its options or extension headers */
+	uint16_t flags;
+	uint16_t cut;     /* bytes behind len that are missing, which it had on the wire; 65535: or more */
+	uint8_t tags;     /* VLAN tags */
 	uint8_t protocol; /* of the header at l4 */
 	uint8_t state;    /* EL_FRAME_... below: who has it */
-	uint16_t cut;     /* bytes behind len that are missing, which it had on the wire; 65535: or more */
-	uint32_t conn;    /* id of the EtherConn that it came to */
+	uint8_t pad;
+	uint32_t conn; /* id of the EtherConn that it came to */
 };
 
 enum { EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED, EL_FRAME_UNUSED };
@@ -231,29 +233,40 @@ struct el_relay_info {
 
 /*
  * Where frames ended. At all times
- *   rx_frames + rx_copies = rx_delivered + rx_queued + rx_invalid + rx_filtered + rx_unclaimed + rx_overflow +
- *                           rx_evicted + rx_no_memory + rx_closed
+ *   rx_frames + rx_copies + rx_reassembled = rx_delivered + rx_queued + rx_invalid + rx_filtered + rx_unclaimed +
+ *                                            rx_overflow + rx_evicted + rx_no_memory + rx_closed + rx_fragments +
+ *                                            rx_merged + rx_frag_duplicate + rx_frag_timeout + rx_frag_overlap +
+ *                                            rx_frag_invalid + rx_frag_limit
  *   tx_frames = tx_sent + tx_pending + tx_link_down + tx_refused + tx_error
  */
 struct el_stats {
-	uint64_t rx_frames;    /* offered by the interface to this relay */
-	uint64_t rx_copies;    /* further copies, for frames that several endpoints receive */
-	uint64_t rx_delivered; /* read by an endpoint's owner */
-	uint64_t rx_queued;    /* wait in an endpoint's queue now */
-	uint64_t rx_invalid;   /* truncated, or with lengths that cannot be, and no endpoint asked for those */
-	uint64_t rx_filtered;  /* the relay's filter did not match (relays that filter by themselves) */
-	uint64_t rx_unclaimed; /* no endpoint wanted it */
-	uint64_t rx_overflow;  /* oldest of a full endpoint queue, dropped for a newer one */
-	uint64_t rx_evicted;   /* dropped from a queue because the frame memory was used up */
-	uint64_t rx_no_memory; /* no frame memory at all */
-	uint64_t rx_closed;    /* waited in a queue whose endpoint was closed */
-	uint64_t rx_missed;    /* lost by the kernel before the relay saw them (not in rx_frames) */
-	uint64_t tx_frames;    /* accepted by a send call */
-	uint64_t tx_sent;      /* taken by the interface */
-	uint64_t tx_pending;   /* wait for the next flush now */
-	uint64_t tx_link_down; /* lost: the link was down */
-	uint64_t tx_refused;   /* lost: driver or queueing discipline had no room */
-	uint64_t tx_error;     /* lost for another reason */
+	uint64_t rx_frames;         /* offered by the interface to this relay */
+	uint64_t rx_copies;         /* further copies, for frames that several endpoints receive */
+	uint64_t rx_reassembled;    /* packets that were put together out of fragments: each is one more frame */
+	uint64_t rx_delivered;      /* read by an endpoint's owner */
+	uint64_t rx_queued;         /* wait in an endpoint's queue now */
+	uint64_t rx_invalid;        /* truncated, or with lengths that cannot be, and no endpoint asked for those */
+	uint64_t rx_filtered;       /* the relay's filter did not match (relays that filter by themselves) */
+	uint64_t rx_unclaimed;      /* no endpoint wanted it */
+	uint64_t rx_overflow;       /* oldest of a full endpoint queue, dropped for a newer one */
+	uint64_t rx_evicted;        /* dropped from a queue because the frame memory was used up */
+	uint64_t rx_no_memory;      /* no frame memory at all */
+	uint64_t rx_closed;         /* waited in a queue, or as a fragment, when the endpoint was closed */
+	uint64_t rx_fragments;      /* fragments that wait for the rest of their packet now */
+	uint64_t rx_merged;         /* fragments that became a part of one of rx_reassembled */
+	uint64_t rx_frag_duplicate; /* fragments that had come before */
+	uint64_t rx_frag_timeout;   /* the rest did not come in time */
+	uint64_t rx_frag_overlap;   /* overlapped with another one: all fragments of the packet */
+	uint64_t
+		rx_frag_invalid; /* with lengths that cannot be; or all of a packet, at odds about its end or too long */
+	uint64_t rx_frag_limit;  /* too many packets or bytes were waiting: those of the oldest; or out of memory */
+	uint64_t rx_missed;      /* lost by the kernel before the relay saw them (not in rx_frames) */
+	uint64_t tx_frames;      /* accepted by a send call */
+	uint64_t tx_sent;        /* taken by the interface */
+	uint64_t tx_pending;     /* wait for the next flush now */
+	uint64_t tx_link_down;   /* lost: the link was down */
+	uint64_t tx_refused;     /* lost: driver or queueing discipline had no room */
+	uint64_t tx_error;       /* lost for another reason */
 	uint64_t bytes_rx, bytes_tx;
 };
 
@@ -324,6 +337,8 @@ struct el_conn_opts {
 	uint32_t multicast;                     /* EL_MULTICAST_... */
 	uint32_t recv_depth;                    /* 0: the relay's */
 	uint32_t mirror;                        /* of the default endpoint: also a copy of every frame in and out */
+	uint32_t fragment;                      /* IP packets that do not fit the MTU are sent in fragments */
+	uint32_t reassemble;                    /* fragments that are received are put together */
 	uint32_t invalid;                       /* of the default endpoint: also frames that are not valid */
 	uint32_t id;
 };
@@ -338,6 +353,7 @@ struct el_conn {
 	struct el_mac mac;
 	uint8_t multicast, is_default, mirror, invalid;
 	uint8_t tapped; /* EL_TAP_... */
+	uint8_t fragment, reassemble;
 	uint8_t header_len;
 	uint8_t header[12 + 4 * EL_TAGS_MAX]; /* template: MACs and tags */
 	struct el_vlans vlans;
@@ -359,11 +375,14 @@ struct el_send_opts {
 
 /* Bytes of payload that fit one frame of this endpoint. */
 uint32_t el_conn_mtu(const struct el_conn *conn);
+/* Bytes of the largest IP packet of the version, without options, that it can send: in fragments when it may. */
+uint32_t el_conn_ip_mtu(const struct el_conn *conn, int version);
 
 /*
  * Sends one Ethernet payload. ethertype 0: IPv4 or IPv6 by the version nibble (-EPROTONOSUPPORT when it is neither).
  * -EMSGSIZE: does not fit the MTU. -EAGAIN: no room until the next turn. -ENETDOWN, -ENXIO: link down, interface gone.
- * -EADDRNOTAVAIL: its own MAC is a group address and opts has no other. opts may be NULL.
+ * -EADDRNOTAVAIL: its own MAC is a group address and opts has no other. opts may be NULL. With the option `fragment` an
+ * IP packet whose length is what it says, and without DF, is sent in fragments when it does not fit, all of them or none.
  */
 int el_conn_send(struct el_conn *conn, const void *payload, uint32_t len, const struct el_mac *dst, uint32_t ethertype,
                  const struct el_send_opts *opts);
@@ -418,7 +437,7 @@ void el_udp_close(struct el_udp *udp);
 void el_udp_free(struct el_udp *udp);
 /* Gives it another local address; -EADDRINUSE when another RUDPConn of the EtherConn has it. */
 int el_udp_rebind(struct el_udp *udp, const struct el_addr *local);
-/* Bytes of UDP payload that fit one frame to an address of the given IP version. */
+/* Bytes of UDP payload that fit a datagram to an address of the given IP version, in fragments when the conn may. */
 uint32_t el_udp_mtu(const struct el_udp *udp, int version);
 
 /*

@@ -109,6 +109,14 @@ static int join(struct el_relay *relay, struct el_conn *conn, char err[EL_ERR_MA
 	return 0;
 }
 
+/* What the relay has only for those who need it. */
+static int open_parts(struct el_relay *relay, const struct el_conn *conn, char err[EL_ERR_MAX])
+{
+	if ((conn->fragment && el_fragmenter_open(relay)) || (conn->reassemble && el_reassembly_open(relay)))
+		return el_fail(err, -ENOMEM, "out of memory");
+	return 0;
+}
+
 struct el_conn *el_conn_open(struct el_relay *relay, const struct el_conn_opts *opts, char err[EL_ERR_MAX])
 {
 	struct el_conn *conn = calloc(1, sizeof *conn);
@@ -122,10 +130,12 @@ struct el_conn *el_conn_open(struct el_relay *relay, const struct el_conn_opts *
 	conn->multicast = (uint8_t)opts->multicast;
 	conn->is_default = opts->is_default != 0;
 	conn->mirror = opts->mirror != 0;
+	conn->fragment = opts->fragment != 0;
+	conn->reassemble = opts->reassemble != 0;
 	conn->invalid = opts->invalid != 0;
 	memcpy(conn->ethertypes, opts->ethertypes, sizeof conn->ethertypes);
 	make_header(conn);
-	if (join(relay, conn, err)) {
+	if (open_parts(relay, conn, err) || join(relay, conn, err)) {
 		free(conn);
 		return NULL;
 	}
@@ -140,6 +150,8 @@ void el_conn_close(struct el_conn *conn)
 		return;
 	while (conn->udps)
 		el_udp_close(container_of(conn->udps, struct el_udp, by_conn));
+	if (conn->reassemble)
+		el_reassembly_forget(conn);
 	leave(conn->ep.relay, conn);
 	el_endpoint_close(&conn->ep);
 }
@@ -187,9 +199,14 @@ static uint32_t room_for(const struct el_relay *relay, const struct el_vlans *vl
 	return relay->mtu + spare - vlans->count * TAG_LEN;
 }
 
+uint32_t el_conn_room(const struct el_conn *conn, const struct el_send_opts *opts)
+{
+	return room_for(conn->ep.relay, opts && opts->has_vlans ? &opts->vlans : &conn->vlans);
+}
+
 uint32_t el_conn_mtu(const struct el_conn *conn)
 {
-	return conn->ep.relay ? room_for(conn->ep.relay, &conn->vlans) : 0;
+	return conn->ep.relay ? el_conn_room(conn, NULL) : 0;
 }
 
 static uint32_t put_header(const struct el_conn *conn, uint8_t *p, const struct el_send_opts *opts)
@@ -202,12 +219,22 @@ static uint32_t put_header(const struct el_conn *conn, uint8_t *p, const struct 
 	return opts->has_vlans ? (uint32_t)(put_tags(p + 12, &opts->vlans) - p) : conn->header_len;
 }
 
+uint8_t *el_conn_header(const struct el_conn *conn, struct el_frame *frame, uint32_t len, const struct el_mac *dst,
+                        uint16_t ethertype, const struct el_send_opts *opts)
+{
+	uint32_t header = put_header(conn, frame->data, opts);
+
+	memcpy(frame->data, dst->byte, 6);
+	put16(frame->data + header, ethertype);
+	frame->len = header + 2 + len;
+	return frame->data + header + 2;
+}
+
 struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct el_mac *dst, uint16_t ethertype,
                               const struct el_send_opts *opts, uint8_t **body, int *error)
 {
 	struct el_relay *relay = conn->ep.relay;
 	struct el_frame *frame;
-	uint32_t header;
 
 	*error = -EBADF;
 	if (!relay)
@@ -216,16 +243,11 @@ struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct e
 	if (conn->mac.byte[0] & 1 && !(opts && opts->has_src_mac))
 		return NULL;
 	*error = -EMSGSIZE;
-	if (len > room_for(relay, opts && opts->has_vlans ? &opts->vlans : &conn->vlans))
+	if (len > el_conn_room(conn, opts))
 		return NULL;
 	frame = el_relay_slot(relay, error);
-	if (!frame)
-		return NULL;
-	header = put_header(conn, frame->data, opts);
-	memcpy(frame->data, dst->byte, 6);
-	put16(frame->data + header, ethertype);
-	*body = frame->data + header + 2;
-	frame->len = (uint16_t)(header + 2 + len);
+	if (frame)
+		*body = el_conn_header(conn, frame, len, dst, ethertype, opts);
 	return frame;
 }
 
@@ -248,6 +270,8 @@ int el_conn_send(struct el_conn *conn, const void *payload, uint32_t len, const 
 	if (!ethertype)
 		return -EPROTONOSUPPORT;
 	frame = el_conn_slot(conn, len, dst, (uint16_t)ethertype, opts, &body, &error);
+	if (unlikely(!frame && error == -EMSGSIZE && conn->fragment))
+		return el_fragment_send(conn, payload, len, dst, (uint16_t)ethertype, opts);
 	if (!frame)
 		return error;
 	memcpy(body, payload, len);

@@ -91,12 +91,15 @@ struct el_pool {
 	uint32_t count, fresh; /* frames[fresh ...] have never been used */
 	uint32_t frame_size;
 	uint32_t hand; /* where eviction looks next */
+	size_t large;  /* bytes of frames that are too large for frame_size */
 };
 
 int el_pool_open(struct el_pool *pool, uint32_t count, uint32_t frame_size);
 void el_pool_close(struct el_pool *pool);
 /* A frame with data set and len 0, or NULL when all are in use. */
 struct el_frame *el_pool_get(struct el_pool *pool);
+/* Gives a frame of el_pool_get() memory of its own for so many bytes, until el_pool_put(). */
+int el_pool_enlarge(struct el_frame *frame, uint32_t len);
 void el_pool_put(struct el_frame *frame);
 /* For the sanitizer: the frame is complete, nobody has to touch what is behind it. */
 static inline void el_pool_seal(const struct el_frame *frame)
@@ -104,10 +107,12 @@ static inline void el_pool_seal(const struct el_frame *frame)
 	const struct el_pool *pool = frame->pool;
 	uint8_t *end = pool->memory + (size_t)(frame - pool->frames + 1) * pool->frame_size;
 
+	if (frame->flags & EL_FRAME_LARGE)
+		return;
 	ASAN_POISON_MEMORY_REGION(frame->data + frame->len, (size_t)(end - frame->data) - frame->len);
 }
-/* A frame that waits in an endpoint's queue and is the one to be evicted; NULL when none waits. */
-struct el_frame *el_pool_queued(struct el_pool *pool);
+/* A frame with these flags that waits in an endpoint's queue and is the one to be evicted; NULL when none waits. */
+struct el_frame *el_pool_queued(struct el_pool *pool, uint16_t flags);
 
 /* ---- table.c: hash table and lists of nodes that are members of other structs ---- */
 
@@ -141,14 +146,28 @@ void el_key_make(struct el_key *key, const struct el_mac *mac, const struct el_v
 /* The key of the VLAN stack alone, which the index of group frames uses. */
 void el_key_strip_mac(struct el_key *key);
 uint32_t el_key_hash(const struct el_key *key);
+enum { EXTENSION_HOP = 0, EXTENSION_ROUTING = 43, EXTENSION_FRAGMENT = 44 };
+
+/* Whether it is the number of an IPv6 extension header that is followed. */
+bool el_is_extension(uint8_t type);
+/* Bytes of the one at p, of which at least 2 are there. */
+uint32_t el_extension_len(uint8_t type, const uint8_t *p);
 /* Fills the offsets of frame (data and len are set) and its key. -EBADMSG when a length in it cannot be. */
 int el_frame_parse(struct el_frame *frame, struct el_key *key);
 
-/* ---- checksum.c: RFC 1071 in the machine's byte order: the result is right in memory without swapping ---- */
+/* A fragment of a packet. */
+struct el_fragment {
+	uint32_t head_len; /* bytes of the frame that stand in front of the whole packet's data, too */
+	uint32_t at, len;  /* its data: where in the frame, how many bytes */
+	uint32_t offset;   /* of these in the packet's data */
+	uint32_t id;
+	uint32_t next;    /* IPv6: where in the head it says that a fragment header follows; 0: IPv4 */
+	uint8_t protocol; /* of what its data is a part of */
+	bool more;
+};
 
-/* Adds up 16-bit words behind `total`; only the last bytes of a chain may be of odd length. */
-uint64_t el_sum(const uint8_t *p, uint32_t len, uint64_t total);
-uint16_t el_fold(uint64_t total);
+/* What a frame with EL_FRAME_FRAGMENT says. -EBADMSG when its length or offset cannot be. */
+int el_fragment_parse(const struct el_frame *frame, struct el_fragment *out);
 
 /* ---- filter.c: pcap-filter text ---- */
 
@@ -264,6 +283,8 @@ struct el_relay {
 	struct el_pool pool;
 	struct el_frame *tx[EL_BURST]; /* wait for the flush */
 	uint32_t tx_count;
+	struct el_frame *backlog; /* more of them, fragments of one packet; only while tx is full */
+	uint32_t backlog_count;
 	uint32_t tx_inflight;        /* are in a ring of the kernel's */
 	struct el_table by_key;      /* EtherConns by MAC and VLAN stack */
 	struct el_table by_group;    /* those that receive group frames, by VLAN stack */
@@ -274,11 +295,15 @@ struct el_relay {
 	struct el_endpoint *tap; /* NULL: none */
 	struct el_stats stats;
 	struct el_capture *capture;
-	struct el_filter *filter; /* NULL: none */
+	struct el_filter *filter;         /* NULL: none */
+	struct el_fragmenter *fragmenter; /* NULL: no endpoint needs one */
+	struct el_reassembly *reassembly; /* NULL: no endpoint needs one */
 };
 
 /* A frame to receive into or to send from; evicts a queued one when the pool is used up. NULL: all are borrowed. */
 struct el_frame *el_relay_frame(struct el_relay *relay);
+/* One for so many bytes, which may be too many for the pool. NULL also when there are too many such frames. */
+struct el_frame *el_relay_large_frame(struct el_relay *relay, uint32_t len);
 /* A frame with these bytes, of `len` on the wire: as many as there are and have room. One that was cut is invalid. */
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len);
 /* How the interface is: 0, ENETDOWN or ENXIO. One that is down is looked at again: nobody tells when it is deleted. */
@@ -287,15 +312,21 @@ void el_relay_state(struct el_relay *relay, int state);
 void el_relay_end(struct el_relay *relay, int error);
 /* A received frame enters: counted, parsed, handed to its endpoints. Takes ownership. */
 void el_relay_input(struct el_relay *relay, struct el_frame *frame);
+/* One turn of the loop: a burst is received. Returns the number of frames. */
+uint32_t el_relay_pump(struct el_relay *relay);
+
+/* ---- transmit.c ---- */
+
 /* A slot to write a frame into (data is set); NULL and *error when there is no room. el_relay_commit sends it. */
 struct el_frame *el_relay_slot(struct el_relay *relay, int *error);
 int el_relay_commit(struct el_relay *relay, struct el_frame *frame);
+/* The same for a list of `count` of them, 1 or more: there is room for all, or NULL is returned. */
+struct el_frame *el_relay_slots(struct el_relay *relay, uint32_t count, int *error);
+int el_relay_commit_all(struct el_relay *relay, struct el_frame *frames, uint32_t count);
 /* The kind is done with a frame of its send(): error 0 when the interface took it. Counts; the frame stays the kind's. */
 void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error);
 /* The same for several, which go back to the pool. Returns count. */
 uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint32_t count, int error);
-/* One turn of the loop: a burst is received. Returns the number of frames. */
-uint32_t el_relay_pump(struct el_relay *relay);
 
 /* ---- relay_wire.c ---- */
 
@@ -331,6 +362,40 @@ bool el_conn_claims(const struct el_conn *conn, uint16_t ethertype);
 /* A slot for a frame with a payload of len bytes, Ethernet header and tags written; *body is where the payload goes. */
 struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct el_mac *dst, uint16_t ethertype,
                               const struct el_send_opts *opts, uint8_t **body, int *error);
+/* Bytes of payload that fit one frame with these options. */
+uint32_t el_conn_room(const struct el_conn *conn, const struct el_send_opts *opts);
+/* Writes the Ethernet header of a frame with a payload of len bytes; returns where that goes. */
+uint8_t *el_conn_header(const struct el_conn *conn, struct el_frame *frame, uint32_t len, const struct el_mac *dst,
+                        uint16_t ethertype, const struct el_send_opts *opts);
+
+/* ---- fragment.c: IP packets that do not fit the MTU ---- */
+
+enum { EL_IP_MAX = UINT16_MAX + IP6_HEADER }; /* bytes of the largest IP packet */
+
+/* What a relay needs to send them. */
+struct el_fragmenter {
+	uint32_t seed, count;      /* for identifications */
+	uint8_t packet[EL_IP_MAX]; /* one that is written before it is cut */
+};
+
+/* Gives the relay one, unless it has one: freed when the relay closes. */
+int el_fragmenter_open(struct el_relay *relay);
+/* An identification for IPv4 that the relay's last 65,535 packets did not have. */
+uint16_t el_fragmenter_id4(struct el_fragmenter *fragmenter);
+/* Sends a packet in fragments: errors as el_conn_send(), -EMSGSIZE also for what cannot be cut. */
+int el_fragment_send(struct el_conn *conn, const uint8_t *packet, uint32_t len, const struct el_mac *dst,
+                     uint16_t ethertype, const struct el_send_opts *opts);
+
+/* ---- reassemble.c: whole packets out of fragments ---- */
+
+/* Makes the relay ready for it, if it is not yet. */
+int el_reassembly_open(struct el_relay *relay);
+/* Takes a fragment for conn. Returns the frame of the whole packet, to be parsed, when this completed it, else NULL. */
+struct el_frame *el_reassemble(struct el_conn *conn, struct el_frame *frame);
+/* Drops packets that have waited too long for their missing fragments; those of an EtherConn that closes. */
+void el_reassembly_expire(struct el_relay *relay);
+void el_reassembly_forget(const struct el_conn *conn);
+void el_reassembly_close(struct el_relay *relay);
 
 /* ---- watch.c: the files that end the loop's sleep ---- */
 

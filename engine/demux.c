@@ -2,6 +2,7 @@
  * demux.c: from a parsed frame to the endpoints that get it, and the queues they get it in. A frame goes to the
  * EtherConn of its MAC address, VLAN stack and EtherType, and there to the RUDPConn of its address and port; a group
  * frame goes also to every EtherConn that asked for those, found by VLAN stack. All but the last receiver get a copy.
+ * A packet that an EtherConn's fragments were put together to is given to that EtherConn once more, whole.
  */
 #include <errno.h>
 
@@ -93,14 +94,14 @@ static void set_payload(const struct el_endpoint *ep, struct el_frame *frame)
 {
 	if (ep->kind == EL_UDP) {
 		frame->payload = (uint16_t)(frame->l4 + UDP_HEADER);
-		frame->payload_len = (uint16_t)(get16(frame->data + frame->l4 + 4) - UDP_HEADER);
+		frame->payload_len = get16(frame->data + frame->l4 + 4) - UDP_HEADER;
 	} else {
 		frame->payload = frame->l3;
 		frame->payload_len = frame->l3_len;
 	}
 }
 
-static void push(struct el_endpoint *ep, struct el_frame *frame)
+static void enqueue(struct el_endpoint *ep, struct el_frame *frame)
 {
 	if (unlikely(ep->count >= ep->limit))
 		el_endpoint_drop(ep, &ep->relay->stats.rx_overflow);
@@ -199,7 +200,7 @@ struct delivery {
 
 static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *frame)
 {
-	struct el_frame *copy = el_relay_frame(relay);
+	struct el_frame *copy = el_relay_large_frame(relay, frame->len);
 	uint8_t *data;
 
 	relay->stats.rx_copies++;
@@ -209,13 +210,24 @@ static struct el_frame *copy_of(struct el_relay *relay, const struct el_frame *f
 	}
 	data = copy->data;
 	memcpy(data, frame->data, frame->len);
-	*copy = *frame;
+	*copy = *frame; /* of the same pool and length, so both are large or neither is */
 	copy->data = data;
 	copy->pool = &relay->pool;
 	copy->flags |= EL_FRAME_COPY;
 	copy->state = EL_FRAME_OWNED;
 	el_pool_seal(copy);
 	return copy;
+}
+
+static void merge(struct el_conn *conn, struct el_frame *fragment);
+
+static void push(struct el_endpoint *ep, struct el_frame *frame)
+{
+	if (unlikely(frame->flags & EL_FRAME_FRAGMENT) && ep->kind == EL_CONN &&
+	    container_of(ep, struct el_conn, ep)->reassemble)
+		merge(container_of(ep, struct el_conn, ep), frame);
+	else
+		enqueue(ep, frame);
 }
 
 static void give(struct delivery *delivery, const struct el_conn *conn, struct el_endpoint *ep)
@@ -254,6 +266,29 @@ static void give_conn(struct delivery *delivery, struct el_conn *conn)
 			return;
 	}
 	give(delivery, conn, udp ? &udp->ep : &conn->ep);
+}
+
+/* A whole packet that is a fragment by itself, as a fragment within fragments is, goes to conn as it is. */
+static void merge(struct el_conn *conn, struct el_frame *fragment)
+{
+	struct delivery delivery = {conn->ep.relay, el_reassemble(conn, fragment), NULL, 0};
+	struct el_key key;
+
+	if (!delivery.frame)
+		return;
+	if (el_frame_parse(delivery.frame, &key)) {
+		delivery.relay->stats.rx_invalid++;
+		el_pool_put(delivery.frame);
+		return;
+	}
+	give_conn(&delivery, conn);
+	if (!delivery.last) { /* a group frame that the tap has from another EtherConn */
+		delivery.relay->stats.rx_unclaimed++;
+		el_pool_put(delivery.frame);
+		return;
+	}
+	delivery.frame->conn = delivery.conn;
+	enqueue(delivery.last, delivery.frame);
 }
 
 /* Whether a group frame is for conn, unless it got it already because the group address is its own. */
@@ -326,7 +361,7 @@ void el_demux_invalid(struct el_relay *relay, struct el_frame *frame)
 		el_pool_put(frame);
 		return;
 	}
-	frame->flags = (frame->flags & (EL_FRAME_OUTGOING | EL_FRAME_COPY)) | EL_FRAME_INVALID;
+	frame->flags = (frame->flags & (EL_FRAME_OUTGOING | EL_FRAME_COPY | EL_FRAME_LARGE)) | EL_FRAME_INVALID;
 	frame->tags = frame->protocol = 0;
 	frame->ethertype = frame->l3 = frame->l4 = 0;
 	frame->l3_len = frame->len;
@@ -342,7 +377,7 @@ void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame)
 
 	if (!mirror || !mirror->mirror || !(copy = copy_of(relay, frame)))
 		return;
-	copy->flags = EL_FRAME_OUTGOING;
+	copy->flags = (copy->flags & EL_FRAME_LARGE) | EL_FRAME_OUTGOING;
 	copy->timestamp = relay->engine->now;
 	if (el_frame_parse(copy, &key)) {
 		el_demux_invalid(relay, copy);

@@ -313,8 +313,11 @@ static uint32_t turn(struct el_engine *engine)
 	uint32_t frames = 0;
 
 	el_now(engine);
-	for (struct el_relay *relay = engine->relays; relay; relay = relay->next)
+	for (struct el_relay *relay = engine->relays; relay; relay = relay->next) {
 		el_relay_flush(relay);
+		if (relay->reassembly)
+			el_reassembly_expire(relay);
+	}
 	for (struct el_relay *relay = engine->relays; relay; relay = relay->next)
 		frames += el_relay_pump(relay);
 	if (frames)

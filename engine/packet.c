@@ -132,19 +132,17 @@ static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
 
 	if (kept > room)
 		kept = room;
-	if (kept > UINT16_MAX - TAG_LEN)
-		kept = UINT16_MAX - TAG_LEN;
 	frame->cut = el_cut(slot->tp_len - kept);
 	if (!(slot->tp_status & TP_STATUS_VLAN_VALID) || kept < ETH_HEADER) {
 		memcpy(frame->data, from, kept);
-		frame->len = (uint16_t)kept;
+		frame->len = kept;
 		return;
 	}
 	memcpy(frame->data, from, 12);
 	put16(frame->data + 12, slot->tp_status & TP_STATUS_VLAN_TPID_VALID ? slot->tp_vlan_tpid : ETHERTYPE_DOT1Q);
 	put16(frame->data + 14, slot->tp_vlan_tci);
 	memcpy(frame->data + 16, from + 12, kept - 12);
-	frame->len = (uint16_t)(kept + TAG_LEN);
+	frame->len = kept + TAG_LEN;
 }
 
 static bool is_outgoing(const struct tpacket2_hdr *slot)

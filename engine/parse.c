@@ -68,6 +68,8 @@ static int parse_l4(struct el_frame *frame, uint32_t at, uint32_t end, uint8_t p
 	frame->protocol = protocol;
 	if (frame->flags & EL_FRAME_FRAGMENT)
 		return 0;
+	if (at > UINT16_MAX - UDP_HEADER) /* behind extension headers without end */
+		return -EBADMSG;
 	frame->l4 = (uint16_t)at;
 	return protocol == PROTO_UDP ? parse_udp(frame, at, end) : 0;
 }
@@ -85,24 +87,24 @@ static int parse_ip4(struct el_frame *frame, uint32_t room)
 	if (header < IP4_HEADER || total < header || total > room)
 		return -EBADMSG;
 	frame->flags |= EL_FRAME_IP4;
-	frame->l3_len = (uint16_t)total;
+	frame->l3_len = total;
 	if (get16(ip + 6) & 0x3fff) /* more fragments, or not the first */
 		frame->flags |= EL_FRAME_FRAGMENT;
 	return parse_l4(frame, frame->l3 + header, frame->l3 + total, ip[9]);
 }
 
 /* Length of the extension header at p (RFC 8200 4, RFC 4302 2.2), 0 when it is none. */
-static uint32_t extension_len(uint8_t type, const uint8_t *p)
+uint32_t el_extension_len(uint8_t type, const uint8_t *p)
 {
 	switch (type) {
-	case 0:   /* hop-by-hop options */
-	case 43:  /* routing */
+	case EXTENSION_HOP:
+	case EXTENSION_ROUTING:
 	case 60:  /* destination options */
 	case 135: /* mobility */
 	case 139: /* host identity protocol */
 	case 140: /* shim6 */
 		return (p[1] + 1U) * 8;
-	case 44: /* fragment */
+	case EXTENSION_FRAGMENT:
 		return 8;
 	case 51: /* authentication */
 		return (p[1] + 2U) * 4;
@@ -111,26 +113,32 @@ static uint32_t extension_len(uint8_t type, const uint8_t *p)
 	}
 }
 
-static bool is_extension(uint8_t type)
+bool el_is_extension(uint8_t type)
 {
 	static const uint8_t none[2];
 
-	return extension_len(type, none) != 0;
+	return el_extension_len(type, none) != 0;
+}
+
+/* Whether the fragment header says that the packet is whole (RFC 6946). */
+static bool is_atomic(const uint8_t *header)
+{
+	return !(get16(header + 2) & 0xfff9);
 }
 
 /* RFC 8200 4: follows the chain to the upper-layer header. */
 static int parse_extensions(struct el_frame *frame, uint32_t at, uint32_t end, uint8_t type)
 {
-	while (is_extension(type)) {
+	while (el_is_extension(type)) {
 		const uint8_t *p = frame->data + at;
 		uint32_t len;
 
 		if (end - at < 8)
 			return -EBADMSG;
-		len = extension_len(type, p);
+		len = el_extension_len(type, p);
 		if (len > end - at)
 			return -EBADMSG;
-		if (type == 44 && get16(p + 2) & 0xfff9) { /* an atomic fragment (RFC 6946) is a whole packet */
+		if (type == EXTENSION_FRAGMENT && !is_atomic(p)) {
 			frame->flags |= EL_FRAME_FRAGMENT;
 			frame->protocol = p[0];
 			return 0;
@@ -153,8 +161,75 @@ static int parse_ip6(struct el_frame *frame, uint32_t room)
 	if (len > room - IP6_HEADER)
 		return -EBADMSG;
 	frame->flags |= EL_FRAME_IP6;
-	frame->l3_len = (uint16_t)(IP6_HEADER + len);
+	frame->l3_len = IP6_HEADER + len;
 	return parse_extensions(frame, frame->l3 + IP6_HEADER, frame->l3 + IP6_HEADER + len, ip[6]);
+}
+
+/* RFC 791 3.2 */
+static void parse_fragment4(const struct el_frame *frame, struct el_fragment *out)
+{
+	const uint8_t *ip = frame->data + frame->l3;
+
+	out->head_len = out->at = frame->l3 + (ip[0] & 15) * 4U;
+	out->offset = (get16(ip + 6) & 0x1fff) * 8U;
+	out->more = get16(ip + 6) & 0x2000;
+	out->id = get16(ip + 4);
+	out->next = 0;
+	out->protocol = ip[9];
+}
+
+/* RFC 8200 4.5. The chain up to the fragment header was followed before. */
+static void parse_fragment6(const struct el_frame *frame, struct el_fragment *out)
+{
+	uint32_t at = frame->l3 + IP6_HEADER;
+	const uint8_t *p = frame->data + at;
+
+	out->next = frame->l3 + 6;
+	while (frame->data[out->next] != EXTENSION_FRAGMENT || is_atomic(p)) {
+		uint32_t len = el_extension_len(frame->data[out->next], p);
+
+		out->next = at;
+		at += len;
+		p += len;
+	}
+	out->head_len = at;
+	out->at = at + 8;
+	out->offset = get16(p + 2) & 0xfff8;
+	out->more = p[3] & 1;
+	out->id = (uint32_t)get16(p + 4) << 16 | get16(p + 6);
+	out->protocol = p[0];
+}
+
+/* RFC 7112: all extension headers are in the first fragment, and something of what follows them. */
+static bool has_whole_chain(const struct el_frame *frame, uint32_t at, uint8_t type)
+{
+	uint32_t end = frame->l3 + frame->l3_len;
+
+	while (el_is_extension(type)) {
+		const uint8_t *p = frame->data + at;
+
+		if (end - at < 8 || el_extension_len(type, p) > end - at)
+			return false;
+		at += el_extension_len(type, p);
+		type = p[0];
+	}
+	return at < end;
+}
+
+int el_fragment_parse(const struct el_frame *frame, struct el_fragment *out)
+{
+	bool is_ip4 = frame->flags & EL_FRAME_IP4;
+	uint32_t header; /* bytes that are not data, of those that the packet's length counts */
+
+	if (is_ip4)
+		parse_fragment4(frame, out);
+	else
+		parse_fragment6(frame, out);
+	out->len = frame->l3 + frame->l3_len - out->at;
+	header = out->head_len - frame->l3 - (is_ip4 ? 0 : IP6_HEADER);
+	if (!out->len || (out->more && out->len % 8) || header + out->offset + out->len > UINT16_MAX)
+		return -EBADMSG;
+	return is_ip4 || out->offset || has_whole_chain(frame, out->at, out->protocol) ? 0 : -EBADMSG;
 }
 
 /* RFC 826: two hardware and two protocol addresses of the lengths given. */
@@ -181,7 +256,7 @@ static int parse_ethernet(struct el_frame *frame, struct el_key *key)
 	key_mac(key, frame->data, frame->tags);
 	frame->ethertype = get16(type);
 	frame->l3 = (uint16_t)(type + 2 - frame->data);
-	frame->l3_len = (uint16_t)(frame->len - frame->l3);
+	frame->l3_len = frame->len - frame->l3;
 	return 0;
 }
 
@@ -190,7 +265,7 @@ int el_frame_parse(struct el_frame *frame, struct el_key *key)
 {
 	frame->l4 = 0;
 	frame->tags = frame->protocol = 0;
-	frame->flags &= EL_FRAME_OUTGOING;
+	frame->flags &= EL_FRAME_OUTGOING | EL_FRAME_LARGE;
 	memset(key, 0, sizeof *key);
 	if (frame->cut || parse_ethernet(frame, key))
 		return -EBADMSG;

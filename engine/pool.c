@@ -1,7 +1,7 @@
 /*
  * pool.c: the fixed memory that all frames of one relay live in. Frames are handed out last in, first out, so that a
- * lightly loaded relay works in a few cache lines; memory that was never needed is never touched. No locks: a pool
- * belongs to its relay's thread.
+ * lightly loaded relay works in a few cache lines; memory that was never needed is never touched. Only the bytes of a
+ * frame that was put together out of fragments may be elsewhere. No locks: a pool belongs to its relay's thread.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +10,12 @@
 #include "core.h"
 
 enum { CANDIDATES = 4 }; /* queued frames that are compared before one is evicted */
+
+/* The memory of a large frame. */
+struct large {
+	size_t size; /* of all this */
+	uint8_t bytes[];
+};
 
 int el_pool_open(struct el_pool *pool, uint32_t count, uint32_t frame_size)
 {
@@ -77,8 +83,33 @@ struct el_frame *el_pool_get(struct el_pool *pool)
 	return frame;
 }
 
+int el_pool_enlarge(struct el_frame *frame, uint32_t len)
+{
+	size_t size = sizeof(struct large) + EL_HEADROOM + len;
+	struct large *large = malloc(size);
+
+	if (!large)
+		return -ENOMEM;
+	large->size = size;
+	frame->pool->large += size;
+	frame->data = large->bytes + EL_HEADROOM;
+	frame->flags = EL_FRAME_LARGE;
+	return 0;
+}
+
+static void release_large(struct el_frame *frame)
+{
+	struct large *large = container_of(frame->data - EL_HEADROOM, struct large, bytes);
+
+	frame->pool->large -= large->size;
+	frame->flags = 0;
+	free(large);
+}
+
 void el_pool_put(struct el_frame *frame)
 {
+	if (unlikely(frame->flags & EL_FRAME_LARGE))
+		release_large(frame);
 	ASAN_POISON_MEMORY_REGION(memory_of(frame), frame->pool->frame_size);
 	frame->state = EL_FRAME_UNUSED;
 	frame->next = frame->pool->free;
@@ -86,14 +117,14 @@ void el_pool_put(struct el_frame *frame)
 }
 
 /* Of a few frames the one in the longest queue: whoever reads has a short one, and goes on. */
-struct el_frame *el_pool_queued(struct el_pool *pool)
+struct el_frame *el_pool_queued(struct el_pool *pool, uint16_t flags)
 {
 	struct el_frame *best = NULL;
 
 	for (uint32_t i = 0, seen = 0; i < pool->fresh && seen < CANDIDATES; i++) {
 		struct el_frame *frame = &pool->frames[pool->hand++ % pool->fresh];
 
-		if (frame->state != EL_FRAME_QUEUED)
+		if (frame->state != EL_FRAME_QUEUED || (frame->flags & flags) != flags)
 			continue;
 		if (!best || frame->owner->count > best->owner->count)
 			best = frame;

@@ -1,7 +1,7 @@
 /*
  * relay.c: the table of relay kinds, and what all kinds share: opening by "kind:name", the way in (filter, capture,
- * parse, demux), the way out (slot, commit, flush), and the counters of both. A relay owns its frame pool; it is owned
- * by its engine until el_relay_close.
+ * parse, demux), and the counters; transmit.c is the way out. A relay owns its frame pool; it is owned by its engine
+ * until el_relay_close.
  */
 #include <errno.h>
 #include <math.h>
@@ -16,6 +16,7 @@ enum {
 	MIN_FRAMES = 2 * EL_BURST,
 	MIN_FRAME_SIZE = 2048,
 	MAX_FRAME_SIZE = 65536,
+	MAX_LARGE_BYTES = 64 << 20, /* of frames that are too large for the pool */
 };
 
 static const double RECHECK = 0.5; /* seconds between looks at an interface that is down */
@@ -156,6 +157,8 @@ void el_relay_close(struct el_relay *relay)
 	if (relay->capture)
 		el_capture_close(relay->capture);
 	el_filter_close(relay->filter);
+	free(relay->fragmenter);
+	el_reassembly_close(relay);
 	el_table_close(&relay->by_key);
 	el_table_close(&relay->by_group);
 	el_table_close(&relay->udps);
@@ -186,7 +189,7 @@ void el_relay_stats(struct el_relay *relay, struct el_stats *out)
 	if (relay->kind->count)
 		relay->kind->count(relay);
 	*out = relay->stats;
-	out->tx_pending = relay->tx_count + relay->tx_inflight;
+	out->tx_pending = relay->tx_count + relay->backlog_count + relay->tx_inflight;
 }
 
 int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX])
@@ -214,17 +217,40 @@ int64_t el_relay_wall(const struct el_relay *relay, double timestamp)
 
 /* ---- in ---- */
 
+/* Drops the oldest frame of a queue in which one with these flags waits; false when there is none. */
+static bool evict(struct el_relay *relay, uint16_t flags)
+{
+	struct el_frame *frame = el_pool_queued(&relay->pool, flags);
+
+	if (frame)
+		el_endpoint_drop(frame->owner, &relay->stats.rx_evicted);
+	return frame != NULL;
+}
+
 struct el_frame *el_relay_frame(struct el_relay *relay)
 {
 	struct el_frame *frame = el_pool_get(&relay->pool);
 
 	if (likely(frame))
 		return frame;
-	frame = el_pool_queued(&relay->pool);
-	if (!frame)
+	if (!evict(relay, 0))
 		return NULL;
-	el_endpoint_drop(frame->owner, &relay->stats.rx_evicted);
 	return el_pool_get(&relay->pool);
+}
+
+struct el_frame *el_relay_large_frame(struct el_relay *relay, uint32_t len)
+{
+	struct el_frame *frame;
+
+	if (len > relay->pool.frame_size - EL_HEADROOM)
+		while (relay->pool.large + len > MAX_LARGE_BYTES)
+			if (!evict(relay, EL_FRAME_LARGE))
+				return NULL;
+	frame = el_relay_frame(relay);
+	if (!frame || len <= relay->pool.frame_size - EL_HEADROOM || !el_pool_enlarge(frame, len))
+		return frame;
+	el_pool_put(frame);
+	return NULL;
 }
 
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len)
@@ -239,10 +265,8 @@ struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, 
 	}
 	if (kept > room)
 		kept = room;
-	if (kept > UINT16_MAX)
-		kept = UINT16_MAX;
 	memcpy(frame->data, bytes, kept);
-	frame->len = (uint16_t)kept;
+	frame->len = kept;
 	frame->cut = el_cut(len - kept);
 	return frame;
 }
@@ -288,93 +312,4 @@ uint32_t el_relay_pump(struct el_relay *relay)
 	for (uint32_t i = 0; i < count; i++)
 		el_relay_input(relay, frames[i]);
 	return count;
-}
-
-/* ---- out ---- */
-
-void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error)
-{
-	struct el_stats *stats = &relay->stats;
-
-	if (likely(!error)) {
-		stats->tx_sent++;
-		stats->bytes_tx += frame->len;
-		relay->tx_error = 0;
-		if (unlikely(relay->capture))
-			el_capture_frame(relay->capture, frame, el_engine_wall(relay->engine));
-		if (unlikely(relay->default_conn))
-			el_demux_mirror(relay, frame);
-		return;
-	}
-	if (error == ENETDOWN || error == ENXIO) {
-		stats->tx_link_down++;
-		relay->tx_error = error;
-	} else if (error == ENOBUFS || error == EAGAIN) {
-		stats->tx_refused++;
-	} else {
-		stats->tx_error++;
-	}
-}
-
-uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint32_t count, int error)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		el_relay_sent(relay, frames[i], error);
-		el_pool_put(frames[i]);
-	}
-	return count;
-}
-
-int el_relay_flush(struct el_relay *relay)
-{
-	uint32_t done = 0, count = relay->tx_count, sent;
-
-	if (!count)
-		return 0;
-	while (done < count && (sent = relay->kind->send(relay, relay->tx + done, count - done)))
-		done += sent;
-	relay->tx_count = count - done;
-	memmove(relay->tx, relay->tx + done, relay->tx_count * sizeof relay->tx[0]);
-	return -relay->tx_error;
-}
-
-struct el_frame *el_relay_slot(struct el_relay *relay, int *error)
-{
-	struct el_frame *frame;
-
-	if (unlikely(relay->tx_count == EL_BURST))
-		el_relay_flush(relay);
-	*error = relay->ended == ENXIO ? -ENXIO : -EAGAIN;
-	if (unlikely(relay->ended == ENXIO || relay->tx_count == EL_BURST))
-		return NULL;
-	frame = el_relay_frame(relay);
-	return frame;
-}
-
-int el_relay_commit(struct el_relay *relay, struct el_frame *frame)
-{
-	relay->tx[relay->tx_count++] = frame;
-	relay->stats.tx_frames++;
-	if (unlikely(relay->tx_error))
-		return el_relay_flush(relay);
-	if (relay->tx_count == EL_BURST)
-		el_relay_flush(relay);
-	return 0;
-}
-
-int el_relay_send(struct el_relay *relay, const void *bytes, uint32_t len)
-{
-	struct el_frame *frame;
-	int error;
-
-	if (len < ETH_HEADER)
-		return -EINVAL;
-	if (len > ETH_HEADER + relay->mtu + el_spare(get16((const uint8_t *)bytes + 12)))
-		return -EMSGSIZE;
-	frame = el_relay_slot(relay, &error);
-	if (!frame)
-		return error;
-	memcpy(frame->data, bytes, len);
-	frame->len = (uint16_t)len;
-	return el_relay_commit(relay, frame);
 }

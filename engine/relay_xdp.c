@@ -274,7 +274,7 @@ static uint32_t recv_queue(struct el_relay *relay, struct queue *queue, struct e
 		struct el_frame *frame = frame_at(&relay->pool, desc->addr);
 
 		frame->data = relay->pool.memory + desc->addr;
-		frame->len = (uint16_t)desc->len;
+		frame->len = desc->len;
 		frame->timestamp = relay->engine->now;
 		frames[i] = frame;
 	}

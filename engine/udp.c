@@ -1,10 +1,12 @@
 /*
  * udp.c: RUDPConn, a UDP endpoint on an EtherConn: writes IP and UDP headers and their checksums. Any number of them
- * share one EtherConn. It never fragments: what does not fit the MTU is refused. The caller owns the struct.
+ * share one EtherConn. What does not fit the MTU is refused, or sent in fragments where the EtherConn may. The caller
+ * owns the struct.
  */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "checksum.h"
 #include "core.h"
 
 static bool joined(const struct el_udp *udp)
@@ -102,12 +104,7 @@ static uint32_t headers_of(int version)
 
 uint32_t el_udp_mtu(const struct el_udp *udp, int version)
 {
-	return joined(udp) ? el_conn_mtu(udp->owner) - headers_of(version) : 0;
-}
-
-static void put_checksum(uint8_t *p, uint16_t checksum)
-{
-	memcpy(p, &checksum, 2);
+	return joined(udp) ? el_conn_ip_mtu(udp->owner, version) - headers_of(version) : 0;
 }
 
 /* RFC 791 3.1 */
@@ -123,7 +120,7 @@ static void put_ip4(uint8_t *ip, struct el_udp *udp, uint32_t len, const uint8_t
 	put16(ip + 10, 0);
 	memcpy(ip + 12, from, 4);
 	memcpy(ip + 16, to, 4);
-	put_checksum(ip + 10, el_fold(el_sum(ip, IP4_HEADER, 0)));
+	el_put_checksum(ip + 10, el_fold(el_sum(ip, IP4_HEADER, 0)));
 }
 
 /* RFC 8200 3 */
@@ -151,7 +148,7 @@ static void put_udp_checksum(uint8_t *header, uint32_t len, uint64_t pseudo)
 {
 	uint16_t checksum = el_fold(el_sum(header, len, pseudo));
 
-	put_checksum(header + 6, checksum ? checksum : 0xffff);
+	el_put_checksum(header + 6, checksum ? checksum : 0xffff);
 }
 
 /* RFC 1112 6.4, RFC 2464 7; broadcast for what is not multicast. */
@@ -190,6 +187,22 @@ static void put_headers(uint8_t *ip, struct el_udp *udp, uint32_t len, const str
 	}
 }
 
+/* A datagram that does not fit a frame: written as one packet, then cut. */
+static int send_fragments(struct el_udp *udp, const void *payload, uint32_t len, const struct el_addr *to,
+                          const struct el_addr *from, const struct el_mac *mac)
+{
+	struct el_fragmenter *fragmenter = udp->ep.relay->fragmenter;
+	uint8_t *packet = fragmenter->packet;
+	uint32_t headers = headers_of(to->version);
+
+	memcpy(packet + headers, payload, len);
+	put_headers(packet, udp, UDP_HEADER + len, from, to);
+	if (to->version == 4) /* those of the RUDPConns of one host are not to meet */
+		put16(packet + 4, el_fragmenter_id4(fragmenter));
+	return el_fragment_send(udp->owner, packet, headers + len, mac,
+	                        to->version == 4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6, NULL);
+}
+
 int el_udp_send(struct el_udp *udp, const void *payload, uint32_t len, const struct el_addr *to,
                 const struct el_addr *from, const struct el_mac *mac)
 {
@@ -201,7 +214,7 @@ int el_udp_send(struct el_udp *udp, const void *payload, uint32_t len, const str
 
 	if (!joined(udp))
 		return -EBADF;
-	if (len > UINT16_MAX) /* with the headers it could overflow */
+	if (len > UINT16_MAX - (to->version == 4 ? headers : UDP_HEADER)) /* what their length fields can say */
 		return -EMSGSIZE;
 	if (!from)
 		from = &udp->local;
@@ -213,6 +226,8 @@ int el_udp_send(struct el_udp *udp, const void *payload, uint32_t len, const str
 	}
 	frame = el_conn_slot(udp->owner, headers + len, mac, to->version == 4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6, NULL,
 	                     &ip, &error);
+	if (unlikely(!frame && error == -EMSGSIZE && udp->owner->fragment))
+		return send_fragments(udp, payload, len, to, from, mac);
 	if (!frame)
 		return error;
 	memcpy(ip + headers, payload, len);

@@ -194,13 +194,13 @@ local mirror = relay:default_conn { mirror = true, invalid = true }
 local deadline = opts.duration and began + opts.duration or math.huge
 
 -- Where it does not stand between the frames.
-local stop_progress = opts.quiet and script.progress(function()
-  return ("%d frames, %d bytes"):format(counts.shown, counts.bytes)
-end)
+if opts.quiet then
+  script.progress(function() return ("%d frames, %d bytes"):format(counts.shown, counts.bytes) end)
+end
 
 -- Also after Ctrl-C.
 ether.defer(function()
-  if stop_progress then stop_progress() end
+  script.end_progress()
   if gone then return end
   flush()
   local values = summary()

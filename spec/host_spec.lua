@@ -1,5 +1,5 @@
--- An emulated host on the wire: what it answers, what it does not, where it sends; at the end beside kernels, which have
--- to agree.
+-- An emulated host on the wire: what it answers, what it does not, where it sends; at the end beside kernels, which
+-- have to agree.
 
 local effi = require "etherlua.ffi"
 local ether = require "etherlua"

@@ -61,6 +61,23 @@ describe("a packet", function()
     assert.equal("\0\0\0\1\0\3\0\5x", wrong:sub(21))
   end)
 
+  it("of neighbour discovery has the hop limit that says that it comes from the link, unless given", function()
+    local function hop_limit(kind, given)
+      return (ip6 { src = "::1", dst = "::1", hop_limit = given } / icmp6 { type = kind, target = "::2",
+        destination = "::3" }):build():byte(8)
+    end
+    for kind = 133, 137 do assert.equal(255, hop_limit(kind)) end
+    assert.same({ 64, 64, 7 }, { hop_limit(128), hop_limit(132), hop_limit(135, 7) })
+  end)
+
+  it("tells itself on a line, whole or not", function()
+    assert.equal("IPv4 10.0.0.1 > 10.0.0.2 ttl 64 ICMP echo request id 0 seq 0",
+      (ip4 { src = "10.0.0.1", dst = "10.0.0.2" } / icmp { type = 8 }):summary())
+    assert.equal("ether / ARP who-has 10.0.0.2 tell 0.0.0.0", (ether {} / arp { tpa = "10.0.0.2" }):summary())
+    assert.equal("ip4 / udp", (ip4 {} / udp {}):summary())
+    assert.equal("data 3 bytes", packet.data("abc"):summary())
+  end)
+
   it("does not change when it becomes part of another", function()
     local base = ether { dst = B } / ip4 { dst = "10.0.0.2" }
     local one, other = base / udp { dport = 1 }, base / vlan { vid = 5 } / icmp { type = 8 }

@@ -2,13 +2,13 @@
 -- frames that we build it reads as we meant them and builds again, lengths and checksums its own, byte for byte.
 
 local bytes = require "etherlua.bytes"
-local cjson = require "cjson"
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local leaks = require "support.leaks"
 local packets = require "support.packets"
 local proto = require "etherlua.proto"
+local scapy = require "support.scapy"
 
 local A, B = frames.MAC_A, frames.MAC_B
 
@@ -258,35 +258,9 @@ for name, frame in source:
 print(json.dumps(out))
 ]==]
 
-local function temporary(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-  return path
-end
-
-local function output_of(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
-
--- The distribution's Python first: it is the one that has the distribution's Scapy.
-local python
-for _, program in ipairs { "/usr/bin/python3", "python3" } do
-  local answer = output_of(program .. " -c 'import scapy.all; print(42)' 2>/dev/null")
-  python = python or answer == "42\n" and program or nil
-end
-
 -- What Scapy says of its own frames, or of ours.
 local function ask(list)
-  local script, input = temporary(PYTHON), list and temporary(table.concat(list, "\n") .. "\n")
-  local text = output_of(("%s %s %s"):format(python, script, input or ""))
-  os.remove(script)
-  if input then os.remove(input) end
-  return cjson.decode(text)
+  return scapy.ask(PYTHON, list)
 end
 
 -- ---- comparing ------------------------------------------------------------------------------------------------------
@@ -357,7 +331,7 @@ describe("frames that Scapy builds", function()
 
   local function judged_it(name, fn)
     it(name, function()
-      if not python then return pending("needs Scapy (Debian package python3-scapy)") end
+      if scapy.missing then return pending(scapy.missing) end
       theirs = theirs or ask()
       assert.is_true(#theirs > 40)
       for _, one in ipairs(theirs) do fn(one, bytes.unhex(one.hex)) end
@@ -462,7 +436,7 @@ describe("frames that etherlua builds", function()
 
   local function judged_it(name, fn)
     it(name, function()
-      if not python then return pending("needs Scapy (Debian package python3-scapy)") end
+      if scapy.missing then return pending(scapy.missing) end
       if not list then
         list = build_all()
         local hex = {}

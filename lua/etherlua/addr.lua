@@ -264,6 +264,15 @@ function M.vlans_key(vlans)
   return table.concat(parts, ".")
 end
 
+-- A stack as text beside another one: with TPIDs where the VLAN IDs would not tell the two apart.
+---@param vlans etherlua.vlans
+---@param other etherlua.vlans
+---@return string such as "100.200" or "88a8:100.8100:200"
+function M.vlans_text(vlans, other)
+  local text = tostring(vlans)
+  return text == tostring(other) and vlans ~= other and M.vlans_key(vlans) or text
+end
+
 local function tag_fields(tag)
   return { vid = band(tag.tci, 0xfff), pcp = rshift(tag.tci, 13), dei = band(tag.tci, 0x1000) ~= 0, tpid = tag.tpid }
 end

@@ -83,6 +83,7 @@ function M.open(relay, given)
   set_multicast(opts, given.multicast)
   opts.vlans = addr.vlans(given.vlans)
   opts.recv_depth = given.recv_depth or 0
+  opts.fragment, opts.reassemble = given.fragment and 1 or 0, given.reassemble and 1 or 0
   return open(relay, opts)
 end
 
@@ -142,13 +143,18 @@ end
 
 -- ---- sending ------------------------------------------------------------------------------------------------------
 
+-- What else an EtherConn that fragments may send.
+local function in_fragments(conn)
+  return (", up to %d of an IPv4 packet without DF, up to %d of an IPv6 packet, of the length in its header"):format(
+    C.el_conn_ip_mtu(conn, 4), C.el_conn_ip_mtu(conn, 6))
+end
+
 -- The words for a send that the caller got wrong. Made only then: the hot path builds no strings.
 local function misuse(conn, len, opts)
   return function(reason)
     if reason == "too long" then
-      local mtu = C.el_conn_mtu(conn)
-      return ("payload of %d bytes does not fit: up to %d are allowed%s"):format(len, mtu,
-        opts and opts.vlans and " (less with more tags)" or "")
+      return ("payload of %d bytes does not fit: up to %d are allowed%s%s"):format(len, C.el_conn_mtu(conn),
+        opts and opts.vlans and " (less with more tags)" or "", conn.fragment ~= 0 and in_fragments(conn) or "")
     end
     return ("cannot send %d bytes: %s (give opts.ethertype for what is not IP)"):format(len, reason)
   end
@@ -184,7 +190,8 @@ end
 ---@field vlans? integer|string|table|etherlua.vlans instead of its own
 ---@field timeout? number seconds to wait for room in a full relay (for ever)
 
--- Sends one Ethernet payload. Blocks only while the relay is full.
+-- Sends one Ethernet payload. Blocks only while the relay is full. An EtherConn that fragments sends an IP packet that
+-- does not fit the MTU as fragments, all of them or none; not one with DF.
 ---@param payload string|ffi.cdata* a string, or a pointer followed by the length: send(pointer, length, dst, opts)
 ---@param dst string|etherlua.mac destination MAC address
 ---@param opts? etherlua.conn_send_opts
@@ -210,6 +217,27 @@ end
 ---@return etherlua.udp
 function methods:udp(address, opts)
   return udp.open(self, address, opts or {})
+end
+
+-- ---- answering ----------------------------------------------------------------------------------------------------
+
+---@class etherlua.responder_opts
+---@field match? table|function|string which frames it answers: decoded fields such as { arp = { tpa = "10.0.0.2" } }, a
+---  function of the packet, or a Lua pattern for its line or payload (all)
+---@field reply etherlua.packet|string|table|function a packet, a payload, a list of them, or a function of the packet
+---  that returns one, or nil for none
+
+-- Answers frames in the background, until it or the EtherConn is closed. What the reply leaves out is the request's,
+-- turned around: addresses, ports, the type and number of an echo. It may begin at any layer; a text is the payload
+-- behind the request's headers. Of several responders the first that matches answers.
+--
+-- It is the EtherConn's reader: nobody else reads meanwhile, and what matches none is dropped. An error in a function,
+-- or a reply that cannot be made, is counted in .failed and kept in .last_error; the first is printed on standard
+-- error. The responder goes on, and a run does not wait for it: responder:join() does.
+---@param opts etherlua.responder_opts
+---@return etherlua.responder
+function methods:answer(opts)
+  return require("etherlua.answer").new(self, opts)
 end
 
 effi.metatype("struct el_conn", {

@@ -10,6 +10,7 @@ local pacer = require "etherlua.pacer"
 local relay = require "etherlua.relay"
 local sched = require "etherlua.sched"
 local select = require "etherlua.select"
+local sr = require "etherlua.sr"
 
 return {
   version = ffi.string(effi.C.el_version()),
@@ -31,6 +32,8 @@ return {
   ---@return etherlua.relay
   relay = function(opts) return (require("etherlua.script").relay(nil, opts)) end,
   lab = lab.new,
+  sr = sr.sr,
+  sr1 = sr.sr1,
   -- addresses
   addr = addr.addr,
   mac = addr.mac,

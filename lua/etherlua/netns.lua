@@ -206,7 +206,8 @@ local LOOPBACK_UP = "ip link set lo up"
 
 -- What Debian calls the package of a program, where that is not the program's name.
 local PACKAGES = { ip = "iproute2", tc = "iproute2", nft = "nftables", dnsmasq = "dnsmasq-base",
-  ["kea-dhcp4"] = "kea-dhcp4-server", dhcrelay = "isc-dhcp-relay", dhclient = "isc-dhcp-client" }
+  ["kea-dhcp4"] = "kea-dhcp4-server", dhcrelay = "isc-dhcp-relay", dhclient = "isc-dhcp-client",
+  arping = "iputils-arping" }
 
 -- The name of a program and of the package that it is in, for messages.
 ---@param program string

@@ -292,6 +292,9 @@ end
 ---@field multicast? boolean|"all" true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
 ---  VLAN stack (false)
 ---@field recv_depth? integer frames that it queues (the relay's)
+---@field fragment? boolean IP packets and datagrams that do not fit the MTU are sent in fragments (false)
+---@field reassemble? boolean fragments that arrive for it are put together, which takes up to 30 s of waiting for the
+---  missing ones over IPv4 and 60 s over IPv6, and its readers get whole packets (false)
 
 -- An EtherConn. One whose mac is a group address receives what is sent to that very address, and sends nothing without
 -- opts.src_mac.
@@ -375,8 +378,10 @@ end
 Relay.__tostring = function(relay) return "relay " .. relay.name end
 
 M.counters = {}
-for name in ("rx_frames rx_copies rx_delivered rx_queued rx_invalid rx_filtered rx_unclaimed rx_overflow rx_evicted " ..
-  "rx_no_memory rx_closed rx_missed tx_frames tx_sent tx_pending tx_link_down tx_refused tx_error bytes_rx bytes_tx")
+for name in ("rx_frames rx_copies rx_reassembled rx_delivered rx_queued rx_invalid rx_filtered rx_unclaimed " ..
+  "rx_overflow rx_evicted rx_no_memory rx_closed rx_fragments rx_merged rx_frag_duplicate rx_frag_timeout " ..
+  "rx_frag_overlap rx_frag_invalid rx_frag_limit rx_missed tx_frames tx_sent tx_pending tx_link_down tx_refused " ..
+  "tx_error bytes_rx bytes_tx")
   :gmatch("%S+") do
   table.insert(M.counters, name)
 end

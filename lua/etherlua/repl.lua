@@ -8,6 +8,7 @@ local commands = require "etherlua.repl.commands"
 local complete = require "etherlua.repl.complete"
 local ether = require "etherlua"
 local input = require "etherlua.repl.input"
+local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local random = require "etherlua.random"
 local sched = require "etherlua.sched"
@@ -46,8 +47,15 @@ local function module_names()
   return modules
 end
 
+-- The layers of packets are made when they are first named; here all of them are.
+local function load_layers()
+  local function name_it(name) return packet[name] end
+  for name in pairs(modules_in "proto") do pcall(name_it, name) end
+  for _, name in ipairs { "ether", "vlan", "ip4", "ip6" } do name_it(name) end
+end
+
 local function new_environment(modules)
-  local environment = { ether = ether, proto = proto }
+  local environment = { ether = ether, proto = proto, p = packet }
   environment._G = environment
   return setmetatable(environment, {
     __index = function(_, name)
@@ -209,7 +217,7 @@ local function new_session(host)
     local names = {}
     for name in pairs(modules) do names[#names + 1] = name end
     return names
-  end }
+  end, load = function(value) if value == packet then load_layers() end end }
   return self
 end
 

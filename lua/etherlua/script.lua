@@ -158,17 +158,32 @@ end
 
 -- ---- the relay ----------------------------------------------------------------------------------------------------
 
-local function open_in_lab(opts, given)
+-- A lab of the script's own, which is closed when the run ends.
+---@param opts? etherlua.lab_opts
+---@return etherlua.lab
+function M.new_lab(opts)
   local permitted, reason = lab.root()
   if not permitted then M.exit(M.FAILED, reason) end
-  local net = M.check(lab.new)
+  local net = M.check(lab.new, opts)
   sched.close_at_end(net)
-  net:serve(opts.lab_network)
+  return net
+end
+
+-- What -i says beside --lab: the kind of relay.
+---@param opts table from M.parse
+---@return string? kind
+function M.lab_kind(opts)
   local kind = opts.relay and opts.relay:gsub(":?eth0$", "") or ""
   if kind:find(":", 1, true) then
     M.exit(M.USAGE, ("bad relay %q: with --lab a KIND is needed, for the lab's own eth0"):format(opts.relay))
   end
-  return M.check(net.relay, net, kind ~= "" and kind or nil, given), net
+  return kind ~= "" and kind or nil
+end
+
+local function open_in_lab(opts, given)
+  local net = M.new_lab()
+  net:serve(opts.lab_network)
+  return M.check(net.relay, net, M.lab_kind(opts), given), net
 end
 
 -- The relay that the options name.
@@ -248,13 +263,19 @@ function M.write(text)
   M.exit(M.FAILED, "cannot write the output: " .. reason)
 end
 
+---@param vlans string text of a VLAN stack
+---@return string such as "VLAN 100.200", "untagged"
+function M.vlan_name(vlans)
+  return vlans == "" and "untagged" or "VLAN " .. vlans
+end
+
 local TIMES = { "min", "mean", "p50", "p90", "p99", "p99_9", "max" }
 
 -- What a histogram says, for print_json and times_text.
----@param histogram etherlua.histogram
+---@param given etherlua.histogram|etherlua.summary
 ---@return etherlua.summary in milliseconds, to the microsecond
-function M.milliseconds(histogram)
-  local times = histogram:summary()
+function M.milliseconds(given)
+  local times = given.summary and given:summary() or given
   local out = { count = times.count }
   for _, name in ipairs(TIMES) do out[name] = times[name] and math.floor(times[name] * 1e6 + 0.5) / 1000 end
   return out
@@ -278,27 +299,35 @@ end
 
 local PROGRESS_AFTER, PROGRESS_EVERY = 2, 0.5 -- seconds
 
--- A line on the terminal that says how far it is, from two seconds on, until the run ends or the function that this
--- returns is called: in front of a summary, which would stand behind it on its line.
+local stop_progress
+
+-- A line on the terminal that says how far it is, from two seconds on, until end_progress() or the end of the run.
 ---@param line function returns the text
----@return function stop
 function M.progress(line)
-  local shown, done = false, not M.on_terminal()
-  local function stop()
+  if not M.on_terminal() then return end
+  local shown = false
+  local function wipe()
     if shown then io.stderr:write("\r\27[K") end
-    shown, done = false, true
+    shown = false
   end
-  if done then return stop end
-  sched.spawn_background(function()
-    sched.defer(stop)
+  local task = sched.spawn_background(function()
+    sched.defer(wipe)
     sched.sleep(PROGRESS_AFTER)
-    while not done do
+    while true do
       io.stderr:write("\r\27[K", line())
       shown = true
       sched.sleep(PROGRESS_EVERY)
     end
   end)
-  return stop
+  function stop_progress()
+    task:cancel()
+    wipe()
+  end
+end
+
+-- Takes the line of progress() away, so that what is printed next does not stand behind it.
+function M.end_progress()
+  if stop_progress then stop_progress() end
 end
 
 return M

@@ -12,8 +12,8 @@
 
 require "etherlua"
 local expect = require "etherlua.test.expect"
-local frames = require "etherlua.test.frames"
 local lab = require "etherlua.test.lab"
+local match = require "etherlua.proto.match"
 local relay = require "etherlua.relay"
 local runner = require "etherlua.test.runner"
 local script = require "etherlua.script"
@@ -28,7 +28,7 @@ local M = {}
 M.expect = expect.expect
 
 -- Bytes of a frame -> its fields by layer: .ethernet, .ip, .udp, .line and so on.
-M.decode = frames.decode
+M.decode = match.decode
 
 -- Why these programs cannot be run here, or nil: for pending().
 M.missing = servers.missing

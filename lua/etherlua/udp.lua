@@ -1,6 +1,6 @@
 -- udp.lua: RUDPConn, a UDP endpoint with an IP address and port of its own on an EtherConn. An object is the engine's
--- struct el_udp; conn:udp() makes it, close() ends it. It does not fragment and keeps no routes: a destination's MAC
--- address is what opts.resolve says.
+-- struct el_udp; conn:udp() makes it, close() ends it. It keeps no routes: a destination's MAC address is what
+-- opts.resolve says. What does not fit the MTU is refused unless the EtherConn was opened with `fragment`.
 
 local ffi = require "ffi"
 local effi = require "etherlua.ffi"
@@ -29,7 +29,8 @@ for name, method in pairs(endpoint.methods) do methods[name] = method end
 
 -- What finds the destination's MAC address: nil (broadcast), a function from struct el_addr to MAC address, which may
 -- block, and a function that ends what was begun for the address.
-local function resolver(conn, address, resolve)
+---@private
+function M.resolver(conn, address, resolve)
   if resolve == nil or resolve == "broadcast" then return nil end
   if type(resolve) == "function" then
     return function(to) return resolve(to.ip_text) end
@@ -72,7 +73,7 @@ function M.open(conn, address, given)
   opts.ttl, opts.tos = check_byte("ttl", given.ttl, 64), check_byte("tos", given.tos, 0)
   opts.no_checksum = given.checksum == false and 1 or 0
   opts.recv_depth = given.recv_depth or 0
-  local next_hop, release = resolver(conn, to_addr(address), given.resolve)
+  local next_hop, release = M.resolver(conn, to_addr(address), given.resolve)
   local id = endpoint.new_id()
   opts.id = id
   local udp = C.el_udp_open(conn, opts, err)
@@ -122,7 +123,7 @@ function methods:set_addr(address)
   local extra = extras[self.ep.id]
   if extra and extra.release then
     extra.release()
-    extra.next_hop, extra.release = resolver(self:conn(), self["local"], "arp")
+    extra.next_hop, extra.release = M.resolver(self:conn(), self["local"], "arp")
   end
 end
 

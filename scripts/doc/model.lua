@@ -8,10 +8,10 @@ local M = {}
 local ROOT = "lua/etherlua/"
 
 -- Their own functions are reached through `ether` alone; what they define for users is their class.
-local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram",
-  "capture" }
-local MODULES = { "addr", "prefix", "vlan_range", "filter", "rewrite", "random", "lab", "netns", "script", "bytes",
-  "test", "test/lab", "test/servers", "test/expect", "test/frames" }
+local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram", "sr",
+  "answer", "capture" }
+local MODULES = { "addr", "prefix", "ip_range", "vlan_range", "rate", "size_mix", "filter", "rewrite", "random", "lab",
+  "netns", "script", "bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
 local FOLDERS = { "proto", "role" }
 
 local KNOWN = {}

@@ -11,17 +11,12 @@
 
 local lab = require "etherlua.lab"
 local addr = require "etherlua.addr"
+local tc = require "support.tc"
 
 local M = {}
 
 local MTU = 1500
 local SOURCE = debug.getinfo(1, "S").source:match("^@(.*)%.lua$") .. ".bpf.c"
-
--- clang for BPF does not look into the folder of the machine's own headers, where asm/types.h is on Debian.
-local COMPILE = "clang -O2 -g -Wall -Werror -target bpf -idirafter /usr/include/$(uname -m)-linux-gnu %s -c %s -o %s"
-local CLSACT = "tc qdisc replace dev %s clsact"
--- tc mounts /sys/fs/bpf where it is missing, and would leave it: so in a mount namespace of its own.
-local ATTACH = "unshare -m tc filter add dev %s %s bpf da obj %s sec tc/%s"
 
 -- The stack as text of the two macros: TAG(0x88a8, 100) || TAG(0x8100, 200), and from the inside out.
 local function macros(vlans)
@@ -35,26 +30,12 @@ local function macros(vlans)
   return ("-DTAGS='%s' -DTAGS_REVERSED='%s'"):format(table.concat(list, " || "), table.concat(reversed, " || "))
 end
 
-local function ifindex(ns, name)
-  return tonumber(ns:run("ip -o link show dev " .. name):match("^(%d+):"))
-end
-
--- Has tc run a program of the object on frames of an interface; the object file is needed only meanwhile.
+-- Has tc run a program on frames of interfaces.
 ---@param ns etherlua.namespace
 ---@param peer integer ifindex that frames go to, 0: none
 ---@param list table[] of { interface, "ingress" or "egress", "pop" or "push" }
 local function attach(ns, vlans, peer, list)
-  local object = os.tmpname()
-  local defines = ("%s -DPEER=%d"):format(macros(vlans), peer)
-  local ok, reason = pcall(function()
-    ns:run(COMPILE:format(defines, SOURCE, object))
-    for _, one in ipairs(list) do
-      ns:run(CLSACT:format(one[1]))
-      ns:run(ATTACH:format(one[1], one[2], object, one[3]))
-    end
-  end)
-  os.remove(object)
-  if not ok then error(reason, 0) end
+  tc.attach(ns, SOURCE, ("%s -DPEER=%d"):format(macros(vlans), peer), list)
 end
 
 ---@class support.access
@@ -94,8 +75,8 @@ local function build(self, opts)
   local tagged = { mtu = MTU + 4 * #self.vlans, queues = opts.queues, mac_a = opts.client_mac, ipv6 = opts.ipv6 }
   lab.veth(self.client, "eth0", self.node, "cli", tagged)
   lab.veth(self.server, "eth0", self.node, "srv", { mtu = MTU, mac_a = opts.server_mac, ipv6 = opts.ipv6 })
-  attach(self.node, self.vlans, ifindex(self.node, "srv"), { { "cli", "ingress", "pop" } })
-  attach(self.node, self.vlans, ifindex(self.node, "cli"), { { "srv", "ingress", "push" } })
+  attach(self.node, self.vlans, tc.ifindex(self.node, "srv"), { { "cli", "ingress", "pop" } })
+  attach(self.node, self.vlans, tc.ifindex(self.node, "cli"), { { "srv", "ingress", "push" } })
 end
 
 ---@class support.access_opts
@@ -121,11 +102,6 @@ end
 
 -- Why there can be none here.
 ---@return string? reason nil when there can
-function M.missing()
-  for _, program in ipairs { "clang", "tc", "ip" } do
-    if os.execute("command -v " .. program .. " >/dev/null") ~= 0 then return "needs the program " .. program end
-  end
-  if not io.open("/usr/include/bpf/bpf_helpers.h") then return "needs libbpf-dev" end
-end
+M.missing = tc.missing
 
 return M

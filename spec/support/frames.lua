@@ -73,7 +73,8 @@ function M.assert_same_bytes(expected, got)
 end
 
 local RX = { "rx_delivered", "rx_queued", "rx_invalid", "rx_filtered", "rx_unclaimed", "rx_overflow", "rx_evicted",
-  "rx_no_memory", "rx_closed" }
+  "rx_no_memory", "rx_closed", "rx_fragments", "rx_merged", "rx_frag_duplicate", "rx_frag_timeout", "rx_frag_overlap",
+  "rx_frag_invalid", "rx_frag_limit" }
 local TX = { "tx_sent", "tx_pending", "tx_link_down", "tx_refused", "tx_error" }
 
 local function total(stats, names)
@@ -87,7 +88,7 @@ end
 ---@return table stats
 function M.assert_balanced(relay)
   local stats = relay:stats()
-  assert.equal(stats.rx_frames + stats.rx_copies, total(stats, RX), "received frames")
+  assert.equal(stats.rx_frames + stats.rx_copies + stats.rx_reassembled, total(stats, RX), "received frames")
   assert.equal(stats.tx_frames, total(stats, TX), "sent frames")
   return stats
 end

@@ -1,6 +1,6 @@
 -- proto/arp.lua: the Address Resolution Protocol (RFC 826), field names from there without their "ar$".
 -- Ethernet and IPv4 addresses are text; those of any other hardware or protocol are raw bytes.
--- Padding behind the packet is dropped. Caches and replies are a role's business.
+-- Padding behind the packet is dropped. Caches are a role's business.
 
 local bytes = require "etherlua.bytes"
 
@@ -67,6 +67,30 @@ function M.build(fields)
     .. bytes.put8("arp pln", pln) .. bytes.put16("arp op", fields.op or M.REQUEST)
     .. hardware_bytes("arp sha", fields.sha, hln) .. protocol_bytes("arp spa", fields.spa, pln, pro)
     .. hardware_bytes("arp tha", fields.tha, hln) .. protocol_bytes("arp tpa", fields.tpa, pln, pro)
+end
+
+--- What a request and its answers have in common.
+---@param fields table from parse
+---@param is_reply? boolean
+---@return string
+function M.exchange(fields, is_reply)
+  return is_reply and fields.spa or fields.tpa
+end
+
+--- Whether a reply is about the address that was asked for. Whom it is for is not looked at: what brings it says that.
+---@param reply table from parse
+---@param request table from parse
+---@return boolean
+function M.answers(reply, request)
+  return request.op == M.REQUEST and reply.op == M.REPLY and reply.spa == request.tpa
+end
+
+--- What a reply has where nobody says otherwise.
+---@param request table from parse
+---@param mac string of the host that answers
+---@return table fields
+function M.turn(request, mac)
+  return { op = M.REPLY, sha = mac, spa = request.tpa, tha = request.sha, tpa = request.spa }
 end
 
 ---@param fields table from parse

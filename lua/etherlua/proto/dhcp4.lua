@@ -291,6 +291,32 @@ function M.build(fields)
   return filled_up(message, fields.pad or BOOTP_SIZE)
 end
 
+-- ---- Answers ------------------------------------------------------------------------------------------------------
+
+local BOOTREQUEST, BOOTREPLY = 1, 2
+
+--- What a request and its answers have in common.
+---@param fields table from parse
+---@return integer
+function M.exchange(fields)
+  return fields.xid
+end
+
+---@param reply table from parse
+---@param request table from parse
+---@return boolean whether the transaction is the same (RFC 2131 section 4.4.1)
+function M.answers(reply, request)
+  return request.op == BOOTREQUEST and reply.op == BOOTREPLY and reply.xid == request.xid
+end
+
+--- What a reply has where nobody says otherwise (RFC 2131 section 4.3.1, table 3).
+---@param request table from parse
+---@return table fields
+function M.turn(request)
+  return { op = BOOTREPLY, htype = request.htype, hlen = request.hlen, xid = request.xid, flags = request.flags,
+    giaddr = request.giaddr, chaddr = request.chaddr }
+end
+
 -- ---- Text ---------------------------------------------------------------------------------------------------------
 
 -- What is worth a word, in this order: label, field of the header, option.

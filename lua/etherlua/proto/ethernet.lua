@@ -22,6 +22,13 @@ M.selectors = { "ethertype" }
 -- What marks a VLAN tag.
 M.tpids = { [0x8100] = true, [0x88a8] = true, [0x9100] = true }
 
+--- Whether an address stands for several hosts.
+---@param mac string
+---@return boolean
+function M.is_group(mac)
+  return tonumber(sub(mac, 1, 2), 16) % 2 == 1
+end
+
 ---@param fields table
 ---@return string? name of the module for the payload
 function M.child(fields)
@@ -71,6 +78,31 @@ function M.build(fields)
   for i, tag in ipairs(fields.vlans or {}) do tags[i] = tag_bytes(tag) end
   return bytes.mac("ethernet dst", fields.dst) .. bytes.mac("ethernet src", fields.src) .. table.concat(tags)
     .. bytes.put16("ethertype", fields.ethertype) .. bytes.string("ethernet payload", fields.payload)
+end
+
+local function same_vlans(one, other)
+  if #one ~= #other then return false end
+  for i, tag in ipairs(one) do
+    if tag.vid ~= other[i].vid or tag.tpid ~= other[i].tpid then return false end
+  end
+  return true
+end
+
+--- Whether a frame came back to who sent the other one, or to all, in the same VLAN stack; priorities may differ.
+---@param reply table from parse
+---@param request table from parse
+---@return boolean
+function M.answers(reply, request)
+  return (reply.dst == request.src or M.is_group(reply.dst)) and reply.ethertype == request.ethertype
+    and same_vlans(reply.vlans, request.vlans)
+end
+
+--- What a reply has where nobody says otherwise: it comes from the address that was asked, or from the host's own.
+---@param request table from parse
+---@param mac string of the host that answers
+---@return table fields
+function M.turn(request, mac)
+  return { dst = request.src, src = M.is_group(request.dst) and mac or request.dst, vlans = request.vlans }
 end
 
 local function vlan_text(vlans)

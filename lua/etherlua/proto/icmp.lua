@@ -71,17 +71,17 @@ local parameter_problem = M.fixed("icmp", { { "pointer", "u8" }, { "reserved", "
 local timestamp = M.fixed("icmp", { { "identifier", "u16" }, { "sequence", "u16" }, { "originate_timestamp", "u32" },
   { "receive_timestamp", "u32" }, { "transmit_timestamp", "u32" } }, M.echo.describe)
 
--- Type -> name, kind of message (default other), names of codes.
+-- Type -> name, kind of message (default other), names of codes; answer: the type of message that answers this one.
 M.types = {
   [0] = { name = "echo reply", kind = M.echo },
   [3] = { name = "destination unreachable", kind = unreachable,
     codes = { [0] = "net", "host", "protocol", "port", "fragmentation needed", "source route failed" } },
   [4] = { name = "source quench", kind = M.error },
   [5] = { name = "redirect", kind = redirect, codes = { [0] = "net", "host", "net and tos", "host and tos" } },
-  [8] = { name = "echo request", kind = M.echo },
+  [8] = { name = "echo request", kind = M.echo, answer = 0 },
   [11] = { name = "time exceeded", kind = M.error, codes = { [0] = "in transit", "in reassembly" } },
   [12] = { name = "parameter problem", kind = parameter_problem },
-  [13] = { name = "timestamp request", kind = timestamp },
+  [13] = { name = "timestamp request", kind = timestamp, answer = 14 },
   [14] = { name = "timestamp reply", kind = timestamp },
 }
 
@@ -120,6 +120,32 @@ end
 ---@return string? note
 function M.child_with(types, name, fields)
   if kind_of(types, fields.type).quotes then return name, "quoted" end
+end
+
+--- What a request and its answers have in common.
+---@param fields table from parse
+---@return string
+function M.exchange(fields)
+  if fields.identifier then return format("%d %d", fields.identifier, fields.sequence) end
+  return fields.target or ""
+end
+
+---@param types table
+---@param reply table
+---@param request table
+---@return boolean
+function M.answers_with(types, reply, request)
+  local known = types[request.type]
+  return known ~= nil and known.answer == reply.type and M.exchange(reply) == M.exchange(request)
+end
+
+--- What a reply has where nobody says otherwise.
+---@param types table
+---@param request table
+---@return table fields
+function M.turn_with(types, request)
+  local known = types[request.type]
+  return { type = known and known.answer, identifier = request.identifier, sequence = request.sequence }
 end
 
 ---@param label string
@@ -162,6 +188,27 @@ end
 ---@return boolean false also for a truncated message
 function M.checksum_ok(message)
   return #message >= 8 and bytes.checksum(message) == 0
+end
+
+--- Whether a message says that the packet in it went no further. A redirect did go on.
+---@param fields table from parse
+---@return boolean
+function M.is_error(fields)
+  return M.child(fields) ~= nil and fields.type ~= M.REDIRECT
+end
+
+---@param reply table from parse
+---@param request table from parse
+---@return boolean
+function M.answers(reply, request)
+  return M.answers_with(M.types, reply, request)
+end
+
+--- What a reply has where nobody says otherwise.
+---@param request table from parse
+---@return table fields
+function M.turn(request)
+  return M.turn_with(M.types, request)
 end
 
 ---@param fields table from parse

@@ -3,6 +3,7 @@
 -- come as rest and payload. A new kind of message is an entry in M.types.
 -- The checksum covers the IP addresses, so building a message takes them as a context.
 
+local addr = require "etherlua.addr"
 local bytes = require "etherlua.bytes"
 local icmp = require "etherlua.proto.icmp"
 local layout = require "etherlua.proto.layout"
@@ -79,15 +80,36 @@ M.types = {
   [3] = { name = "time exceeded", kind = icmp.error, codes = { [0] = "in transit", "in reassembly" } },
   [4] = { name = "parameter problem", kind = parameter_problem,
     codes = { [0] = "header field", "next header", "option" } },
-  [128] = { name = "echo request", kind = icmp.echo },
+  [128] = { name = "echo request", kind = icmp.echo, answer = 129 },
   [129] = { name = "echo reply", kind = icmp.echo },
-  [133] = { name = "router solicitation", kind = router_solicitation },
+  [133] = { name = "router solicitation", kind = router_solicitation, answer = 134 },
   [134] = { name = "router advertisement", kind = router_advertisement },
-  [135] = { name = "neighbour solicitation", kind = solicitation },
+  [135] = { name = "neighbour solicitation", kind = solicitation, answer = 136 },
   [136] = { name = "neighbour advertisement", kind = advertisement },
   [137] = { name = "redirect", kind = redirect },
   [143] = { name = "multicast listener report v2" },
 }
+
+-- Where a neighbour solicitation for an address is sent: the group of its last 24 bits (RFC 4291 section 2.7.1) and the
+-- MAC address of that (RFC 2464 section 7).
+---@param ip string
+---@return string group
+---@return string mac
+function M.solicited_node(ip)
+  local low = bytes.ip("address", ip, 16):sub(14)
+  return addr.ip_text("\xff\2\0\0\0\0\0\0\0\0\0\1\xff" .. low), addr.mac_text("\x33\x33\xff" .. low)
+end
+
+local DISCOVERY = { hop_limit = 255 }
+
+--- What the IPv6 header of a message has where nobody says otherwise: neighbour discovery is dropped when it could have
+--- come from afar (RFC 4861 sections 4.1 to 4.5).
+---@param fields table
+---@return table? fields of ipv6
+function M.carrier(fields)
+  local is_discovery = (fields.type or 0) >= M.ROUTER_SOLICITATION and fields.type <= M.REDIRECT
+  return is_discovery and DISCOVERY or nil
+end
 
 ---@param fields table
 ---@return string? name of the module for the payload
@@ -122,6 +144,36 @@ end
 ---@return boolean false also for a truncated message
 function M.checksum_ok(message, context)
   return #message >= 8 and bytes.checksum(message, bytes.pseudo_sum(context, PROTOCOL, #message)) == 0
+end
+
+--- Whether a message says that the packet in it went no further.
+---@param fields table from parse
+---@return boolean
+function M.is_error(fields)
+  return M.child(fields) ~= nil
+end
+
+--- What a request and its answers have in common.
+M.exchange = icmp.exchange
+
+---@param reply table from parse
+---@param request table from parse
+---@return boolean
+function M.answers(reply, request)
+  return icmp.answers_with(M.types, reply, request)
+end
+
+--- What a reply has where nobody says otherwise; of an advertisement (RFC 4861 section 7.2.4) all of it.
+---@param request table from parse
+---@param mac string of the host that answers
+---@return table fields
+function M.turn(request, mac)
+  local fields = icmp.turn_with(M.types, request)
+  if request.type == M.NEIGHBOUR_SOLICITATION then
+    fields.target, fields.target_link_layer_address = request.target, mac
+    fields.solicited, fields.override = true, true
+  end
+  return fields
 end
 
 ---@param fields table from parse

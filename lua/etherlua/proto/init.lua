@@ -2,7 +2,8 @@
 -- A parent names the module of its payload by child(fields), from its table `next`; so a new protocol is one file here
 -- and one line in its parent's table. Nothing is put together over several frames.
 -- For packet.lua a module says: selectors, the fields that `next` is about (of two, the first takes the lowest of the
--- child's numbers, the second the highest); derived, what build() fills in unless given.
+-- child's numbers, the second the highest); derived, what build() fills in unless given; carrier(fields), what it needs
+-- of the header that carries it.
 
 local format = string.format
 

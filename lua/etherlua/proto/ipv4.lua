@@ -24,6 +24,17 @@ M.derived = { "version", "ihl", "total_length", "header_checksum" }
 -- Types of options: RFC 791 section 3.1, RFC 2113.
 M.RECORD_ROUTE, M.TIMESTAMP, M.ROUTER_ALERT = 7, 68, 148
 
+M.UNSPECIFIED = "0.0.0.0"
+
+--- Whether an address stands for several hosts: multicast and the limited broadcast (RFC 1122 section 3.2.1.3). That of
+--- a subnet cannot be told without its prefix.
+---@param ip string
+---@return boolean
+function M.is_group(ip)
+  local first = tonumber(ip:match("^%d+"))
+  return first >= 224 and first < 240 or ip == "255.255.255.255"
+end
+
 local function is_fragment(fields)
   return fields.mf or fields.fragment_offset > 0
 end
@@ -108,6 +119,13 @@ function M.checksum_ok(packet)
   if #packet < 20 then return false end
   local size = band(byte(packet), 15) * 4
   return size >= 20 and #packet >= size and bytes.checksum(sub(packet, 1, size)) == 0
+end
+
+--- What a reply has where nobody says otherwise. No source when the request went to a group: who answers has to say.
+---@param request table from parse
+---@return table fields
+function M.turn(request)
+  return { src = not M.is_group(request.dst) and request.dst or nil, dst = request.src }
 end
 
 ---@param fields table from parse

@@ -22,6 +22,15 @@ M.next = {
 M.selectors = { "protocol" }
 M.derived = { "version", "payload_length", "next_header" }
 
+M.UNSPECIFIED = "::"
+
+--- Whether an address stands for several hosts: multicast (RFC 4291 section 2.7).
+---@param ip string
+---@return boolean
+function M.is_group(ip)
+  return addr.ip_bytes(ip):byte() == 0xff
+end
+
 local function fragment_header(fields)
   for _, header in ipairs(fields.extension_headers or {}) do
     if header.type == extensions.FRAGMENT then return header end
@@ -81,6 +90,13 @@ function M.build(fields)
   return put32("ipv6 first word", word) .. put16("ipv6 payload_length", fields.payload_length or #chain + #payload)
     .. put8("ipv6 next_header", fields.next_header or first) .. put8("ipv6 hop_limit", fields.hop_limit or 64)
     .. bytes.ip("ipv6 src", fields.src, 16) .. bytes.ip("ipv6 dst", fields.dst, 16) .. chain .. payload
+end
+
+--- What a reply has where nobody says otherwise. No source when the request went to a group: who answers has to say.
+---@param request table from parse
+---@return table fields
+function M.turn(request)
+  return { src = not M.is_group(request.dst) and request.dst or nil, dst = request.src }
 end
 
 ---@param fields table from parse

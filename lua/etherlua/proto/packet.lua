@@ -93,14 +93,25 @@ local function add_layer(packet, layer)
   end
 end
 
-local function is_packet(x)
+---@param x any
+---@return boolean whether x is a packet
+function M.is_packet(x)
   return getmetatable(x) == Packet
+end
+
+--- A packet of its own, with the same fields.
+---@return etherlua.packet
+function methods:copy()
+  local copy = setmetatable({}, Packet)
+  for i, layer in ipairs(self) do copy[i] = { name = layer.name, fields = copy_of(layer.fields) } end
+  return copy
 end
 
 --- outer / inner: a new packet; the operands stay as they are.
 function Packet.__div(outer, inner)
   local packet = setmetatable({}, Packet)
-  for _, part in ipairs { is_packet(outer) and outer or M.data(outer), is_packet(inner) and inner or M.data(inner) } do
+  local parts = { M.is_packet(outer) and outer or M.data(outer), M.is_packet(inner) and inner or M.data(inner) }
+  for _, part in ipairs(parts) do
     for _, layer in ipairs(part) do add_layer(packet, layer) end
   end
   return packet
@@ -116,15 +127,18 @@ local function numbers_of(parent, child)
   return { low, high }
 end
 
--- All fields of a layer but its payload: what was given, what the layer inside it says, defaults.
+-- All fields of a layer but its payload: what was given, what the layer inside it says and wants, defaults.
 local function complete(layer, inner)
   local fields, module = copy_of(layer.fields), proto[layer.name]
   local numbers = inner and module.selectors and numbers_of(module, inner.name) or {}
   for i, name in ipairs(module.selectors or {}) do
     if fields[name] == nil then fields[name] = numbers[i] end
   end
-  for name, value in pairs(DEFAULTS[layer.name] or {}) do
-    if fields[name] == nil then fields[name] = value end
+  local wanted = inner and not PLAIN[inner.name] and proto[inner.name].carrier
+  for _, defaults in ipairs { wanted and wanted(inner.fields) or {}, DEFAULTS[layer.name] or {} } do
+    for name, value in pairs(defaults) do
+      if fields[name] == nil then fields[name] = value end
+    end
   end
   return fields
 end
@@ -221,11 +235,21 @@ end
 --- The Lua that makes this packet, without what need not be said.
 ---@return string code a chunk that returns a packet of the same bytes
 function methods:code()
-  local copy, parts = setmetatable({}, Packet), {}
-  for i, layer in ipairs(self) do copy[i] = { name = layer.name, fields = copy_of(layer.fields) } end
+  local copy, parts = self:copy(), {}
   simplify(copy, function(layer) return PLAIN[layer.name] and {} or view.sorted_names(layer.fields) end)
   for i, layer in ipairs(copy) do parts[i] = layer_code(layer) end
   return 'local p = require "etherlua.proto.packet"\nreturn ' .. table.concat(parts, "\n  / ")
+end
+
+--- One line, as proto.describe(); of a layer that cannot be built yet, the name alone.
+---@return string
+function methods:summary()
+  local first = self[1]
+  if is_bytes(first) then return ("data %d bytes"):format(#self:build()) end
+  local ok, whole = pcall(methods.build, self)
+  if ok then return proto.describe(whole, first.name) end
+  local name, rest = SHORT[first.name] or first.name, { unpack(self, 2) }
+  return rest[1] and name .. " / " .. methods.summary(rest) or name
 end
 
 --- The layers with offsets, fields and bytes.

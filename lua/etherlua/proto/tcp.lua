@@ -4,6 +4,7 @@
 local bytes = require "etherlua.bytes"
 local layout = require "etherlua.proto.layout"
 local options = require "etherlua.proto.options"
+local udp = require "etherlua.proto.udp"
 
 local format, sub = string.format, string.sub
 local u16, u32 = bytes.u16, bytes.u32
@@ -79,6 +80,42 @@ end
 function M.checksum_ok(segment, context)
   return #segment >= 20 and bytes.checksum(segment, bytes.pseudo_sum(context, PROTOCOL, #segment)) == 0
 end
+
+-- ---- Answers ------------------------------------------------------------------------------------------------------
+
+--- What a segment and its answers have in common: the ports, as of UDP.
+M.exchange = udp.exchange
+
+-- Sequence numbers that a segment takes (RFC 9293 section 3.4).
+local function length_of(fields)
+  return #fields.payload + (fields.syn and 1 or 0) + (fields.fin and 1 or 0)
+end
+
+--- Whether a segment acknowledges another one, or resets it (RFC 9293 sections 3.4, 3.5.2). One more than there was is
+--- acknowledged of a keep-alive, which repeats the last octet.
+---@param reply table from parse
+---@param request table from parse
+---@return boolean
+function M.answers(reply, request)
+  if not udp.answers(reply, request) or request.rst then return false end
+  if reply.syn and not (reply.ack and request.syn) then return false end
+  if not reply.ack then
+    return reply.rst and (not request.ack or reply.sequence_number == request.acknowledgment_number)
+  end
+  return (reply.acknowledgment_number - request.sequence_number) % 2 ^ 32 <= length_of(request) + 1
+end
+
+--- What a reply has where nobody says otherwise: the flags are what it is about.
+---@param request table from parse
+---@return table fields
+function M.turn(request)
+  local fields = udp.turn(request)
+  fields.sequence_number = request.ack and request.acknowledgment_number or 0
+  fields.acknowledgment_number = (request.sequence_number + length_of(request)) % 2 ^ 32
+  return fields
+end
+
+-- ---- Text ---------------------------------------------------------------------------------------------------------
 
 --- The end of a line that has the ports already.
 ---@param fields table from parse

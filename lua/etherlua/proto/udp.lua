@@ -72,6 +72,29 @@ function M.checksum_ok(datagram, context)
   return bytes.checksum(sub(datagram, 1, fields.length), start) == 0
 end
 
+--- What a datagram and its answers have in common: the ports.
+---@param fields table from parse
+---@param is_reply? boolean
+---@return integer
+function M.exchange(fields, is_reply)
+  if is_reply then return fields.dst_port * 0x10000 + fields.src_port end
+  return fields.src_port * 0x10000 + fields.dst_port
+end
+
+---@param reply table from parse
+---@param request table from parse
+---@return boolean whether the ports are those of the request, swapped
+function M.answers(reply, request)
+  return M.exchange(reply, true) == M.exchange(request)
+end
+
+--- What a reply has where nobody says otherwise.
+---@param request table from parse
+---@return table fields
+function M.turn(request)
+  return { src_port = request.dst_port, dst_port = request.src_port }
+end
+
 ---@param fields table from parse
 ---@return string
 function M.describe(fields)

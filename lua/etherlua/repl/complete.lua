@@ -85,6 +85,7 @@ end
 ---@field environment table where names are looked up
 ---@field globals function returns a list of names that are loaded when first used
 ---@field scripts string[]
+---@field load? function called with a table whose fields are wanted: makes those that are made when first used
 
 local function candidates(self, text)
   local found = {}
@@ -92,7 +93,9 @@ local function candidates(self, text)
   if inside then return found, quoted(found, inside, self.scripts) end
   local path, prefix = text:match "([%a_][%w_%.]*)[%.:]([%w_]*)$"
   if path then
-    add_fields(found, evaluate(path, self.environment))
+    local value = evaluate(path, self.environment)
+    if self.load then self.load(value) end
+    add_fields(found, value)
     return found, prefix
   end
   if text:match "[%.:%)%]][%w_]*$" and not text:match "%.%.[%w_]*$" then return found, "" end

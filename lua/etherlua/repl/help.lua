@@ -13,6 +13,10 @@ Tab completes, Ctrl-R searches the history, Ctrl-D ends.
   conn:udp("10.0.0.5:5000")                                        a UDP endpoint of a host
   udp:send("hello", "10.0.0.1:7")   udp:recv(1)                    a datagram out, and one in within a second
   ether                    the API: ether.open, ether.spawn, ether.sleep, ether.select, ...
+  ether.sr1(conn, p.arp { tpa = "10.0.0.1" })                      a packet out, and its answer
+  ether.sr(conn, { ... }, { src = "10.0.0.5" })                    many; a list of answers, and of those without
+  conn:answer { match = { arp = { op = 1 } }, reply = p.arp {} }   answers in the background
+  p.ether {} / p.ip4 { dst = "10.0.0.1" } / p.udp { dport = 7 } / "data"       a packet is layers
   dhcp4_client.lease(conn) roles: dhcp4_client, dhcp4_server, gateway, neighbour
   arp, dhcp4, ethernet, icmp, icmp6, ipv4, ipv6, proto.udp         protocols: parse, build, describe
 

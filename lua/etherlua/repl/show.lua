@@ -4,6 +4,7 @@
 local addr = require "etherlua.addr"
 local bytes = require "etherlua.bytes"
 local effi = require "etherlua.ffi"
+local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local view = require "etherlua.proto.view"
 
@@ -155,6 +156,13 @@ function M.layers(frame)
   return table.concat(lines, "\n")
 end
 
+-- A composed packet: its layers when it is a whole frame that is looked at by itself.
+local function packet_text(one, depth)
+  local ok, frame = pcall(one.build, one)
+  if depth == 0 and ok and one[1].name == "ethernet" then return M.layers(frame) end
+  return one:summary()
+end
+
 local STRUCTS = {
   ["struct el_conn"] = M.endpoint,
   ["struct el_udp"] = M.endpoint,
@@ -182,6 +190,7 @@ local TYPES = {
     return ("function %s:%d"):format(info.short_src:match "[^/]*$", info.linedefined)
   end,
   table = function(t, depth, seen)
+    if packet.is_packet(t) then return packet_text(t, depth) end
     local metatable = getmetatable(t)
     if type(metatable) == "table" and metatable.__tostring then
       return depth == 0 and type(t.stats) == "function" and M.endpoint(t) or tostring(t)

@@ -74,7 +74,7 @@ end
 -- Joining comes first (RFC 4862 section 5.4.2); then nobody else may have it.
 local function detect(self, address)
   local neighbours = self.host.neighbours
-  segment.report_group(self.host.conn, (neighbour.solicited_node(address.ip)))
+  segment.report_group(self.host.conn, (icmp6.solicited_node(address.ip)))
   if not self.dad then return finish(self, address, "preferred") end
   local free, other = neighbours:probe(address.ip, neighbour.DETECTION)
   if self.closed then return end

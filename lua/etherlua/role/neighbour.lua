@@ -3,7 +3,6 @@
 -- when first needed. Those of one relay and VLAN stack share a segment: its cache and its requests under way.
 -- It keeps no routes: every address is asked for on the link.
 
-local addr = require "etherlua.addr"
 local arp = require "etherlua.proto.arp"
 local broadcast = require "etherlua.role.broadcast"
 local effi = require "etherlua.ffi"
@@ -58,17 +57,8 @@ end
 
 -- ---- resolving ----------------------------------------------------------------------------------------------------
 
--- The group of the last 24 bits of an address (RFC 4291 section 2.7.1), and its MAC address (RFC 2464 section 7).
----@param ip string IPv6 address
----@return string group
----@return string mac
-function M.solicited_node(ip)
-  local low = addr.ip_bytes(ip):sub(14)
-  return addr.ip_text("\xff\2\0\0\0\0\0\0\0\0\0\1\xff" .. low), addr.mac_text("\x33\x33\xff" .. low)
-end
-
 local function solicit(self, ip, source)
-  local group, mac = M.solicited_node(ip)
+  local group, mac = icmp6.solicited_node(ip)
   return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = ip,
     source_link_layer_address = source ~= ANY6 and self.mac or nil }, source, group, mac)
 end

@@ -3,6 +3,7 @@
 
 local assert = require "luassert"
 local frames = require "etherlua.test.frames"
+local match = require "etherlua.proto.match"
 local sched = require "etherlua.sched"
 local say = require "say"
 local scope = require "etherlua.test.scope"
@@ -28,7 +29,7 @@ local function next_frame(endpoint, deadline)
   if not frame then return nil, reason end
   local text = tostring(frame)
   frame:release()
-  return frames.decode(text)
+  return match.decode(text)
 end
 
 -- Frames that did not match: how many, and the last ones with why.
@@ -55,7 +56,7 @@ end
 ---@param pattern table|string|function a table of decoded fields such as { udp = { dst_port = 67 } }, a function of the
 ---  decoded frame, or a Lua pattern for its decoded line or payload
 ---@param within? number seconds, default 1
----@return etherlua.test.frame decoded frame
+---@return etherlua.decoded decoded frame
 function Expect:to_receive(pattern, within)
   local deadline = check_time(within or RECEIVE_TIME)
   local others = { count = 0 }
@@ -63,9 +64,9 @@ function Expect:to_receive(pattern, within)
     local frame, reason = next_frame(self.endpoint, deadline)
     if not frame then
       return fail(("%s received no frame that matches %s within %g s (%s): %s"):format(tostring(self.endpoint),
-        frames.show(pattern), within or RECEIVE_TIME, reason, report(others)))
+        match.show(pattern), within or RECEIVE_TIME, reason, report(others)))
     end
-    local difference = frames.difference(pattern, frame)
+    local difference = match.difference(pattern, frame)
     if not difference then return frame end
     note(others, frame, difference)
   end
@@ -82,7 +83,7 @@ function Expect:to_receive_nothing(within, pattern)
       if reason == "timeout" then return end
       return fail(("%s could not be listened to: %s"):format(tostring(self.endpoint), reason))
     end
-    if not pattern or not frames.difference(pattern, frame) then
+    if not pattern or not match.difference(pattern, frame) then
       return fail(("%s received what it should not: %s"):format(tostring(self.endpoint), frame.line))
     end
   end
@@ -114,8 +115,8 @@ end
 
 -- assert.frame_matches(pattern, frame): as expect(...):to_receive.
 local function frame_matches(state, arguments)
-  local frame = frames.decode(check_frame(arguments[2]))
-  local difference = frames.difference(arguments[1], frame)
+  local frame = match.decode(check_frame(arguments[2]))
+  local difference = match.difference(arguments[1], frame)
   state.failure_message = difference and ("%s\n  %s"):format(difference, frame.line) or frame.line
   return difference == nil
 end

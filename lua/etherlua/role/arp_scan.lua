@@ -1,0 +1,311 @@
+-- role/arp_scan.lua: asks by ARP (RFC 826) for many addresses on any number of VLAN stacks, at a rate, and keeps who
+-- answered. What it asks for 0.0.0.0 are probes, which change nobody's cache (RFC 5227 2.1.1).
+--
+--   local scan = arp_scan.new { targets = ip_range.new "10.0.0.0/16", vlans = vlan_range.new "100", mac = MAC }
+--   scan:open(relay)
+--   scan:run()
+--   for answer in scan:answers() do print(answer.ip, answer.mac) end
+--
+-- Each VLAN stack has an EtherConn with a MAC address of its own, counted up from the first, and a task that reads it:
+-- so an answer tells by its target where it was asked for, and one that came with another VLAN stack is known as a
+-- leak. The relay's default endpoint hears those whose stack is none of them.
+--
+-- A question is 16 bytes and its answer is kept there. Only what does not fit, the second owner of an address, is a
+-- table; how many of these there are is limited, since anybody can send them. It neither prints nor answers ARP itself.
+
+local ffi = require "ffi"
+local addr = require "etherlua.addr"
+local arp = require "etherlua.proto.arp"
+local arp_fast = require "etherlua.proto.arp_fast"
+local histogram = require "etherlua.histogram"
+local pacer = require "etherlua.pacer"
+local sched = require "etherlua.sched"
+
+local floor = math.floor
+
+local M = {}
+
+local ARP = 0x0806
+local BROADCAST, SEND_OPTS = addr.mac("ff:ff:ff:ff:ff:ff"), { ethertype = ARP }
+local OWNERS_MAX = 16         -- MAC addresses kept of one address
+local OTHERS_MAX = 65536      -- second and further owners kept in all
+local LEAKS_MAX = 4096        -- answers from other VLAN stacks kept
+local CLOCK = 2 ^ 32          -- microseconds after which the times in a question start anew
+
+-- Questions and stacks that one scan may have: 256 MB, and as many endpoints as an xdp relay steers (bpf/steer.h).
+M.QUESTIONS_MAX, M.STACKS_MAX = 2 ^ 24, 200000
+
+-- asked, took: microseconds, of the last transmission and until the first answer. owners: how many MAC addresses have
+-- answered, the first of which is mac.
+local questions_t = ffi.typeof "struct { uint32_t asked, took; uint8_t mac[6], tries, owners; }[?]"
+
+-- See arp_scan.new.
+---@class etherlua.arp_scan
+---@field count integer questions: addresses times VLAN stacks
+---@field sent integer
+---@field unsent integer for the reason that is in `reason`
+---@field reason? string
+---@field pass integer 1 and up: how often each address was asked so far, the present time included
+---@field answered integer questions that were
+---@field duplicates integer questions that several MAC addresses have answered
+---@field repeated integer answers that said the same again
+---@field ignored integer ARP packets that are no answers to us
+---@field unlisted integer owners and leaks beyond the limits
+---@field leaks table[] answers that came with another VLAN stack: stack, vlans (asked), came_with, ip, mac, seconds
+---@field times etherlua.histogram until the first answers
+local Scan = {}
+Scan.__index = Scan
+
+local packet = arp_fast.packet() -- what was read last; nobody yields while it is looked at
+
+-- ---- answers ------------------------------------------------------------------------------------------------------
+
+local function load32(bytes)
+  return bytes[2] * 0x1000000 + bytes[3] * 0x10000 + bytes[4] * 0x100 + bytes[5]
+end
+
+-- The number of the VLAN stack that has the MAC address; nil for a stranger's.
+local function stack_of(scan, mac)
+  local first = scan.mac.byte
+  if mac[0] ~= first[0] or mac[1] ~= first[1] then return nil end
+  local n = (load32(mac) - load32(first)) % 2 ^ 32
+  return n < scan.vlans.count and n or nil
+end
+
+local function clock(scan, time)
+  return floor((time - scan.began) * 1e6) % CLOCK
+end
+
+-- Seconds from the last transmission to the answer. Where the two crossed it is none.
+local function waited(scan, question, time)
+  local took = (clock(scan, time) - question.asked) % CLOCK
+  return took < CLOCK / 2 and took / 1e6 or 0
+end
+
+local function same_mac(a, b)
+  return a[0] == b[0] and a[1] == b[1] and a[2] == b[2] and a[3] == b[3] and a[4] == b[4] and a[5] == b[5]
+end
+
+local function is_listed(list, mac)
+  for _, other in ipairs(list) do
+    if other.mac == mac then return true end
+  end
+end
+
+-- Somebody else answers for an address that has an owner.
+local function add_owner(scan, i, question, seconds)
+  local list, mac = scan.others[i] or {}, addr.mac_text(ffi.string(packet.sha, 6))
+  if is_listed(list, mac) then
+    scan.repeated = scan.repeated + 1
+  elseif question.owners >= OWNERS_MAX or scan.others_count >= OTHERS_MAX then
+    scan.unlisted = scan.unlisted + 1
+  else
+    if question.owners == 1 then scan.duplicates = scan.duplicates + 1 end
+    question.owners, scan.others_count = question.owners + 1, scan.others_count + 1
+    list[#list + 1], scan.others[i] = { mac = mac, seconds = seconds }, list
+  end
+end
+
+local function accept(scan, i, question, seconds)
+  if question.owners == 0 then
+    question.owners, question.took = 1, seconds * 1e6
+    ffi.copy(question.mac, packet.sha, 6)
+    scan.answered = scan.answered + 1
+    scan.times:record(seconds)
+  elseif same_mac(question.mac, packet.sha) then
+    scan.repeated = scan.repeated + 1
+  else
+    add_owner(scan, i, question, seconds)
+  end
+end
+
+-- An answer to a question on one VLAN stack came with another one.
+local function add_leak(scan, stack, frame, seconds)
+  if #scan.leaks >= LEAKS_MAX then
+    scan.unlisted = scan.unlisted + 1
+    return
+  end
+  scan.leaks[#scan.leaks + 1] = { stack = stack, ip = addr.ip4_text(packet.spa),
+    mac = addr.mac_text(ffi.string(packet.sha, 6)), vlans = tostring(scan.vlans:at(stack)),
+    came_with = addr.vlans_text(frame.vlans, scan.vlans:at(stack)), seconds = seconds }
+end
+
+-- The number of the question that the packet that was read answers, and that of its VLAN stack. A group address is
+-- nobody's (RFC 1812 3.3.2).
+local function question_of(scan)
+  if packet.op ~= arp.REPLY or packet.sha[0] % 2 == 1 then return nil end
+  local stack, target = stack_of(scan, packet.tha), scan.targets:index(packet.spa)
+  if not stack or not target then return nil end
+  local i = stack * scan.targets.count + target
+  if scan.questions[i].tries > 0 then return i, stack end
+end
+
+-- came: number of the VLAN stack of the endpoint that heard it, nil for the default endpoint.
+local function hear(scan, frame, came)
+  local ok = arp_fast.parse(frame.data + frame.payload, frame.payload_len, packet)
+  local i, stack = nil, nil
+  if ok then i, stack = question_of(scan) end
+  if not i then
+    scan.ignored = scan.ignored + 1
+    return
+  end
+  local question = scan.questions[i]
+  local seconds = waited(scan, question, frame.timestamp)
+  if came == stack or not came and frame.vlans == scan.vlans:at(stack) then
+    accept(scan, i, question, seconds)
+  else
+    add_leak(scan, stack, frame, seconds)
+  end
+end
+
+local function read(scan, conn, stack)
+  while conn.ep.relay ~= nil do
+    local frame = conn:recv_frame()
+    if not frame then return end
+    if frame.ethertype == ARP then hear(scan, frame, stack) end
+  end
+end
+
+-- ---- questions ----------------------------------------------------------------------------------------------------
+
+-- Returns why it is of no use to go on, if so.
+local function ask(scan, i, question)
+  local conn = scan.conns[floor(i / scan.targets.count)]
+  scan.template:ask(conn.mac.byte, scan.targets:at(i % scan.targets.count))
+  question.asked, question.tries = clock(scan, sched.now()), question.tries + 1
+  local sent, reason = conn:send(scan.template.data, scan.template.size, BROADCAST, SEND_OPTS)
+  if sent then
+    scan.sent = scan.sent + 1
+    return
+  end
+  scan.unsent, scan.reason = scan.unsent + 1, reason
+  if reason ~= "link down" then return reason end -- a link may come back
+end
+
+-- Nobody is asked again before the time of the last answer is over.
+local function wait_timeout(scan, question)
+  local left = scan.timeout - waited(scan, question, sched.now())
+  if left > 0 then sched.sleep(left) end
+end
+
+-- Asks everybody who has not answered.
+local function ask_all(scan, pace)
+  for i = 0, scan.count - 1 do
+    local question = scan.questions[i]
+    if question.owners == 0 then
+      if question.tries > 0 then wait_timeout(scan, question) end
+      pace:wait()
+      local reason = question.owners == 0 and ask(scan, i, question)
+      if reason then return reason end
+    end
+  end
+end
+
+-- Asks, again where nobody answers, and waits for the last answers. Blocks until that is done.
+---@return true|nil
+---@return string|nil reason why it could not go on, such as "interface gone"
+function Scan:run()
+  local pace = pacer.new { rate = self.rate }
+  self.began = sched.now()
+  for pass = 1, self.retries + 1 do
+    if self.answered == self.count then break end
+    self.pass = pass
+    local reason = ask_all(self, pace)
+    if reason then return nil, reason end
+  end
+  sched.sleep(self.timeout)
+  return true
+end
+
+-- ---- what came of it ----------------------------------------------------------------------------------------------
+
+local function answer_of(scan, i, mac, seconds)
+  local stack = floor(i / scan.targets.count)
+  return { stack = stack, vlans = tostring(scan.vlans:at(stack)), mac = mac, seconds = seconds,
+    ip = addr.ip4_text(scan.targets:at(i % scan.targets.count)), owners = scan.questions[i].owners }
+end
+
+-- One answer: an address has several where several MAC addresses have answered.
+---@class etherlua.arp_answer
+---@field ip string
+---@field mac string
+---@field vlans string such as "100.200"; "" untagged
+---@field stack integer number of the VLAN stack, from 0
+---@field seconds number
+---@field owners integer MAC addresses that have answered for the address
+
+-- The answers by VLAN stack and address, for a `for` loop.
+---@return fun(): etherlua.arp_answer|nil
+function Scan:answers()
+  local i, at, list = -1, 0, nil
+  return function()
+    at = at + 1
+    if list and list[at] then return answer_of(self, i, list[at].mac, list[at].seconds) end
+    repeat i = i + 1 until i >= self.count or self.questions[i].owners > 0
+    if i >= self.count then return nil end
+    at, list = 0, self.others[i]
+    local question = self.questions[i]
+    return answer_of(self, i, addr.mac_text(ffi.string(question.mac, 6)), question.took / 1e6)
+  end
+end
+
+-- ---- opening ------------------------------------------------------------------------------------------------------
+
+local function check_size(opts)
+  if opts.vlans.count > M.STACKS_MAX then
+    error(("%.0f VLAN stacks are too many: up to %d are possible"):format(opts.vlans.count, M.STACKS_MAX), 0)
+  end
+  local count = opts.targets.count * opts.vlans.count
+  if count > M.QUESTIONS_MAX then
+    error(("%.0f addresses are too many, %.1f hours at %g a second: up to %d are possible"):format(count,
+      count / opts.rate / 3600, opts.rate, M.QUESTIONS_MAX), 0)
+  end
+  return count
+end
+
+-- The defaults are in brackets.
+---@class etherlua.arp_scan_opts
+---@field targets etherlua.ip_range who is asked for
+---@field vlans etherlua.vlan_range on which VLAN stacks
+---@field mac string own MAC address on the first VLAN stack; it counts up
+---@field source? string own IPv4 address ("0.0.0.0": probes)
+---@field rate? number questions a second (1000)
+---@field retries? integer how often somebody who does not answer is asked again (1)
+---@field timeout? number seconds that an answer may take (0.5)
+
+-- A scan; nothing is opened yet. Raises an error when it is too large.
+---@param opts etherlua.arp_scan_opts
+---@return etherlua.arp_scan
+function M.new(opts)
+  opts.rate = opts.rate or 1000
+  local count = check_size(opts)
+  return setmetatable({ targets = opts.targets, vlans = opts.vlans, mac = addr.mac(opts.mac), rate = opts.rate,
+    retries = opts.retries or 1, timeout = opts.timeout or 0.5, questions = questions_t(count), count = count,
+    template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, leaks = {},
+    began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0, duplicates = 0, repeated = 0, ignored = 0,
+    unlisted = 0, times = histogram.new() }, Scan)
+end
+
+-- Opens an endpoint for each VLAN stack and the relay's default one, which nobody else may have then.
+---@param relay etherlua.relay
+function Scan:open(relay)
+  for stack = 0, self.vlans.count - 1 do
+    local conn = relay:conn { mac = addr.mac_add(self.mac, stack), vlans = self.vlans:at(stack), ethertypes = { ARP },
+      multicast = true }
+    self.conns[stack] = conn
+    sched.spawn_background(read, self, conn, stack)
+    if stack % 1000 == 999 then sched.sleep(0) end
+  end
+  self.stray = relay:default_conn()
+  sched.spawn_background(read, self, self.stray)
+end
+
+-- Closes what open() opened.
+function Scan:close()
+  for stack = 0, self.vlans.count - 1 do
+    if self.conns[stack] then self.conns[stack]:close() end
+  end
+  if self.stray then self.stray:close() end
+end
+
+return M

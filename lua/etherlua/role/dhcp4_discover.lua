@@ -1,0 +1,217 @@
+-- role/dhcp4_discover.lua: which DHCP servers (RFC 2131) there are on a VLAN stack, or on each of many: sends
+-- DISCOVERs and collects the offers. It never sends a REQUEST, so nothing is leased: a server takes what it offered
+-- back by itself.
+--
+--   local discover = dhcp4_discover.new { vlans = vlan_range.new "100-199", mac = MAC }
+--   discover:open(relay)
+--   discover:run()
+--   for _, offer in ipairs(discover.offers) do print(offer.server_id, offer.vlans) end
+--
+-- Each DISCOVER has a MAC address and transaction id of its own, counted up from the first: so an offer tells which one
+-- it answers, and one that came with another VLAN stack is known as a leak. An EtherConn each hears the unicast offers;
+-- the first one on a VLAN stack hears the broadcast ones too, and the relay's default endpoint those with a stack that
+-- is none of them. How many offers are kept is limited: anybody can send them.
+
+local ffi = require "ffi"
+local addr = require "etherlua.addr"
+local dhcp4 = require "etherlua.proto.dhcp4"
+local pacer = require "etherlua.pacer"
+local random = require "etherlua.random"
+local sched = require "etherlua.sched"
+
+local M = {}
+
+local LOCAL, SERVERS, ANY = addr.addr("0.0.0.0:68"), addr.addr("255.255.255.255:67"), "0.0.0.0"
+local IPV4 = { 0x0800 }
+local XID_AT, CHADDR_AT = 4, 28
+local HEADER_SIZE = 240       -- up to the options
+local OFFERS_MAX = 10000
+local PAUSE = 1               -- seconds between the tries on one VLAN stack
+
+-- DISCOVERs of one run: as many endpoints as an xdp relay steers (bpf/steer.h).
+M.DISCOVERS_MAX = 200000
+
+-- What people look for in an offer of a server that they do not know; with routes, WPAD (252) and where to boot from.
+local PARAMETERS = { 1, 3, 6, 15, 42, 43, 51, 54, 58, 59, 66, 67, 114, 119, 121, 150, 252 }
+
+-- See dhcp4_discover.new.
+---@class etherlua.dhcp4_discover
+---@field count integer DISCOVERs that are to be sent
+---@field sent integer
+---@field unsent integer for the reason that is in `reason`
+---@field reason? string
+---@field offers etherlua.dhcp4_offer[] one of each server and VLAN stack, in the order in which they came
+---@field repeated integer more offers of the same
+---@field ignored integer DHCP messages to clients that are no offers to us
+---@field unlisted integer offers beyond the limit
+local Discover = {}
+Discover.__index = Discover
+
+-- ---- offers -------------------------------------------------------------------------------------------------------
+
+-- The number of the DISCOVER that a message answers by its transaction id and hardware address; nil for a stranger's.
+-- Looked at where the frame lies, so that foreign traffic makes no garbage.
+local function number_of(discover, frame)
+  if frame.payload_len < HEADER_SIZE then return nil end
+  local data = frame.data + frame.payload
+  local xid = data[XID_AT] * 0x1000000 + data[XID_AT + 1] * 0x10000 + data[XID_AT + 2] * 0x100 + data[XID_AT + 3]
+  local i = (xid - discover.xid) % 2 ^ 32
+  if i >= discover.count or not discover.sent_at[i] then return nil end
+  local mac = addr.mac_text(ffi.string(data + CHADDR_AT, 6))
+  return mac == addr.mac_add(discover.mac, i) and i or nil
+end
+
+-- What a server offers, with the message as it came.
+---@class etherlua.dhcp4_offer
+---@field stack integer number of the VLAN stack that was asked, from 0
+---@field vlans string that stack, such as "100.200"; "" untagged
+---@field came_with? string the stack that the offer came with, where that is another one
+---@field server_id? string
+---@field mac string source of the frame
+---@field source string source of the packet
+---@field relay? string relay agent (giaddr)
+---@field ip string that is offered
+---@field options table DHCP options, by name or code as in proto.dhcp4
+---@field message table the whole message
+---@field seconds number since the DISCOVER
+---@field count integer offers of this server on this stack
+
+local function offer_of(discover, i, frame, message)
+  local stack = i % discover.vlans.count
+  local asked, came, source = discover.vlans:at(stack), frame.vlans, frame.src_ip or ANY
+  return { stack = stack, vlans = tostring(asked), came_with = came ~= asked and addr.vlans_text(came, asked) or nil,
+    server_id = message.options.server_id, mac = frame.src_mac, source = source,
+    relay = message.giaddr ~= ANY and message.giaddr or nil, ip = message.yiaddr, options = message.options,
+    message = message, seconds = math.max(0, frame.timestamp - discover.sent_at[i]), count = 1 }
+end
+
+-- Who offers: by it an offer is new or has been there.
+local function key_of(offer)
+  return table.concat({ offer.stack, offer.came_with or "-", offer.server_id or "-", offer.mac, offer.source,
+    offer.relay or "-" }, " ")
+end
+
+local function add(discover, offer)
+  local key = key_of(offer)
+  local known = discover.by_key[key]
+  if known then
+    known.count, discover.repeated = known.count + 1, discover.repeated + 1
+  elseif #discover.offers >= OFFERS_MAX then
+    discover.unlisted = discover.unlisted + 1
+  else
+    discover.by_key[key], discover.offers[#discover.offers + 1] = offer, offer
+  end
+end
+
+local function hear(discover, frame)
+  local i = number_of(discover, frame)
+  local message = i and dhcp4.parse(frame.body)
+  if not message or message.op ~= 2 or message.options.message_type ~= "OFFER" then
+    discover.ignored = discover.ignored + 1
+    return
+  end
+  add(discover, offer_of(discover, i, frame, message))
+end
+
+local function read(discover, udp)
+  while udp.ep.relay ~= nil do
+    local frame = udp:recv_frame()
+    if not frame then return end
+    hear(discover, frame)
+  end
+end
+
+-- What a default endpoint hears besides is nobody's.
+local function drain(conn)
+  while conn.ep.relay ~= nil do
+    if not conn:recv_frame() then return end
+  end
+end
+
+-- ---- DISCOVERs ----------------------------------------------------------------------------------------------------
+
+-- Returns why it is of no use to go on, if so.
+local function ask(discover, i)
+  local message = dhcp4.build { xid = (discover.xid + i) % 2 ^ 32, chaddr = addr.mac_add(discover.mac, i),
+    broadcast = discover.broadcast, options = discover.options }
+  discover.sent_at[i] = sched.now()
+  local sent, reason = discover.udps[i]:send(message, SERVERS)
+  if sent then
+    discover.sent = discover.sent + 1
+    return
+  end
+  discover.unsent, discover.reason = discover.unsent + 1, reason
+  if reason ~= "link down" then return reason end -- a link may come back
+end
+
+-- Sends all DISCOVERs, one a VLAN stack and try, and waits for the last offers. Blocks until that is done.
+---@return true|nil
+---@return string|nil reason why it could not go on, such as "interface gone"
+function Discover:run()
+  local pace, stacks = pacer.new { rate = self.rate }, self.vlans.count
+  for i = 0, self.count - 1 do
+    local before = i >= stacks and self.sent_at[i - stacks]
+    if before then sched.sleep(math.max(0, before + PAUSE - sched.now())) end
+    pace:wait()
+    local reason = ask(self, i)
+    if reason then return nil, reason end
+  end
+  sched.sleep(self.wait)
+  return true
+end
+
+-- ---- opening ------------------------------------------------------------------------------------------------------
+
+-- The defaults are in brackets.
+---@class etherlua.dhcp4_discover_opts
+---@field vlans etherlua.vlan_range on which VLAN stacks
+---@field mac string MAC address of the first DISCOVER; it counts up
+---@field tries? integer DISCOVERs on each VLAN stack, a second apart at least (1)
+---@field rate? number DISCOVERs a second (1000)
+---@field wait? number seconds to wait for offers behind the last one (3)
+---@field broadcast? boolean ask the servers to broadcast their offers (false)
+---@field options? table more DHCP options, by name or code as in proto.dhcp4
+
+-- A search; nothing is opened yet. Raises an error when it is too large.
+---@param opts etherlua.dhcp4_discover_opts
+---@return etherlua.dhcp4_discover
+function M.new(opts)
+  local count = opts.vlans.count * (opts.tries or 1)
+  if count > M.DISCOVERS_MAX then
+    error(("%.0f DISCOVERs (VLAN stacks times tries) are too many: up to %d are possible"):format(count,
+      M.DISCOVERS_MAX), 0)
+  end
+  local options = { parameter_request_list = PARAMETERS, max_message_size = 1500 }
+  for name, value in pairs(opts.options or {}) do options[name] = value end
+  options.message_type = "DISCOVER"
+  return setmetatable({ vlans = opts.vlans, mac = opts.mac, count = count, rate = opts.rate or 1000,
+    wait = opts.wait or 3, broadcast = opts.broadcast, options = options, xid = random.u32(), udps = {}, conns = {},
+    sent_at = {}, offers = {}, by_key = {}, sent = 0, unsent = 0, repeated = 0, ignored = 0, unlisted = 0 }, Discover)
+end
+
+local function listen(discover, conn)
+  local udp = conn:udp(LOCAL)
+  discover.conns[#discover.conns + 1] = conn
+  sched.spawn_background(read, discover, udp)
+  return udp
+end
+
+-- Opens an endpoint for each DISCOVER and the relay's default one, which nobody else may have then.
+---@param relay etherlua.relay
+function Discover:open(relay)
+  for i = 0, self.count - 1 do
+    self.udps[i] = listen(self, relay:conn { mac = addr.mac_add(self.mac, i), vlans = self.vlans:at(i),
+      ethertypes = IPV4, multicast = i < self.vlans.count })
+    if i % 1000 == 999 then sched.sleep(0) end
+  end
+  local stray = relay:default_conn()
+  listen(self, stray)
+  sched.spawn_background(drain, stray)
+end
+
+-- Closes what open() opened.
+function Discover:close()
+  for _, conn in ipairs(self.conns) do conn:close() end
+end
+
+return M

@@ -1,0 +1,136 @@
+-- arp_scan.lua: which addresses of a link somebody has, by ARP: who, on which VLAN, and who shares one.
+--
+--   etherlua run arp_scan -i eth1 10.0.0.0/24
+--   etherlua run arp_scan -i eth1 --vlan-range 100-199 10.0.0.1-10.0.0.9 192.168.1.1
+
+local addr = require "etherlua.addr"
+local arp_scan = require "etherlua.role.arp_scan"
+local ether = require "etherlua"
+local ip_range = require "etherlua.ip_range"
+local random = require "etherlua.random"
+local script = require "etherlua.script"
+local vlan_range = require "etherlua.vlan_range"
+
+-- From so many addresses on, which hosts rarely have, one MAC address looks like proxy ARP (RFC 1027).
+local MANY = 8
+
+local function options()
+  local parser = script.parser("arp_scan", "Ask by ARP who has the addresses of a link.")
+  parser:argument("addresses", "Prefixes, whose hosts are asked for, ranges and addresses: 10.0.0.0/24, " ..
+    "10.0.0.1-10.0.0.99, 10.0.0.7."):args("+"):argname("ADDRESSES"):convert(script.accepted_by(ip_range.new))
+  parser:flag("--all", "Ask for the network and broadcast address of a prefix too.")
+  parser:option("--vlan-range --vlan", "VLAN stacks to ask on, such as 100, 100-199 or 100.1-4094 (default: untagged).")
+    :argname("RANGES"):convert(script.accepted_by(vlan_range.new))
+  parser:option("--rate", "Questions a second.", "1000"):argname("PER_SECOND"):convert(script.number(0.001, 1e9))
+  parser:option("--retry", "How often an address that did not answer is asked for again.", "1"):argname("N")
+    :convert(script.number(0, 100, true))
+  parser:option("--timeout", "Seconds that an answer may take.", "0.5"):argname("SECONDS")
+    :convert(script.number(0.001, 3600))
+  parser:option("--mac", "Own MAC address; on more VLAN stacks they count up (default: a random one)."):argname("MAC")
+    :convert(script.accepted_by(script.host_mac))
+  parser:option("--ip", "Own address. 0.0.0.0 asks as RFC 5227's probes do, which change nobody's ARP cache, but " ..
+    "which proxy ARP does not answer everywhere.", "0.0.0.0"):argname("IP"):convert(script.accepted_by(addr.ip4_number))
+  parser:epilog("Exit status: 0 somebody answered and no address has two owners, 3 nobody did or one has, 1 the " ..
+    "interface is gone, 2 wrong usage.")
+  return script.parse(parser, arg)
+end
+
+local opts = options()
+
+-- ---- output -------------------------------------------------------------------------------------------------------
+
+local ANSWER = { "ip", "mac", "vlans", "ms", "duplicate" }
+local LEAK = { "ip", "mac", "vlans", "came_with", "ms" }
+local SUMMARY = { "questions", "sent", "unsent", "answered", "duplicates", "leaks", "repeated", "ignored", "unlisted",
+  "proxies", "seconds", "times_ms" }
+
+local function tag_text(vlans)
+  return vlans ~= "" and "  vlan " .. vlans or ""
+end
+
+local function print_answer(answer)
+  local is_duplicate = answer.owners > 1
+  if opts.json then
+    return script.print_json(ANSWER, { ip = answer.ip, mac = answer.mac, vlans = answer.vlans,
+      ms = answer.seconds * 1000, duplicate = is_duplicate })
+  end
+  print(("%-15s  %s%s  %9.3f ms%s"):format(answer.ip, answer.mac, tag_text(answer.vlans), answer.seconds * 1000,
+    is_duplicate and ("  DUPLICATE: %d MAC addresses answer"):format(answer.owners) or ""))
+end
+
+local function print_leak(leak)
+  if opts.json then
+    return script.print_json(LEAK, { ip = leak.ip, mac = leak.mac, vlans = leak.vlans, came_with = leak.came_with,
+      ms = leak.seconds * 1000 })
+  end
+  print(("%-15s  %s  LEAK: asked %s, answered %s"):format(leak.ip, leak.mac, script.vlan_name(leak.vlans),
+    script.vlan_name(leak.came_with)))
+end
+
+-- MAC address -> how many addresses it has on one VLAN stack, where these are many.
+local function print_answers(scan)
+  local counts, most = {}, {}
+  for answer in scan:answers() do
+    print_answer(answer)
+    local key = answer.mac .. answer.vlans
+    counts[key] = (counts[key] or 0) + 1
+    if counts[key] >= MANY then most[answer.mac] = math.max(counts[key], most[answer.mac] or 0) end
+  end
+  for _, leak in ipairs(scan.leaks) do print_leak(leak) end
+  return most
+end
+
+local function print_summary(values)
+  print(("%d of %d answered in %.1f s: %d sent, %d ignored"):format(values.answered, values.questions, values.seconds,
+    values.sent, values.ignored))
+  if values.answered > 0 then print("  ms  " .. script.times_text(values.times_ms)) end
+  if values.unsent > 0 then print(("  %d not sent: %s"):format(values.unsent, values.reason)) end
+  if values.duplicates > 0 then print(("  %d addresses with several owners"):format(values.duplicates)) end
+  if values.leaks > 0 then print(("  %d answers with another VLAN stack"):format(values.leaks)) end
+  if values.unlisted > 0 then print(("  %d more owners or leaks, not listed"):format(values.unlisted)) end
+  for mac, count in pairs(values.proxies) do
+    print(("  %s answers for %d addresses: proxy ARP?"):format(mac, count))
+  end
+end
+
+local function report(scan, seconds)
+  local proxies = print_answers(scan)
+  local values = { questions = scan.count, sent = scan.sent, unsent = scan.unsent, reason = scan.reason,
+    answered = scan.answered, duplicates = scan.duplicates, leaks = #scan.leaks, repeated = scan.repeated,
+    ignored = scan.ignored, unlisted = scan.unlisted, proxies = proxies, seconds = seconds,
+    times_ms = script.milliseconds(scan.times) }
+  if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
+end
+
+local function duration(seconds)
+  if seconds < 120 then return ("%.3g s"):format(seconds) end
+  return seconds < 7200 and ("%.0f minutes"):format(seconds / 60) or ("%.1f hours"):format(seconds / 3600)
+end
+
+-- ---- the run ------------------------------------------------------------------------------------------------------
+
+local targets, vlans = ip_range.new(opts.addresses, opts.all), vlan_range.new(opts.vlan_range)
+local scan = script.check(arp_scan.new, { targets = targets, vlans = vlans, mac = opts.mac or random.mac(),
+  source = opts.ip, rate = opts.rate, retries = opts.retry, timeout = opts.timeout })
+local relay = script.relay(opts)
+local started = ether.now()
+
+-- Also after Ctrl-C.
+ether.defer(function()
+  script.end_progress()
+  report(scan, ether.now() - started)
+  script.status = scan.answered > 0 and scan.duplicates == 0 and script.DONE or script.REFUSED
+end)
+
+script.progress(function()
+  return ("pass %d of %d: %d sent, %d of %d answered, %.0f s"):format(scan.pass, opts.retry + 1, scan.sent,
+    scan.answered, scan.count, ether.now() - started)
+end)
+
+scan:open(relay)
+if not opts.json then
+  print(("asking for %d addresses on %s as %s: %s a pass at %g a second"):format(scan.count, relay.name,
+    tostring(scan.mac), duration(scan.count / opts.rate), opts.rate))
+end
+local ok, reason = scan:run()
+if not ok then script.exit(script.FAILED, ("%s: %s"):format(relay.name, reason)) end
