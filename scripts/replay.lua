@@ -127,17 +127,18 @@ local given = replay_opts()
 relay = script.relay(opts, { filter = NOTHING, promiscuous = false })
 player = script.check(replay.new, relay, given)
 
+script.progress(function()
+  local now = ether.now()
+  return ("%d frames, pass %d, %.0f s"):format(player.frames, player.passes, now - (player.began or now))
+end)
+
 -- Also after Ctrl-C.
 ether.defer(function()
+  script.end_progress()
   local values = summary()
   if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
   local all = (whole or given.loops == math.huge) and values.lost == 0 and not next(values.skipped)
   script.status = all and script.DONE or script.REFUSED
-end)
-
-script.progress(function()
-  local now = ether.now()
-  return ("%d frames, pass %d, %.0f s"):format(player.frames, player.passes, now - (player.began or now))
 end)
 
 local reason

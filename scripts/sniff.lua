@@ -193,18 +193,20 @@ end
 local mirror = relay:default_conn { mirror = true, invalid = true }
 local deadline = opts.duration and began + opts.duration or math.huge
 
+-- Where it does not stand between the frames.
+if opts.quiet then
+  script.progress(function() return ("%d frames, %d bytes"):format(counts.shown, counts.bytes) end)
+end
+
 -- Also after Ctrl-C.
 ether.defer(function()
+  script.end_progress()
   if gone then return end
   flush()
   local values = summary()
   script.status = values.lost > 0 and script.REFUSED or script.DONE
   write(opts.json and script.json_line(SUMMARY, values) or summary_text(values))
 end)
-
-if opts.quiet then
-  script.progress(function() return ("%d frames, %d bytes"):format(counts.shown, counts.bytes) end)
-end
 
 local function next_frame()
   local frame, reason = mirror:recv_frame(0)

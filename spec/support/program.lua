@@ -1,0 +1,69 @@
+-- program.lua: the etherlua program in a namespace, as a user runs it: its status, what it prints and what it complains
+-- of, apart.
+
+local files = require "support.files"
+local lab = require "etherlua.lab"
+
+local M = {}
+
+M.PATH = os.getenv "ETHERLUA" or "build/etherlua"
+
+local Program = {}
+Program.__index = Program
+
+-- Starts `etherlua run ARGUMENTS`, a line of shell words. In `filter`, if there is one, a shell command reads what it
+-- prints, and the status is that command's.
+---@param ns etherlua.namespace|nil nil: this one
+---@param arguments string
+---@param filter? string
+function M.start(ns, arguments, filter)
+  local self = setmetatable({ out = os.tmpname(), err = os.tmpname(), own = not ns and lab.open() or nil }, Program)
+  local command = ("exec %s run %s >%s 2>%s"):format(M.PATH, arguments, self.out, self.err)
+  if filter then
+    command = ("%s run %s 2>%s | { %s; } >%s"):format(M.PATH, arguments, self.err, filter, self.out)
+  end
+  self.process = (ns or self.own):start { "sh", "-c", command }
+  return self
+end
+
+-- What it has printed so far.
+function Program:output() return files.read_all(self.out) end
+
+-- Waits until this text was printed.
+function Program:wait_for(text)
+  for _ = 1, 200 do
+    if self:output():find(text, 1, true) then return end
+    os.execute("sleep 0.05")
+  end
+  error(("%q was not printed but:\n%s%s"):format(text, self:output(), files.read_all(self.err)), 2)
+end
+
+-- Waits until its relay has a packet socket that receives. Not for a relay of the kind pcap or xdp.
+---@param ns etherlua.namespace
+function M.wait_for_socket(ns)
+  for _ = 1, 200 do
+    if ns:run("cat /proc/net/packet"):find(" 3%s+0003%s+%d+%s+1 ") then return end
+    os.execute("sleep 0.05")
+  end
+  error("no packet socket receives", 2)
+end
+
+-- Its exit status, standard output and standard error, once it has ended. signal: sent first.
+---@param signal? integer
+function Program:finish(signal)
+  if signal then os.execute(("kill -%d %d"):format(signal, self.process.pid)) end
+  local status = self.process:wait(30)
+  self.process:stop()
+  local out, err = self:output(), files.read_all(self.err)
+  os.remove(self.out)
+  os.remove(self.err)
+  if self.own then self.own:close() end
+  return status, out, err
+end
+
+-- Runs it to its end.
+function M.run(ns, arguments, filter)
+  return M.start(ns, arguments, filter):finish()
+end
+
+return M
