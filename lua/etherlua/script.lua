@@ -259,12 +259,13 @@ end
 
 local PROGRESS_AFTER, PROGRESS_EVERY = 2, 0.5 -- seconds
 
--- A line on the terminal that says how far it is, from two seconds on, until the run ends.
+-- A line on the terminal that says how far it is, from two seconds on, until the run ends or it is stopped.
 ---@param line function returns the text
+---@return function stop removes the line
 function M.progress(line)
-  if not M.on_terminal() then return end
+  if not M.on_terminal() then return function() end end
   local shown = false
-  sched.spawn_background(function()
+  local task = sched.spawn_background(function()
     sched.defer(function() if shown then io.stderr:write("\r\27[K") end end)
     sched.sleep(PROGRESS_AFTER)
     while true do
@@ -273,6 +274,10 @@ function M.progress(line)
       sched.sleep(PROGRESS_EVERY)
     end
   end)
+  return function()
+    task:cancel()
+    sched.sleep(0)
+  end
 end
 
 return M
