@@ -186,10 +186,18 @@ local function hear_icmp6(self, frame)
   hear(self, icmp6, message, size, frame)
 end
 
+-- Whether an IP packet is for one of its addresses.
+---@param frame etherlua.frame
+---@return boolean
+function Host:is_for(frame)
+  local ip = frame.data + frame.l3
+  return is_own(self, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and load32(ip, 16) or ffi.string(ip + 24, 16)) and true
+    or false
+end
+
 local function hear_udp(self, frame)
-  local ip, is_ip4 = frame.data + frame.l3, band(frame.flags, C.EL_FRAME_IP4) ~= 0
-  if not is_own(self, is_ip4 and load32(ip, 16) or ffi.string(ip + 24, 16)) then return self.tap:count("ignored") end
-  responder.unreachable(self, frame, is_ip4 and 4 or 6)
+  if not self:is_for(frame) then return self.tap:count("ignored") end
+  responder.unreachable(self, frame, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and 4 or 6)
 end
 
 local heard = { [ICMP] = hear_icmp, [ICMP6] = hear_icmp6, [UDP] = hear_udp }
