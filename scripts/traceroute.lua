@@ -28,8 +28,8 @@ local function options()
     :argname("PORT"):convert(script.number(1, 65535, true))
   parser:option("--size", "Octets of data in a packet.", "32"):argname("N"):convert(script.number(0, 65507, true))
   parser:epilog("Behind a time: !N network, !H host, !P protocol unreachable, !X prohibited, !F-MTU fragmentation " ..
-    "needed, !S source route failed or beyond scope, !<CODE> others. Exit status: 0 the target was reached, 3 it was " ..
-    "not, or the host got no address, 2 wrong usage.")
+    "needed, !S source route failed or beyond scope, !<CODE> others. Exit status: 0 the target was reached, 3 it " ..
+    "was not, or the host got no address, 2 wrong usage.")
   return script.parse(parser, arg)
 end
 

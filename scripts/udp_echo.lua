@@ -11,7 +11,7 @@ local udp_echo = require "etherlua.role.udp_echo"
 -- ---- options ------------------------------------------------------------------------------------------------------
 
 local function options()
-  local parser = script.parser("udp_echo", "Echo UDP datagrams (RFC 862), as a host of its own, which answers ping too.")
+  local parser = script.parser("udp_echo", "Echo UDP datagrams (RFC 862), as a host that answers ping too.")
   script_host.add(parser)
   parser:mutex(
     parser:option("--port", "UDP port; may be given several times (default: 7)."):argname("PORT"):count("*")
@@ -20,8 +20,8 @@ local function options()
   parser:option("--count", "Datagrams to echo (default: no limit)."):argname("N"):convert(script.number(1, 1e15, true))
   parser:option("--duration", "Seconds to run (default: until Ctrl-C)."):argname("SECONDS")
     :convert(script.number(0.001, math.huge))
-  parser:epilog("A datagram from port 7, or from one of its own ports, is not echoed: another echo service would echo " ..
-    "it again. Exit status: 0 done, 3 the host got no address, 2 wrong usage.")
+  parser:epilog("A datagram from port 7, or from one of its own ports, is not echoed: another echo service would " ..
+    "echo it again. Exit status: 0 done, 3 the host got no address, 2 wrong usage.")
   return script.parse(parser, arg)
 end
 

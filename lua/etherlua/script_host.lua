@@ -57,12 +57,12 @@ function M.add(parser)
     :convert(accepted(script.host_mac))
   parser:option("--vlan", "VLAN stack of the host, outer tag first: 100 or 100.200."):argname("VLANS")
     :convert(accepted(addr.vlans))
-  parser:option("--ip", "IPv4 address of the host, with the length of its prefix, such as 10.0.0.5/24; dhcp: leased, " ..
-    "which is the default where an IPv4 address is needed."):argname("IP/LEN"):convert(accepted(ip4))
+  parser:option("--ip", "IPv4 address of the host, with the length of its prefix, such as 10.0.0.5/24; dhcp: " ..
+    "leased, which is the default where an IPv4 address is needed."):argname("IP/LEN"):convert(accepted(ip4))
   parser:option("--gateway", "IPv4 gateway of the host (default: the one that DHCP names)."):argname("IP")
     :convert(accepted(addr.ip4_number))
-  parser:option("--ip6", "IPv6 address of the host, with the length of its prefix; auto: from a router, which is the " ..
-    "default where an IPv6 address is needed; link: the link-local one alone."):argname("IP6/LEN")
+  parser:option("--ip6", "IPv6 address of the host, with the length of its prefix; auto: from a router, which is " ..
+    "the default where an IPv6 address is needed; link: the link-local one alone."):argname("IP6/LEN")
     :convert(accepted(ip6))
   parser:option("--gateway6", "IPv6 gateway of the host (default: the router that is heard)."):argname("IP6")
     :convert(accepted(gateway6))

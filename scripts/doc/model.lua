@@ -9,8 +9,8 @@ local ROOT = "lua/etherlua/"
 
 -- Their own functions are reached through `ether` alone; what they define for users is their class.
 local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram" }
-local MODULES = { "addr", "prefix", "vlan_range", "random", "lab", "netns", "script", "bytes", "test", "test/lab",
-  "test/servers", "test/expect", "test/frames" }
+local MODULES = { "addr", "prefix", "vlan_range", "random", "lab", "netns", "script", "script_host", "bytes", "test",
+  "test/lab", "test/servers", "test/expect", "test/frames" }
 local FOLDERS = { "proto", "role" }
 
 local KNOWN = {}

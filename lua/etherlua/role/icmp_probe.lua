@@ -116,6 +116,7 @@ local function number_ip4(data, sequence)
   put16(data, 10, C.el_checksum(data, VERSIONS[4].header, 0))
 end
 
+-- Gives it the sequence, with all checksums.
 ---@param sequence integer 0 to 65535
 function Request:set_sequence(sequence)
   local version, data, pseudo = self.version, self.data, 0

@@ -276,13 +276,12 @@ end
 -- ---- once ---------------------------------------------------------------------------------------------------------
 
 local function ask(self, timeout)
-  local sent, reason = self:send(0)
-  if not sent then return nil, reason end
-  local deadline, pong = sched.now() + timeout, nil
-  repeat
-    pong, reason = self:recv(deadline - sched.now())
-    if not pong then return nil, reason end
-  until not pong.notice
+  local sent, why = self:send(0)
+  if not sent then return nil, why end
+  local deadline = sched.now() + timeout
+  local pong, reason = self:recv(timeout)
+  while pong and pong.notice do pong, reason = self:recv(deadline - sched.now()) end
+  if not pong then return nil, reason end
   if pong.error then return nil, ("%s says %s"):format(pong.from, pong.error) end
   return pong.rtt, pong
 end

@@ -1,6 +1,6 @@
--- role/udp_echo.lua: a UDP echo service (RFC 862) of a host, on some ports or on all. It answers to the MAC address that
--- a datagram came from, so it asks for no neighbour, and makes no garbage. It does not answer another echo service: the
--- two would never end.
+-- role/udp_echo.lua: a UDP echo service (RFC 862) of a host, on some ports or on all. It answers to the MAC address
+-- that a datagram came from, so it asks for no neighbour, and makes no garbage. It does not answer another echo
+-- service: the two would never end.
 
 local bit = require "bit"
 local ffi = require "ffi"
@@ -107,7 +107,8 @@ end
 -- The defaults are in brackets.
 ---@class etherlua.udp_echo_opts
 ---@field ports? integer[] (7)
----@field any_port? boolean all that nobody else has. Two that do so never end, once somebody has made them begin (false)
+---@field any_port? boolean all that nobody else has. Two that do so never end, once somebody has made them begin
+---  (false)
 ---@field count? integer datagrams to echo before it ends (no limit)
 
 -- An echo service at all addresses of a host.
