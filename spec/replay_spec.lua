@@ -40,8 +40,9 @@ end)
 -- What tcpdump has written of what arrives in the far namespace while the near one replays.
 local function judged(kind, path, arguments)
   local net, copy, log = keep(lab.new()), pcap.new_path(), pcap.new_path()
-  local judge = net.far:start({ "tcpdump", "--immediate-mode", "-Uni", "eth0", "--time-stamp-precision=nano", "-w",
-    copy }, { log = log })
+  -- The ring of tcpdump has few slots when each could hold the longest frame that there is.
+  local judge = net.far:start({ "tcpdump", "--immediate-mode", "-B", "8192", "-s", "2000", "-Uni", "eth0",
+    "--time-stamp-precision=nano", "-w", copy }, { log = log })
   for _ = 1, 200 do
     if judge:log():find "listening on" then break end
     os.execute("sleep 0.05")
