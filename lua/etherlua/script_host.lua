@@ -124,12 +124,12 @@ function M.host_of(opts, relay, target)
   local ip, ip6_kind = kinds_of(opts, target)
   if opts.gateway and not ip then script.exit(script.USAGE, "--gateway needs --ip") end
   if opts.gateway6 and not ip6_kind then script.exit(script.USAGE, "--gateway6 needs --ip6") end
-  local stop = script.progress(function() return ("waiting for an address (%s)"):format(ip or ip6_kind) end)
+  script.progress(function() return ("waiting for an address (%s)"):format(ip or ip6_kind) end)
   local host = script.check(relay.host, relay, { mac = opts.mac or random.mac(), vlans = opts.vlan, ip6 = ip6_kind,
     gateway6 = opts.gateway6 })
   if ip == DHCP then use_dhcp(host, opts) elseif ip then use_static(host, opts) end
   if ip6_kind then use_ip6(host) end
-  stop()
+  script.end_progress()
   return host
 end
 
