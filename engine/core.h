@@ -386,16 +386,19 @@ uint16_t el_fragmenter_id4(struct el_fragmenter *fragmenter);
 int el_fragment_send(struct el_conn *conn, const uint8_t *packet, uint32_t len, const struct el_mac *dst,
                      uint16_t ethertype, const struct el_send_opts *opts);
 
-/* ---- reassemble.c: whole packets out of fragments ---- */
+/* ---- incomplete.c: packets of which fragments are missing; the rest of it is in incomplete.h ---- */
 
-/* Makes the relay ready for it, if it is not yet. */
+/* Makes the relay ready for them, if it is not yet. */
 int el_reassembly_open(struct el_relay *relay);
-/* Takes a fragment for conn. Returns the frame of the whole packet, to be parsed, when this completed it, else NULL. */
-struct el_frame *el_reassemble(struct el_conn *conn, struct el_frame *frame);
-/* Drops packets that have waited too long for their missing fragments; those of an EtherConn that closes. */
+/* Drops packets that have waited too long; those of an EtherConn that closes. */
 void el_reassembly_expire(struct el_relay *relay);
 void el_reassembly_forget(const struct el_conn *conn);
 void el_reassembly_close(struct el_relay *relay);
+
+/* ---- reassemble.c: whole packets out of fragments ---- */
+
+/* Takes a fragment for conn. Returns the frame of the whole packet, to be parsed, when this completed it, else NULL. */
+struct el_frame *el_reassemble(struct el_conn *conn, struct el_frame *frame);
 
 /* ---- watch.c: the files that end the loop's sleep ---- */
 

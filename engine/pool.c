@@ -11,12 +11,6 @@
 
 enum { CANDIDATES = 4 }; /* queued frames that are compared before one is evicted */
 
-/* The memory of a large frame. */
-struct large {
-	size_t size; /* of all this */
-	uint8_t bytes[];
-};
-
 int el_pool_open(struct el_pool *pool, uint32_t count, uint32_t frame_size)
 {
 	size_t size = (size_t)count * frame_size;
@@ -83,27 +77,30 @@ struct el_frame *el_pool_get(struct el_pool *pool)
 	return frame;
 }
 
+/* The memory of a large frame begins with its size. */
 int el_pool_enlarge(struct el_frame *frame, uint32_t len)
 {
-	size_t size = sizeof(struct large) + EL_HEADROOM + len;
-	struct large *large = malloc(size);
+	size_t size = sizeof size + EL_HEADROOM + len;
 
-	if (!large)
+	frame->data = malloc(size);
+	if (!frame->data)
 		return -ENOMEM;
-	large->size = size;
-	frame->pool->large += size;
-	frame->data = large->bytes + EL_HEADROOM;
+	memcpy(frame->data, &size, sizeof size);
+	frame->data += sizeof size + EL_HEADROOM;
 	frame->flags = EL_FRAME_LARGE;
+	frame->pool->large += size;
 	return 0;
 }
 
 static void release_large(struct el_frame *frame)
 {
-	struct large *large = container_of(frame->data - EL_HEADROOM, struct large, bytes);
+	size_t size;
+	uint8_t *memory = frame->data - EL_HEADROOM - sizeof size;
 
-	frame->pool->large -= large->size;
+	memcpy(&size, memory, sizeof size);
+	frame->pool->large -= size;
 	frame->flags = 0;
-	free(large);
+	free(memory);
 }
 
 void el_pool_put(struct el_frame *frame)

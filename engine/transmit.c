@@ -40,13 +40,16 @@ uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint3
 	return count;
 }
 
-/* What waits for room in tx moves there. */
-static void refill(struct el_relay *relay)
+/* What waits for room in tx moves there; false when nothing does. */
+static bool refill(struct el_relay *relay)
 {
+	bool waits = relay->backlog != NULL;
+
 	for (; relay->backlog && relay->tx_count < EL_BURST; relay->backlog_count--) {
 		relay->tx[relay->tx_count++] = relay->backlog;
 		relay->backlog = relay->backlog->next;
 	}
+	return waits;
 }
 
 int el_relay_flush(struct el_relay *relay)
@@ -62,8 +65,7 @@ int el_relay_flush(struct el_relay *relay)
 				break;
 		relay->tx_count = count - done;
 		memmove(relay->tx, relay->tx + done, relay->tx_count * sizeof relay->tx[0]);
-		refill(relay);
-	} while (unlikely(relay->backlog) && done);
+	} while (refill(relay) && done);
 	return -relay->tx_error;
 }
 

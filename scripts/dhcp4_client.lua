@@ -7,6 +7,7 @@ local addr = require "etherlua.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_client = require "etherlua.role.dhcp4_client"
 local ether = require "etherlua"
+local prefix = require "etherlua.prefix"
 local random = require "etherlua.random"
 local script = require "etherlua.script"
 
@@ -75,12 +76,6 @@ local function seconds_text(seconds)
   return ("%d s"):format(seconds)
 end
 
-local function prefix_length(mask)
-  local bits, number = 0, mask and addr.ip4_number(mask) or 0
-  while number >= 0x80000000 do bits, number = bits + 1, number * 2 % 0x100000000 end
-  return bits
-end
-
 local function tag_text(vlans)
   return vlans ~= "" and " vlan " .. vlans or ""
 end
@@ -95,7 +90,7 @@ local function report(mac, vlans, lease, reason)
     return print(("%s%s  no lease: %s"):format(mac, tag_text(vlans), reason))
   end
   print(("%s%s  %s/%d  router %s  server %s  lease %s  %.1f ms"):format(mac, tag_text(vlans), lease.ip,
-    prefix_length(lease.mask), lease.router or "none", lease.server, seconds_text(lease.lease_time),
+    prefix.mask_length(lease.mask or "0.0.0.0"), lease.router or "none", lease.server, seconds_text(lease.lease_time),
     lease.elapsed * 1000))
 end
 

@@ -29,6 +29,10 @@ describe("a prefix", function()
     end
   end)
 
+  it("knows the length that a mask stands for", function()
+    for length = 0, 32 do assert.equal(length, prefix.mask_length(prefix.new("10.0.0.5/" .. length):mask())) end
+  end)
+
   it("keeps the address as which it was given", function()
     local p = prefix.new "2001:DB8:0::5/64"
     assert.same({ "2001:db8::5", 64, 6, "2001:db8::5/64" }, { p.ip, p.length, p.version, tostring(p) })

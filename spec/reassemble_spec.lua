@@ -6,6 +6,7 @@ local fragments = require "support.fragments"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local leaks = require "support.leaks"
+local shell = require "support.shell"
 
 local A, B = frames.MAC_A, frames.MAC_B
 local MAX_PACKETS = 4096
@@ -497,4 +498,65 @@ describe("an EtherConn that reassembles and is sent what cannot be", function()
     end
     assert.is_true(seen > 100)
   end))
+end)
+
+-- ---- time -----------------------------------------------------------------------------------------------------------
+
+-- Moves the clock of its process, and prints how many fragments wait, how many were too late, and how many datagrams
+-- came: at first, short of the time that they have, when it is over, and with the missing fragments after that.
+local CHILD = [[
+  local version, seconds = tonumber(arg[1]), tonumber(arg[2])
+  local ffi, ether = require "ffi", require "etherlua"
+  local fragments, frames = require "support.fragments", require "support.frames"
+  ffi.cdef "extern double spec_clock_ahead;"
+  ether.run(function()
+    local a, b = ether.wire()
+    local send, four, six = fragments.receiver(a, b)
+    local udp = version == 4 and four or six
+    local function piece(identification, at)
+      local packet = fragments.packet(version, fragments.pattern(120), { identification = identification })
+      return fragments.piece(packet, at, 64)
+    end
+    local function show(...)
+      send(...)
+      ether.sleep(0)
+      local stats = frames.assert_balanced(b)
+      print(stats.rx_fragments, stats.rx_frag_timeout, udp:stats().received)
+    end
+    local function move(ahead)
+      ffi.C.spec_clock_ahead = ahead
+      ether.now() -- the engine looks at the clock
+    end
+    show(piece(1, 0), piece(2, 0), piece(3, 0), piece(3, 8)) -- the third one is bad
+    move(seconds - 5)
+    show(piece(4, 0))
+    show(piece(1, 64))
+    move(seconds + 1)
+    show()
+    show(piece(2, 64), piece(3, 64), piece(4, 64))
+    show(piece(2, 0), piece(3, 0))
+  end)
+]]
+
+describe("an incomplete packet", function()
+  local folder
+
+  setup(function()
+    folder = shell.output_of("mktemp -d"):match "%S+"
+    shell.output_of(("%s -shared -fPIC -o %s/clock.so spec/support/clock.c"):format(os.getenv "CC" or "cc", folder))
+    local file = assert(io.open(folder .. "/child.lua", "w"))
+    file:write(CHILD)
+    file:close()
+  end)
+
+  teardown(function() os.execute("rm -r " .. folder) end)
+
+  for version, seconds in pairs { [4] = 30, [6] = 60 } do
+    it(("is given up after %d s over IPv%d, from its first fragment on, be it good or bad"):format(seconds, version),
+      function()
+        local text = shell.output_of(("LD_PRELOAD='%s %s/clock.so' LUA_PATH='%s;;' luajit %s/child.lua %d %d"):format(
+          os.getenv "SANITIZER" or "", folder, package.path, folder, version, seconds))
+        assert.equal("2\t0\t0\n3\t0\t0\n2\t0\t1\n1\t1\t1\n2\t1\t2\n0\t1\t4\n", text)
+      end)
+  end
 end)

@@ -40,7 +40,8 @@ end)
 -- What tcpdump has written of what arrives in the far namespace while the near one replays.
 local function judged(kind, path, arguments)
   local net, copy, log = keep(lab.new()), pcap.new_path(), pcap.new_path()
-  local judge = net.far:start({ "tcpdump", "--immediate-mode", "-s", "2000", "-B", "8192", "-Uni", "eth0",
+  -- The ring of tcpdump has few slots when each could hold the longest frame that there is.
+  local judge = net.far:start({ "tcpdump", "--immediate-mode", "-B", "8192", "-s", "2000", "-Uni", "eth0",
     "--time-stamp-precision=nano", "-w", copy }, { log = log })
   for _ = 1, 200 do
     if judge:log():find "listening on" then break end
@@ -243,7 +244,7 @@ describe("replay", function()
       [pcap.write_file(("hello "):rep(100)) .. " -i eth0"] = "unknown file format",
       [pcap.file({}, 101) .. " -i eth0"] = "has link type RAW: only Ethernet",
       [path .. " -i eth0 --filter 'arp and'"] = 'bad filter "arp and": ',
-      [path .. " -i eth0 --rate 10kilo"] = 'bad rate "10kilo": packets a second such as 5000, ',
+      [path .. " -i eth0 --rate 10kilo"] = 'bad rate "10kilo": frames a second such as 1000 or 10k, or bits such as ',
       [path .. " -i eth0 --rate 0"] = 'bad rate "0": ',
       [path .. " -i eth0 --speed 0"] = 'bad value "0": 1e-06 to ',
       [path .. " -i eth0 --speed 2 --top-speed"] = "can not be used together with",

@@ -145,7 +145,7 @@ end
 
 -- What else an EtherConn that fragments may send.
 local function in_fragments(conn)
-  return (", up to %d of an IPv4 packet without DF, up to %d of an IPv6 packet, of the length in its header"):format(
+  return (", of IPv4 without DF up to %d, of IPv6 up to %d, in packets as long as they say"):format(
     C.el_conn_ip_mtu(conn, 4), C.el_conn_ip_mtu(conn, 6))
 end
 

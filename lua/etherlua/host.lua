@@ -16,6 +16,7 @@ local ipv6 = require "etherlua.proto.ipv6"
 local neighbour = require "etherlua.role.neighbour"
 local ping = require "etherlua.role.ping"
 local prefix = require "etherlua.prefix"
+local random = require "etherlua.random"
 local responder = require "etherlua.role.icmp_responder"
 local autoconf = require "etherlua.role.autoconf"
 local segment = require "etherlua.role.segment"
@@ -162,8 +163,18 @@ local function is_own(self, key)
   return claim and claim.defended
 end
 
-local function tell(self, message, frame)
-  for watcher in pairs(self.watchers) do watcher(message, frame) end
+local function tell(self, protocol, message, size, frame)
+  if not next(self.watchers) then return end
+  local fields = protocol.parse(ffi.string(message, size))
+  if not fields then return self.tap:count("invalid") end
+  for watcher in pairs(self.watchers) do watcher(fields, frame) end
+end
+
+-- Whoever sent the request takes its reply as it lies: of these there may be very many.
+local function hear_reply(self, protocol, message, size, frame)
+  local asker = self.askers[message[4] * 0x100 + message[5]]
+  if asker then return asker(frame) end
+  tell(self, protocol, message, size, frame)
 end
 
 local function hear_icmp(self, frame)
@@ -171,7 +182,8 @@ local function hear_icmp(self, frame)
   if size < 8 or C.el_checksum(message, size, 0) ~= 0 then return self.tap:count("invalid") end
   if not is_own(self, load32(frame.data + frame.l3, 16)) then return self.tap:count("ignored") end
   if message[0] == icmp.ECHO_REQUEST and message[1] == 0 then return responder.echo4(self, frame, size) end
-  tell(self, icmp.parse(ffi.string(message, size)), frame)
+  local hear = message[0] == icmp.ECHO_REPLY and hear_reply or tell
+  hear(self, icmp, message, size, frame)
 end
 
 local function hear_icmp6(self, frame)
@@ -184,13 +196,22 @@ local function hear_icmp6(self, frame)
   if size < 8 or C.el_checksum(message, size, pseudo) ~= 0 then return self.tap:count("invalid") end
   if not is_own(self, ffi.string(ip + 24, 16)) then return self.tap:count("ignored") end
   if kind == icmp6.ECHO_REQUEST and message[1] == 0 then return responder.echo6(self, frame, size) end
-  tell(self, icmp6.parse(ffi.string(message, size)), frame)
+  local hear = kind == icmp6.ECHO_REPLY and hear_reply or tell
+  hear(self, icmp6, message, size, frame)
+end
+
+-- Whether an IP packet is for one of its addresses.
+---@param frame etherlua.frame
+---@return boolean
+function Host:is_for(frame)
+  local ip = frame.data + frame.l3
+  return is_own(self, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and load32(ip, 16) or ffi.string(ip + 24, 16)) and true
+    or false
 end
 
 local function hear_udp(self, frame)
-  local ip, is_ip4 = frame.data + frame.l3, band(frame.flags, C.EL_FRAME_IP4) ~= 0
-  if not is_own(self, is_ip4 and load32(ip, 16) or ffi.string(ip + 24, 16)) then return self.tap:count("ignored") end
-  responder.unreachable(self, frame, is_ip4 and 4 or 6)
+  if not self:is_for(frame) then return self.tap:count("ignored") end
+  responder.unreachable(self, frame, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and 4 or 6)
 end
 
 local heard = { [ICMP] = hear_icmp, [ICMP6] = hear_icmp6, [UDP] = hear_udp }
@@ -202,12 +223,28 @@ function Host:hear(frame)
 end
 
 -- Has fn(message, frame) called with each ICMP or ICMPv6 message, parsed, that the host does not answer by itself:
--- replies and errors. fn must not block or keep the frame.
+-- errors, and replies that nobody asked for by watch_echo. fn must not block or keep the frame.
 ---@param fn function
 ---@return function stop
 function Host:watch_icmp(fn)
   self.watchers[fn] = true
   return function() self.watchers[fn] = nil end
+end
+
+-- Has fn(frame) called with each reply to an echo request of this identifier. fn must not block or keep the frame.
+---@param identifier? integer 0 to 65535 (a random one that nobody has)
+---@param fn function
+---@return integer identifier raises when somebody has it
+---@return function stop
+function Host:watch_echo(identifier, fn)
+  local number = identifier or random.u32() % 0x10000
+  for _ = 1, identifier and 0 or 0xffff do
+    if not self.askers[number] then break end
+    number = (number + 1) % 0x10000
+  end
+  if self.askers[number] then error(("identifier %d is in use"):format(number), 0) end
+  self.askers[number] = fn
+  return number, function() self.askers[number] = nil end
 end
 
 -- ---- sending ------------------------------------------------------------------------------------------------------
@@ -312,7 +349,7 @@ function M.open(relay, given)
   local conn = relay:conn { mac = given.mac, vlans = given.vlans, recv_depth = given.recv_depth or DEPTH,
     multicast = given.multicast, fragment = given.fragment, reassemble = given.reassemble }
   local self = setmetatable({ conn = conn, mac = tostring(conn.mac), tap = tap.of(relay), watchers = {},
-    addresses = {}, hop_limit = 64 }, Host)
+    askers = {}, addresses = {}, hop_limit = 64 }, Host)
   self.neighbours = neighbour.of(conn)
   self.segment = self.neighbours.segment
   self.tap:add(conn, TAPPED, self)

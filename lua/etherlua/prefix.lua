@@ -67,6 +67,15 @@ function Prefix:__tostring()
   return ("%s/%d"):format(self.ip, self.length)
 end
 
+-- The length of the prefix that a mask stands for.
+---@param mask string IPv4, such as "255.255.255.0"
+---@return integer bits 24: the ones in front
+function M.mask_length(mask)
+  local bits, number = 0, addr.ip4_number(mask)
+  while number >= 0x80000000 do bits, number = bits + 1, number * 2 % 0x100000000 end
+  return bits
+end
+
 -- The n-th address after one; behind the last one comes the first.
 ---@param ip string
 ---@param n integer may be negative

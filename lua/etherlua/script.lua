@@ -36,9 +36,10 @@ end
 ---@param fn function
 ---@param ... any that it is called with
 ---@return any value what fn returns
+---@return any second
 function M.check(fn, ...)
-  local ok, value = pcall(fn, ...)
-  if ok then return value end
+  local ok, value, second = pcall(fn, ...)
+  if ok then return value, second end
   if type(value) == "table" then error(value, 0) end
   M.exit(M.USAGE, tostring(value))
 end

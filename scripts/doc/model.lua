@@ -11,7 +11,7 @@ local ROOT = "lua/etherlua/"
 local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram", "sr",
   "answer", "capture" }
 local MODULES = { "addr", "prefix", "ip_range", "vlan_range", "rate", "size_mix", "filter", "rewrite", "random", "lab",
-  "netns", "script", "bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
+  "netns", "script", "script_host", "bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
 local FOLDERS = { "proto", "role" }
 
 local KNOWN = {}

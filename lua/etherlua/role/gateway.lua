@@ -1,12 +1,13 @@
 -- role/gateway.lua: an emulated access network in one host: on every VLAN stack that it hears it is the default
--- gateway, answers ARP for its address, ping, DHCP, and UDP echo (RFC 862). It reads the relay's default endpoint and
--- answers each frame with the tags it came with, so any number of VLANs costs nothing.
+-- gateway, answers ARP for its address, ping, DHCP, and UDP echo (RFC 862), other UDP with port unreachable. It reads
+-- the relay's default endpoint and answers each frame with the tags it came with, so any number of VLANs costs nothing.
 
 local arp = require "etherlua.proto.arp"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_server = require "etherlua.role.dhcp4_server"
 local icmp = require "etherlua.proto.icmp"
 local ipv4 = require "etherlua.proto.ipv4"
+local responder = require "etherlua.role.icmp_responder"
 local udp = require "etherlua.proto.udp"
 local addr = require "etherlua.addr"
 
@@ -15,12 +16,13 @@ local M = {}
 local BROADCAST = "ff:ff:ff:ff:ff:ff"
 local ARP, IP4, DOT1Q, ICMP, UDP, SERVER_PORT, ECHO_PORT = 0x0806, 0x0800, 0x8100, 1, 17, 67, 7
 local TAG_SIZE = 4
+local MULTICAST = 0xe0000000 -- 224.0.0.0: from here on addresses are no host's
 
 -- See gateway.new.
 ---@class etherlua.gateway
 ---@field mac string
 ---@field server etherlua.dhcp4_server
----@field counters table<string, integer> arp, ping, too_long
+---@field counters table<string, integer> arp, ping, echo, unreachable, too_long
 local Gateway = {}
 Gateway.__index = Gateway
 
@@ -77,13 +79,22 @@ local function answer_echo(self, packet, datagram, mac, vlans)
   send_udp(self, ECHO_PORT, packet.src, datagram.src_port, datagram.payload, mac, vlans)
 end
 
-local function answer_udp(self, packet, mac, vlans)
+local function complain(self, packet, whole, mac, vlans)
+  local is_host = packet.src ~= "0.0.0.0" and addr.ip4_number(packet.src) < MULTICAST
+  if packet.dst ~= self.server.server or not is_host or not responder.may_complain(self) then return end
+  self.counters.unreachable = self.counters.unreachable + 1
+  send(self, responder.unreachable4(whole, packet.src, packet.dst), mac, vlans)
+end
+
+local function answer_udp(self, packet, whole, mac, vlans)
   local datagram = udp.parse(packet.payload)
   if not datagram then return end
   if datagram.dst_port == SERVER_PORT then
     answer_dhcp(self, datagram, mac, vlans)
   elseif datagram.dst_port == ECHO_PORT then
     answer_echo(self, packet, datagram, mac, vlans)
+  else
+    complain(self, packet, whole, mac, vlans)
   end
 end
 
@@ -93,7 +104,7 @@ local function answer_ip(self, payload, mac, vlans)
   if packet.protocol == ICMP then
     answer_ping(self, packet, mac, vlans)
   elseif packet.protocol == UDP then
-    answer_udp(self, packet, mac, vlans)
+    answer_udp(self, packet, payload, mac, vlans)
   end
 end
 
@@ -125,7 +136,7 @@ end
 function M.new(relay, opts)
   return setmetatable({
     relay = relay, mac = relay.mac, server = dhcp4_server.new(opts), conn = relay:default_conn(),
-    counters = { arp = 0, ping = 0, echo = 0, too_long = 0 },
+    counters = { arp = 0, ping = 0, echo = 0, unreachable = 0, too_long = 0 },
   }, Gateway)
 end
 

@@ -85,7 +85,10 @@ end
 -- Errors are sent at this rate at most (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f), after a few at once.
 local ERROR_RATE, ERROR_BURST = 100, 100
 
-local function may_complain(owner)
+-- Whether the owner may send one more error now.
+---@param owner table
+---@return boolean
+function M.may_complain(owner)
   local now = sched.now()
   local credit = math.min(ERROR_BURST, (owner.error_credit or ERROR_BURST)
     + (now - (owner.error_time or now)) * ERROR_RATE)
@@ -96,7 +99,12 @@ end
 -- As much of the packet as fits a packet that goes everywhere: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 c.
 local QUOTE4, QUOTE6 = 576 - IP4_HEADER - 8, 1280 - IP6_HEADER - 8
 
-local function unreachable4(packet, src, dst)
+-- An IPv4 packet that says so to the sender of another.
+---@param packet string
+---@param src string whose it is
+---@param dst string
+---@return string
+function M.unreachable4(packet, src, dst)
   local message = icmp.build { type = icmp.DESTINATION_UNREACHABLE, code = 3, payload = packet:sub(1, QUOTE4) }
   return ipv4.build { src = dst, dst = src, protocol = ICMP, payload = message }
 end
@@ -108,8 +116,12 @@ local function unreachable6(packet, src, dst)
   return ipv6.build { src = dst, dst = src, protocol = ICMP6, payload = message }
 end
 
--- No error is sent to an address that is not one host's (RFC 1122 section 3.2.2, RFC 4443 section 2.4 e).
-local function is_one_host(ip, version)
+-- Whether the source address of a packet is one host's: to others nothing is answered (RFC 1122 section 3.2.2, RFC 4443
+-- section 2.4 e).
+---@param ip ffi.cdata* the packet
+---@param version integer
+---@return boolean
+function M.is_one_host(ip, version)
   if version == 4 then
     local first = ip[12]
     return first ~= 0 and first ~= 127 and first < 224
@@ -124,10 +136,10 @@ end
 ---@param version integer of IP
 function M.unreachable(owner, frame, version)
   local counted = owner.tap
-  if not is_one_host(frame.data + frame.l3, version) then return counted:count("ignored") end
-  if not may_complain(owner) then return counted:count("limited") end
+  if not M.is_one_host(frame.data + frame.l3, version) then return counted:count("ignored") end
+  if not M.may_complain(owner) then return counted:count("limited") end
   local packet = ffi.string(frame.data + frame.l3, frame.l3_len)
-  local answer = (version == 4 and unreachable4 or unreachable6)(packet, frame.src_ip, frame.dst_ip)
+  local answer = (version == 4 and M.unreachable4 or unreachable6)(packet, frame.src_ip, frame.dst_ip)
   counted:answer("unreachable", owner.conn, answer, #answer, addr.mac(frame.src_mac), version == 4 and IP4 or IP6)
 end
 

@@ -1,34 +1,32 @@
 -- role/ping.lua: echo requests from a host and what comes back (RFC 792, RFC 4443): replies with their round-trip
--- times, duplicates, and errors of those on the way. Any number of requests may be under way.
+-- times, duplicates, and errors of those on the way. Any number of requests may be under way. With quiet = true it
+-- only counts, and makes no garbage however many packets there are.
 
-local channel = require "etherlua.channel"
+local addr = require "etherlua.addr"
+local effi = require "etherlua.ffi"
 local icmp = require "etherlua.proto.icmp"
-local icmp6 = require "etherlua.proto.icmp6"
-local ipv4 = require "etherlua.proto.ipv4"
-local ipv6 = require "etherlua.proto.ipv6"
-local random = require "etherlua.random"
+local probe = require "etherlua.role.icmp_probe"
 local sched = require "etherlua.sched"
+local segment = require "etherlua.role.segment"
 local select = require "etherlua.select"
+
+local C = effi.C
 
 local M = {}
 
 local WAITING_MAX = 4096 -- replies that nobody has asked for yet
-
--- What one IP version has.
-local VERSIONS = {
-  [4] = { ip = ipv4, icmp = icmp, protocol = 1, ttl_at = 8, unreachable = icmp.DESTINATION_UNREACHABLE },
-  [6] = { ip = ipv6, icmp = icmp6, protocol = 58, ttl_at = 7, unreachable = icmp6.DESTINATION_UNREACHABLE },
-}
+local ANSWERED = -1      -- in place of the time at which a request was sent
 
 -- What came back.
 ---@class etherlua.pong
 ---@field sequence integer
----@field rtt number seconds
+---@field rtt? number seconds; nil when the request had its answer already
 ---@field from string IP address of who answered
 ---@field ttl integer or hop limit with which it arrived
 ---@field size integer octets of the ICMP message
 ---@field duplicate? boolean there was a reply already
 ---@field error? string what went wrong, such as "destination unreachable (host)"
+---@field notice? string what somebody on the way has to say, such as "redirect (host) to 10.0.0.2": a reply may follow
 
 -- The defaults are in brackets.
 ---@class etherlua.ping_opts
@@ -36,47 +34,83 @@ local VERSIONS = {
 ---@field ttl? integer or hop limit (the host's)
 ---@field tos? integer or traffic class (0)
 ---@field df? boolean do not fragment; IPv4 (false)
----@field identifier? integer (random)
+---@field identifier? integer (a random one)
+---@field quiet? boolean only count: recv has nothing (false)
+---@field times? etherlua.histogram that gets the round-trip times (none)
 ---@field timeout? number seconds, for host:ping (1)
 
--- See ping.new.
+-- See ping.new. Counts are of packets.
 ---@class etherlua.ping
+---@field sent integer
+---@field received integer first replies
+---@field duplicates integer further replies
+---@field errors integer
+---@field squares number sum of the squares of the round-trip times
 local Ping = {}
 Ping.__index = Ping
 
 -- ---- what comes back ----------------------------------------------------------------------------------------------
 
--- Of the echo request that an error message quotes: identifier and sequence; nil when it quotes something else.
-local function quoted(version, payload)
-  local packet = version.ip.parse(payload, true)
-  local message = packet and packet.protocol == version.protocol and version.icmp.parse(packet.payload)
-  if not message or message.type ~= version.icmp.ECHO_REQUEST then return nil end
-  return message.identifier, message.sequence
+local function wake_waiters(self)
+  self.fresh = true
+  for i = 1, #self.waiters do sched.wake(self.waiters[i]) end
 end
 
 local function put(self, pong)
   if #self.pongs >= WAITING_MAX then table.remove(self.pongs, 1) end
   table.insert(self.pongs, pong)
-  local event = self.event
-  self.event = channel.new()
-  event:close()
 end
 
-local function hear(self, message, frame)
-  local version, identifier, sequence, problem = self.version, nil, nil, nil
-  if message.type == version.icmp.ECHO_REPLY then
-    identifier, sequence = message.identifier, message.sequence
-    if frame.src_ip ~= self.to then return end
-  elseif message.payload then
-    identifier, sequence = quoted(version, message.payload)
-    problem = version.icmp.describe(message):gsub("^ICMPv?6? ", "")
+-- A function of its own: only those that somebody reads are made.
+local function pong_of(self, frame, sequence, rtt)
+  return { sequence = sequence, rtt = rtt, from = frame.src_ip, ttl = probe.ttl(self.version, frame),
+    size = frame.l3 + frame.l3_len - frame.l4 }
+end
+
+local function count_reply(self, rtt)
+  self.received, self.squares = self.received + 1, self.squares + rtt * rtt
+  if self.times then self.times:record(rtt) end
+end
+
+local function hear_reply(self, frame)
+  if not probe.is_from(self.version, frame, self.key) then return end
+  local message = frame.data + frame.l4
+  local sequence = message[6] * 0x100 + message[7]
+  local sent_at = self.sent_at[sequence]
+  if not sent_at then return end
+  local rtt = sent_at ~= ANSWERED and math.max(frame.timestamp - sent_at, 0) or nil
+  if rtt then count_reply(self, rtt) else self.duplicates = self.duplicates + 1 end
+  self.sent_at[sequence] = ANSWERED
+  if not self.quiet then
+    local pong = pong_of(self, frame, sequence, rtt)
+    pong.duplicate = not rtt or nil
+    put(self, pong)
   end
-  local sent = identifier == self.identifier and self.sent[sequence]
-  if not sent then return end
-  put(self, { sequence = sequence, rtt = math.max(frame.timestamp - sent.time, 0), from = frame.src_ip,
-    ttl = (frame.data + frame.l3)[version.ttl_at], size = frame.l3 + frame.l3_len - frame.l4,
-    duplicate = sent.answered or nil, error = problem })
-  sent.answered = true
+  wake_waiters(self)
+end
+
+local function is_notice(self, message)
+  return self.version.number == 4 and (message.type == icmp.SOURCE_QUENCH or message.type == icmp.REDIRECT)
+end
+
+local function settle_by_error(self, sequence)
+  self.errors, self.sent_at[sequence] = self.errors + 1, ANSWERED
+  wake_waiters(self)
+end
+
+local function hear_error(self, message, frame)
+  local packet = self.source and probe.quoted(self.version, message, self.source, self.to)
+  if not packet then return end
+  local identifier, sequence = probe.echo_of(self.version, packet)
+  local sent_at = identifier == self.identifier and self.sent_at[sequence]
+  if not sent_at then return end
+  local is_error = not is_notice(self, message)
+  if not self.quiet then
+    local pong = pong_of(self, frame, sequence, sent_at ~= ANSWERED and math.max(frame.timestamp - sent_at, 0) or nil)
+    pong[is_error and "error" or "notice"] = probe.words(self.version, message)
+    put(self, pong)
+  end
+  if is_error then settle_by_error(self, sequence) else wake_waiters(self) end
 end
 
 -- ---- asking -------------------------------------------------------------------------------------------------------
@@ -95,13 +129,35 @@ end
 ---@return etherlua.ping close it in the end
 function M.new(host, to, opts)
   opts = opts or {}
-  local version = VERSIONS[to:find(":", 1, true) and 6 or 4]
-  local self = setmetatable({ host = host, to = to, version = version, sent = {}, pongs = {}, event = channel.new(),
-    identifier = opts.identifier or random.u32() % 0x10000, data = data_of(opts.size or 56) }, Ping)
-  self.packet = { dst = to, protocol = version.protocol, ttl = opts.ttl, hop_limit = opts.ttl, tos = opts.tos,
-    traffic_class = opts.tos, df = opts.df }
-  self.stop = host:watch_icmp(function(message, frame) hear(self, message, frame) end)
+  local version = probe.version_of(to)
+  to = addr.ip_text(addr.ip_bytes(to)) -- as those who answer write it
+  local self = setmetatable({ host = host, to = to, version = version, key = segment.key(to), times = opts.times,
+    quiet = opts.quiet, sent = 0, received = 0, duplicates = 0, errors = 0, squares = 0, sent_at = {}, pongs = {},
+    waiters = {}, fresh = false, data = data_of(opts.size or 56) }, Ping)
+  self.target = addr.addr(to:find(":", 1, true) and ("[%s]"):format(to) or to)
+  self.ttl, self.fields = opts.ttl, { dst = to, tos = opts.tos, traffic_class = opts.tos, df = opts.df }
+  self.identifier, self.stop_replies = host:watch_echo(opts.identifier, function(frame) hear_reply(self, frame) end)
+  self.stop_errors = host:watch_icmp(function(message, frame) hear_error(self, message, frame) end)
   return self
+end
+
+-- Whether the address that was sent from last is still one to send from.
+local function keeps_source(host, source)
+  if not source then return false end
+  local address = host.addresses[source]
+  return source == host.ip or address ~= nil and address.state == "preferred"
+end
+
+-- The request is built anew when the host has another address.
+local function renew(self)
+  local host, fields = self.host, self.fields
+  local source, reason = host:source(self.to)
+  if not source then return nil, reason end
+  self.source, fields.src = source, source
+  fields.ttl = self.ttl or host.hop_limit
+  fields.hop_limit = fields.ttl
+  self.request = probe.request(self.version, fields, self.identifier, self.data)
+  return true
 end
 
 -- Sends one request. Blocks while the next hop is asked for.
@@ -110,17 +166,51 @@ end
 ---@return string|nil reason
 function Ping:send(sequence)
   sequence = sequence % 0x10000
-  local packet = self.packet
-  local source, reason = self.host:source(self.to)
-  if not source then return nil, reason end
-  local resolved
-  resolved, reason = self.host:resolve(self.to) -- first, so that it does not count as the round trip
-  if not resolved then return nil, reason end
-  packet.src = source
-  packet.payload = self.version.icmp.build({ type = self.version.icmp.ECHO_REQUEST, identifier = self.identifier,
-    sequence = sequence, payload = self.data }, packet)
-  self.sent[sequence] = { time = sched.now() }
-  return self.host:send(packet)
+  if not keeps_source(self.host, self.source) then
+    local ok, reason = renew(self)
+    if not ok then return nil, reason end
+  end
+  local mac, reason = self.host:next_hop(self.target) -- first, so that it does not count as the round trip
+  if not mac then return nil, reason end
+  local request = self.request
+  request:set_sequence(sequence)
+  self.sent_at[sequence] = sched.now()
+  local ok
+  ok, reason = self.host.conn:send(request.data, request.len, mac)
+  if not ok then
+    self.sent_at[sequence] = nil
+    return nil, reason
+  end
+  self.sent = self.sent + 1
+  return true
+end
+
+-- Octets of a request with its headers.
+---@return integer
+function Ping:packet_size()
+  return #self.data + probe.overhead(self.version)
+end
+
+-- Octets of data that fit one frame.
+---@return integer
+function Ping:room()
+  return C.el_conn_mtu(self.host.conn) - probe.overhead(self.version)
+end
+
+-- ---- waiting ------------------------------------------------------------------------------------------------------
+
+-- For ether.select: something came that nobody has looked at.
+---@private
+function Ping:ready() return self.fresh end
+
+---@private
+function Ping:watch(task) table.insert(self.waiters, task) end
+
+---@private
+function Ping:unwatch(task)
+  for i, waiter in ipairs(self.waiters) do
+    if waiter == task then return table.remove(self.waiters, i) end
+  end
 end
 
 -- What came back next, in the order in which it came.
@@ -128,14 +218,72 @@ end
 ---@return etherlua.pong|nil
 ---@return string|nil reason "timeout"
 function Ping:recv(timeout)
-  if #self.pongs == 0 then select.wait { self.event, timeout = timeout } end
-  if #self.pongs == 0 then return nil, "timeout" end
-  return table.remove(self.pongs, 1)
+  if #self.pongs == 0 then
+    self.fresh = false
+    select.wait { self, timeout = timeout }
+  end
+  local pong = table.remove(self.pongs, 1)
+  self.fresh = #self.pongs > 0
+  if pong then return pong end
+  return nil, "timeout"
+end
+
+-- Waits until the request has its answer, a reply or an error.
+---@param sequence integer
+---@param timeout number seconds
+---@return boolean answered
+function Ping:wait(sequence, timeout)
+  local sources, deadline = self.sources or { self }, sched.now() + timeout
+  self.sources = sources -- for ever the same: a flood makes no garbage
+  sequence = sequence % 0x10000
+  while self.sent_at[sequence] ~= ANSWERED do
+    local left = deadline - sched.now()
+    if left <= 0 then return false end
+    self.fresh, sources.timeout = false, left
+    select.wait(sources)
+  end
+  return true
+end
+
+-- Waits until every request has its answer. For quiet ones: recv has to see what comes.
+---@param timeout number seconds
+---@return boolean answered
+function Ping:drain(timeout)
+  local deadline = sched.now() + timeout
+  while self.received + self.errors < self.sent do
+    local left = deadline - sched.now()
+    if left <= 0 then return false end
+    self.fresh = false
+    select.wait { self, timeout = left }
+  end
+  return true
+end
+
+-- The mean deviation that ping calls mdev: the standard deviation of the round-trip times. Needs opts.times.
+---@return number|nil seconds
+function Ping:deviation()
+  if self.received == 0 then return nil end
+  local mean = self.times.mean
+  return math.sqrt(math.max(self.squares / self.received - mean * mean, 0))
 end
 
 -- It hears no more.
 function Ping:close()
-  self.stop()
+  self.stop_replies()
+  self.stop_errors()
+end
+
+-- ---- once ---------------------------------------------------------------------------------------------------------
+
+local function ask(self, timeout)
+  local sent, why = self:send(0)
+  if not sent then return nil, why end
+  local deadline = sched.now() + timeout
+  local pong, reason = self:recv(timeout)
+  while pong and pong.notice do pong, reason = self:recv(deadline - sched.now()) end
+  if not pong then return nil, reason end
+  if pong.error then return nil, ("%s says %s"):format(pong.from, pong.error) end
+  return pong.rtt, pong
 end
 
 -- See host:ping.
@@ -146,13 +294,10 @@ end
 ---@return etherlua.pong|string
 function M.once(host, to, opts)
   local self = M.new(host, to, opts)
-  local sent, reason = self:send(0)
-  local pong
-  if sent then pong, reason = self:recv(opts and opts.timeout or 1) end
+  local ok, rtt, pong = pcall(ask, self, opts and opts.timeout or 1)
   self:close()
-  if not pong then return nil, reason end
-  if pong.error then return nil, ("%s says %s"):format(pong.from, pong.error) end
-  return pong.rtt, pong
+  if not ok then error(rtt, 0) end
+  return rtt, pong
 end
 
 return M

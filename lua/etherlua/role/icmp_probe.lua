@@ -1,0 +1,141 @@
+-- role/icmp_probe.lua: what ping and traceroute have in common: where IPv4 and IPv6 differ, and which of the packets
+-- that were sent an ICMP error is about. It sends nothing.
+
+local ffi = require "ffi"
+local addr = require "etherlua.addr"
+local effi = require "etherlua.ffi"
+local icmp = require "etherlua.proto.icmp"
+local icmp6 = require "etherlua.proto.icmp6"
+local ipv4 = require "etherlua.proto.ipv4"
+local ipv6 = require "etherlua.proto.ipv6"
+local tap = require "etherlua.role.tap"
+
+local C = effi.C
+
+local M = {}
+
+-- What one IP version has: its modules, ICMP's protocol number, the size of a header without options, and where the
+-- header has its TTL or hop limit and its source address.
+local VERSIONS = {
+  [4] = { number = 4, ip = ipv4, icmp = icmp, protocol = 1, header = 20, ttl_at = 8, source_at = 12 },
+  [6] = { number = 6, ip = ipv6, icmp = icmp6, protocol = 58, header = 40, ttl_at = 7, source_at = 8 },
+}
+
+-- What there is to know of the IP version of an address.
+---@param ip string address text
+---@return table version ip and icmp (modules), protocol, header (octets), ttl_at, source_at
+function M.version_of(ip)
+  return VERSIONS[#addr.ip_bytes(ip) == 4 and 4 or 6]
+end
+
+-- Whether a frame comes from an address.
+---@param version table
+---@param frame etherlua.frame
+---@param key integer|string of the address, see segment.key
+---@return boolean
+function M.is_from(version, frame, key)
+  local source = frame.data + frame.l3 + version.source_at
+  if version.number == 4 then return tap.load32(source, 0) == key end
+  return ffi.string(source, 16) == key
+end
+
+-- The TTL or hop limit with which a frame arrived.
+---@param version table
+---@param frame etherlua.frame
+---@return integer
+function M.ttl(version, frame)
+  return (frame.data + frame.l3)[version.ttl_at]
+end
+
+-- The packet that an error quotes, if it is one that went from here to there: anybody can send an error that quotes
+-- anything.
+---@param version table
+---@param message table ICMP message, parsed
+---@param from string own address
+---@param to string
+---@return table? packet fields of the IP header, and payload
+function M.quoted(version, message, from, to)
+  if not version.icmp.child(message) then return nil end
+  local packet = version.ip.parse(message.payload, true)
+  if packet and packet.src == from and packet.dst == to then return packet end
+end
+
+-- Identifier and sequence of the echo request that a quoted packet is.
+---@param version table
+---@param packet table from quoted()
+---@return integer? identifier nil when it is something else
+---@return integer? sequence
+function M.echo_of(version, packet)
+  local message = packet.protocol == version.protocol and version.icmp.parse(packet.payload)
+  if not message or message.type ~= version.icmp.ECHO_REQUEST then return nil end
+  return message.identifier, message.sequence
+end
+
+-- What an error says, in words.
+---@param version table
+---@param message table
+---@return string such as "destination unreachable (host)"
+function M.words(version, message)
+  return (version.icmp.describe(message):gsub("^ICMPv?6? ", ""))
+end
+
+-- ---- echo requests ------------------------------------------------------------------------------------------------
+
+local ECHO_HEADER = 8
+
+-- An echo request that is sent many times, each time with another sequence. Built once, changed where it lies.
+---@class etherlua.echo_request
+---@field data ffi.cdata* the IP packet
+---@field len integer
+local Request = {}
+Request.__index = Request
+
+---@param version table
+---@param fields table of the IP packet; src and dst are needed
+---@param identifier integer
+---@param payload string
+---@return etherlua.echo_request
+function M.request(version, fields, identifier, payload)
+  local message = version.icmp.build({ type = version.icmp.ECHO_REQUEST, identifier = identifier, payload = payload },
+    fields)
+  local packet = setmetatable({ payload = message, protocol = version.protocol }, { __index = fields })
+  local text = version.ip.build(packet)
+  local data = ffi.new("uint8_t[?]", #text)
+  ffi.copy(data, text, #text)
+  return setmetatable({ version = version, data = data, len = #text }, Request)
+end
+
+local function put16(p, at, value)
+  p[at], p[at + 1] = value / 0x100, value % 0x100
+end
+
+-- The identification of packets that may be fragmented has to differ (RFC 6864 section 4.3).
+local function number_ip4(data, sequence)
+  put16(data, 4, sequence)
+  put16(data, 10, 0)
+  put16(data, 10, C.el_checksum(data, VERSIONS[4].header, 0))
+end
+
+-- Gives it the sequence, with all checksums.
+---@param sequence integer 0 to 65535
+function Request:set_sequence(sequence)
+  local version, data, pseudo = self.version, self.data, 0
+  local message, size = data + version.header, self.len - version.header
+  if version.number == 4 then
+    number_ip4(data, sequence)
+  else
+    pseudo = 0xffff - C.el_checksum(data + version.source_at, 32, size + version.protocol)
+  end
+  put16(message, 6, sequence)
+  put16(message, 2, 0)
+  put16(message, 2, C.el_checksum(message, size, pseudo))
+end
+
+-- Octets in front of the data of a request.
+---@param version table
+---@return integer
+function M.overhead(version)
+  return version.header + ECHO_HEADER
+end
+
+return M

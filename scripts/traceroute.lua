@@ -1,0 +1,101 @@
+-- traceroute.lua: who is on the way to an address, seen from a host that exists nowhere in the operating system.
+--
+--   etherlua run traceroute --lab --icmp 10.0.0.1
+--   etherlua run traceroute -i eth1 --vlan 100 --ip 10.0.0.5/24 --gateway 10.0.0.1 192.0.2.7
+
+local cjson = require "cjson"
+local ether = require "etherlua"
+local script = require "etherlua.script"
+local script_host = require "etherlua.script_host"
+local traceroute = require "etherlua.role.traceroute"
+
+-- ---- options ------------------------------------------------------------------------------------------------------
+
+local function options()
+  local parser = script.parser("traceroute", "Find who is on the way to an address: who says that a TTL was used up.")
+  parser:argument("target", "IPv4 or IPv6 address."):convert(script.accepted_by(script_host.target))
+  script_host.add(parser)
+  parser:flag("--icmp", "Send echo requests (default: UDP to ports where nobody is).")
+  parser:option("--first", "TTL, or hop limit, of the first packets.", "1"):argname("TTL")
+    :convert(script.number(1, 255, true))
+  parser:option("--max-ttl", "TTL of the last packets.", "30"):argname("TTL"):convert(script.number(1, 255, true))
+  parser:option("--queries", "Packets with each TTL.", "3"):argname("N"):convert(script.number(1, 10, true))
+  parser:option("--parallel", "Packets that are under way at once.", "16"):argname("N")
+    :convert(script.number(1, 1000, true))
+  parser:option("--timeout", "Seconds to wait for an answer.", "3"):argname("SECONDS")
+    :convert(script.number(0.001, 1000))
+  parser:option("--port", "UDP port of the first packet; each has the next one.", tostring(traceroute.PORT))
+    :argname("PORT"):convert(script.number(1, 65535, true))
+  parser:option("--size", "Octets of data in a packet.", "32"):argname("N"):convert(script.number(0, 65507, true))
+  parser:epilog("Behind a time: !N network, !H host, !P protocol unreachable, !X prohibited, !F-MTU fragmentation " ..
+    "needed, !S source route failed or beyond scope, !<CODE> others. Exit status: 0 the target was reached, 3 it " ..
+    "was not, or the host got no address, 2 wrong usage.")
+  return script.parse(parser, arg)
+end
+
+local opts = options()
+
+-- ---- output -------------------------------------------------------------------------------------------------------
+
+local HOP = { "ttl", "answers" }
+local SUMMARY = { "target", "source", "reached", "hops", "seconds", "error" }
+
+local function answers_of(hop)
+  local list = {}
+  for i = 1, opts.queries do
+    local answer = hop.answers[i]
+    list[i] = answer and { from = answer.from, rtt_ms = math.floor(answer.rtt * 1e6 + 0.5) / 1000, mark = answer.mark }
+      or cjson.null
+  end
+  return list
+end
+
+-- As traceroute prints it: an address where it is another one than before.
+local function print_hop(hop)
+  local words, from = {}, nil
+  for i = 1, opts.queries do
+    local answer = hop.answers[i]
+    if answer and answer.from ~= from then
+      from = answer.from
+      words[#words + 1] = " " .. from
+    end
+    words[#words + 1] = answer and ("  %.3f ms%s"):format(answer.rtt * 1000, answer.mark and " " .. answer.mark or "")
+      or " *"
+  end
+  print(("%2d %s"):format(hop.ttl, table.concat(words)))
+end
+
+-- ---- the run ------------------------------------------------------------------------------------------------------
+
+local relay = script.relay(opts)
+local host = script_host.host_of(opts, relay, opts.target)
+local trace, problem = script.check(traceroute.new, host, opts.target, { icmp = opts.icmp, first = opts.first,
+  max_ttl = opts.max_ttl, queries = opts.queries, timeout = opts.timeout, window = opts.parallel, port = opts.port,
+  size = opts.size })
+if not trace then script.exit(script.REFUSED, problem) end
+if trace:packet_size() > trace:mtu() then
+  script.exit(script.USAGE, ("packets of %d octets do not fit the MTU of %s: up to %d do"):format(trace:packet_size(),
+    relay.name, trace:mtu()))
+end
+
+if not opts.json then
+  print(("traceroute to %s from %s (%s), %d hops max, %d byte packets"):format(trace.to, trace.source,
+    script_host.name_of(host), opts.max_ttl, trace:packet_size()))
+end
+
+local started, hops, reached, failure = ether.now(), 0, nil, nil
+
+-- Also after Ctrl-C.
+ether.defer(function()
+  if opts.json then
+    script.print_json(SUMMARY, { target = trace.to, source = trace.source, reached = reached or false, hops = hops,
+      seconds = ether.now() - started, error = failure })
+  end
+  script.status = reached and script.DONE or script.REFUSED
+end)
+
+reached, failure = trace:run(function(hop)
+  hops = hop.ttl
+  if opts.json then script.print_json(HOP, { ttl = hop.ttl, answers = answers_of(hop) }) else print_hop(hop) end
+end)
+if failure and not opts.json then io.stderr:write("etherlua: ", failure, "\n") end
