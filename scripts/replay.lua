@@ -6,23 +6,12 @@
 local addr = require "etherlua.addr"
 local ether = require "etherlua"
 local filter = require "etherlua.filter"
+local rate = require "etherlua.rate"
 local replay = require "etherlua.role.replay"
 local rewrite = require "etherlua.rewrite"
 local script = require "etherlua.script"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
-
-local SCALE = { [""] = 1, k = 1e3, m = 1e6, g = 1e9 }
-
--- "1000", "10k": frames a second; "100Mbit": bits a second.
-local function rate(text)
-  local number, scale, unit = text:lower():match("^([%d.]+)([kmg]?)(%a*)$")
-  local value = tonumber(number)
-  if not value or value <= 0 or not (unit == "" or unit == "pps" or unit == "bit") then
-    return nil, ("bad rate %q: frames a second such as 1000 or 10k, or bits such as 100Mbit, are needed"):format(text)
-  end
-  return { value = value * SCALE[scale], bits = unit == "bit" }
-end
 
 local function mac_pair(text)
   local old, new = text:match("^([^=]+)=([^=]+)$")
@@ -51,7 +40,7 @@ local function options()
     parser:option("--speed", "So many times as fast as the file."):argname("FACTOR")
       :convert(script.number(1e-6, 1e9)),
     parser:option("--rate", "At a steady rate: frames a second (1000, 10k) or bits of frames a second (100Mbit).")
-      :argname("RATE"):convert(rate),
+      :argname("RATE"):convert(script.accepted_by(rate.new)),
     parser:flag("--top-speed", "As fast as they go."))
   parser:option("--loop", "How often the file is sent; 0: until Ctrl-C.", "1"):argname("N")
     :convert(script.number(0, 1e15, true))
@@ -80,11 +69,10 @@ local function rewriting()
 end
 
 local function replay_opts()
-  local given = opts.rate or {}
+  local given = opts.rate and rate.new(opts.rate) or {}
   return { path = opts.file, filter = opts.filter and script.check(filter.any_vlans, opts.filter),
     loops = opts.loop == 0 and math.huge or opts.loop, count = opts.count, speed = opts.speed,
-    rate = not given.bits and given.value or nil, bits = given.bits and given.value or nil,
-    top_speed = opts.top_speed, rewrite = rewriting() }
+    rate = given.pps, bits = given.bps, top_speed = opts.top_speed, rewrite = rewriting() }
 end
 
 -- ---- output -------------------------------------------------------------------------------------------------------

@@ -244,7 +244,7 @@ describe("replay", function()
       [pcap.write_file(("hello "):rep(100)) .. " -i eth0"] = "unknown file format",
       [pcap.file({}, 101) .. " -i eth0"] = "has link type RAW: only Ethernet",
       [path .. " -i eth0 --filter 'arp and'"] = 'bad filter "arp and": ',
-      [path .. " -i eth0 --rate 10kilo"] = 'bad rate "10kilo": frames a second such as 1000 or 10k, or bits such as ',
+      [path .. " -i eth0 --rate 10kilo"] = 'bad rate "10kilo": packets a second such as 5000, ',
       [path .. " -i eth0 --rate 0"] = 'bad rate "0": ',
       [path .. " -i eth0 --speed 0"] = 'bad value "0": 1e-06 to ',
       [path .. " -i eth0 --speed 2 --top-speed"] = "can not be used together with",
