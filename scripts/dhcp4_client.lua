@@ -157,6 +157,7 @@ end
 local tasks = {}
 ether.defer(function()
   for _, task in ipairs(tasks) do task:join() end
+  script.end_progress()
   summarize()
   script.status = counts.bound == opts.count and counts.lost == 0 and script.DONE or script.REFUSED
 end)

@@ -102,6 +102,7 @@ local started, setup_seconds = ether.now(), nil
 -- Also after Ctrl-C.
 ether.defer(function()
   if opts.release then load:release() end
+  script.end_progress()
   local values = summary_of(load, setup_seconds)
   if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
   script.status = load.bound == opts.clients and script.DONE or script.REFUSED

@@ -11,7 +11,6 @@ local addr = require "etherlua.addr"
 local broadcast = require "etherlua.role.broadcast"
 local channel = require "etherlua.channel"
 local effi = require "etherlua.ffi"
-local endpoint = require "etherlua.endpoint"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
 local sched = require "etherlua.sched"
@@ -311,7 +310,7 @@ local of_relays = setmetatable({}, { __mode = "k" }) -- relay -> VLAN stack -> s
 ---@param conn etherlua.conn
 ---@return etherlua.segment
 function M.of(conn)
-  local relay = endpoint.relay_of(conn.ep)
+  local relay = conn:relay()
   local of_relay, key = of_relays[relay] or {}, addr.vlans_key(conn.vlans)
   of_relays[relay] = of_relay
   of_relay[key] = of_relay[key] or open(relay, conn.vlans)
