@@ -38,6 +38,22 @@ describe("a prefix", function()
     assert.same({ "2001:db8::5", 64, 6, "2001:db8::5/64" }, { p.ip, p.length, p.version, tostring(p) })
   end)
 
+  it("knows how many hosts fit", function()
+    for _, case in ipairs { { "10.0.0.1/24", 254, 1 }, { "10.0.0.254/24", 1, 1 }, { "10.0.0.4/30", 0 },
+      { "10.0.0.5/30", 2, 1 }, { "10.0.0.4/31", 2, 1 }, { "10.0.0.4/32", 1, 1 }, { "0.0.0.1/0", 100000, 1 },
+      { "10.0.0.1/16", 256, 256 }, { "10.0.0.1/24", 1000, 0 }, { "2001:db8::1/120", 255, 1 },
+      { "2001:db8::/127", 2, 1 }, { "2001:db8::1/64", 1000000, 2 ^ 32 }, { "255.255.255.250/24", 5, 1 } } do
+      local p, count, step = prefix.new(case[1]), case[2], case[3]
+      if count > 0 then p:check_hosts(count, step) end
+      if step == 1 and count < 100000 then
+        assert.matches("do not fit", refusal(p.check_hosts, p, count + 1, 1), 1, true)
+      end
+      if count == 0 then assert.matches("the network's own", refusal(p.check_hosts, p, 1, 1), 1, true) end
+    end
+    local p = prefix.new "10.0.0.1/24"
+    assert.matches("do not fit", refusal(p.check_hosts, p, 3, 2 ^ 31), 1, true) -- once around, and in it again
+  end)
+
   it("says what it cannot be", function()
     assert.equal('bad prefix "10.0.0.5/33": a length of 0 to 32 is allowed', refusal(prefix.new, "10.0.0.5/33"))
     assert.equal('bad prefix "::/129": a length of 0 to 128 is allowed', refusal(prefix.new, "::/129"))

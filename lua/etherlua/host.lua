@@ -41,6 +41,7 @@ local BROADCAST = addr.mac "ff:ff:ff:ff:ff:ff"
 ---@field gateway? string
 ---@field addresses table<string, etherlua.host_address> IPv6 addresses, by their text
 ---@field hop_limit integer
+---@field autoconf etherlua.autoconf the routers and prefixes that it knows
 local Host = {}
 Host.__index = Host
 

@@ -123,13 +123,12 @@ function lab:relay(kind, opts)
   return self.near:enter(relay.open, (kind or "afpacket") .. ":eth0", opts)
 end
 
--- Runs the emulated access network in the far namespace, as a task that ends with the run: gateway 10.0.0.1 with DHCP,
--- ARP, ping and UDP echo on every VLAN stack.
----@param opts? etherlua.dhcp4_server_opts default: pool 10.0.0.10-10.0.255.254
+-- Runs the emulated access network in the far namespace, as a task that ends with the run: on every VLAN stack gateway
+-- 10.0.0.1 with DHCP and ARP, router fe80::1 and 2001:db8::1, which advertises 2001:db8::/64, ping and UDP echo.
+---@param opts? etherlua.gateway_opts (pool 10.0.0.10-10.0.255.254, ip6 2001:db8::/64)
 ---@return etherlua.gateway
 function lab:serve(opts)
-  opts = opts or { pool = "10.0.0.10-10.0.255.254" }
-  self.gateway = gateway.new(self.far:enter(relay.open, "afpacket:eth0"), opts)
+  self.gateway = gateway.in_lab(self.far:enter(relay.open, "afpacket:eth0"), opts)
   sched.spawn_background(function() self.gateway:run() end)
   return self.gateway
 end

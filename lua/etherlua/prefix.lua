@@ -63,10 +63,6 @@ function Prefix:size()
   return 2 ^ (#self.first * 8 - self.length)
 end
 
-function Prefix:__tostring()
-  return ("%s/%d"):format(self.ip, self.length)
-end
-
 -- The length of the prefix that a mask stands for.
 ---@param mask string IPv4, such as "255.255.255.0"
 ---@return integer bits 24: the ones in front
@@ -88,6 +84,29 @@ function M.ip_add(ip, n)
     n = math.floor(n / 256)
   end
   return addr.ip_text(string.char(unpack(bytes)))
+end
+
+-- Links of two hosts have no network and broadcast address (RFC 3021, RFC 6164).
+local LAST_BITS = { [4] = 31, [6] = 127 }
+
+-- Raises unless so many hosts can have addresses from this one on: neither that of the network, nor the broadcast
+-- address, nor one of another network.
+---@param count integer
+---@param step integer from each to the next
+function Prefix:check_hosts(count, step)
+  local last, network = M.ip_add(self.ip, (count - 1) * step), self:network()
+  local is_link = self.length >= LAST_BITS[self.version]
+  if not is_link and self.ip == network then
+    error(("bad first address %s: it is the network's own"):format(self), 0)
+  end
+  local broadcast = self.version == 4 and not is_link and M.ip_add(network, self:size() - 1)
+  if (count - 1) * step < self:size() and self:contains(last) and last ~= broadcast then return end
+  error(("%d hosts from %s by %d do not fit %s/%d: the last would be %s%s"):format(count, self, step, network,
+    self.length, last, last == broadcast and ", the broadcast address" or ""), 0)
+end
+
+function Prefix:__tostring()
+  return ("%s/%d"):format(self.ip, self.length)
 end
 
 return M

@@ -186,7 +186,7 @@ local function greet(self, opts)
     if value then print(("  %-5s  %s"):format(name, tostring(value))) end
   end
   if opts.lab then
-    print "behind it on every VLAN: gateway 10.0.0.1 with DHCP, ping and UDP echo"
+    print "behind it on every VLAN: gateway 10.0.0.1 with DHCP, router 2001:db8::1, ping and UDP echo"
     print 'try: lease = dhcp4_client.lease(conn)   and then: lease'
   end
 end

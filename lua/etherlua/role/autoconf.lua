@@ -1,14 +1,13 @@
 -- role/autoconf.lua: the IPv6 addresses and routes of one host: its link-local address, one that it was given, and
 -- those that it makes of routers' prefixes (RFC 4862). Each is tried for duplicates before it is used. It keeps the
 -- routers and prefixes that it hears of (RFC 4861 section 6.3) and forgets them when their lifetimes are over. It does
--- not follow redirects, and takes no notice of the link MTU that routers name.
+-- not follow redirects, does not look whether a router is still there, and only tells the link MTU that routers name.
 
 local addr = require "etherlua.addr"
 local channel = require "etherlua.channel"
 local icmp6 = require "etherlua.proto.icmp6"
 local neighbour = require "etherlua.role.neighbour"
 local prefix = require "etherlua.prefix"
-local random = require "etherlua.random"
 local sched = require "etherlua.sched"
 local segment = require "etherlua.role.segment"
 local select = require "etherlua.select"
@@ -16,10 +15,11 @@ local select = require "etherlua.select"
 local M = {}
 
 local LINK_LOCAL, ALL_ROUTERS, ALL_ROUTERS_MAC = prefix.new "fe80::/64", "ff02::2", "33:33:00:00:00:02"
-local LINK_LOCAL_KEY = segment.key "fe80::"
+local LINK_LOCAL_KEY, MULTICAST = segment.key "fe80::", prefix.new "ff00::/8"
 local SOLICITATIONS, SOLICITATION_INTERVAL = 3, 4 -- RFC 4861 section 10
 local ROUTERS_MAX, ADDRESSES_MAX, ROUTES_MAX = 8, 16, 1024
 local TWO_HOURS, FOR_EVER = 7200, 0xffffffff
+local MTU_MIN = 1280 -- RFC 8200 section 5
 
 -- An IPv6 address of a host.
 ---@class etherlua.host_address
@@ -34,6 +34,7 @@ local TWO_HOURS, FOR_EVER = 7200, 0xffffffff
 ---@class etherlua.autoconf
 ---@field managed boolean a router says that DHCPv6 has addresses
 ---@field other boolean a router says that DHCPv6 has other things
+---@field mtu? integer of the link, as a router names it
 local Autoconf = {}
 Autoconf.__index = Autoconf
 
@@ -65,20 +66,40 @@ local function deadline(now, lifetime)
   return lifetime == FOR_EVER and math.huge or now + lifetime
 end
 
-local function finish(self, address, state, other)
-  address.state, address.duplicate = state, other
-  if state ~= "duplicate" then self.host.neighbours:claim(address.ip) end
+local function set_state(address, now)
+  address.state = address.preferred_until > now and "preferred" or "deprecated"
+end
+
+-- Its lifetime may have ended while others were asked.
+local function finish(self, address, free, other)
+  if self.closed then return end
+  if self.host.addresses[address.ip] ~= address then return self.host.neighbours:release(address.ip) end
+  if free then
+    set_state(address, sched.now())
+    self.host.neighbours:claim(address.ip)
+  else
+    address.state, address.duplicate = "duplicate", other
+  end
   changed(self)
+end
+
+local function join_group(self, address)
+  segment.report_group(self.host.conn, (icmp6.solicited_node(address.ip)), (self:source "fe80::"))
 end
 
 -- Joining comes first (RFC 4862 section 5.4.2); then nobody else may have it.
 local function detect(self, address)
-  local neighbours = self.host.neighbours
-  segment.report_group(self.host.conn, (icmp6.solicited_node(address.ip)))
-  if not self.dad then return finish(self, address, "preferred") end
-  local free, other = neighbours:probe(address.ip, neighbour.DETECTION)
-  if self.closed then return end
-  finish(self, address, free and "preferred" or "duplicate", other)
+  join_group(self, address)
+  if not self.dad then return finish(self, address, true) end
+  finish(self, address, self.host.neighbours:probe(address.ip, neighbour.DETECTION))
+end
+
+-- A task of its own, whose EtherConn may be closed at any time.
+local function in_background(self, fn, ...)
+  sched.spawn_background(function(...)
+    local ok, reason = pcall(fn, ...)
+    if not ok and not self.closed then error(reason, 0) end
+  end, self, ...)
 end
 
 local function add(self, ip, length, valid_until, preferred_until)
@@ -181,11 +202,12 @@ local function note_router(self, message, src, now)
   if message.router_lifetime == 0 then table.remove(self.routers, i) end
 end
 
+-- The bits behind the length say nothing (RFC 4861 section 4.6.2).
 local function note_prefix(self, option, now)
-  local text = ("%s/%d"):format(option.prefix, option.prefix_length)
-  local one, i = entry(self.prefixes, "text", text, ADDRESSES_MAX)
+  local given = prefix.new(("%s/%d"):format(option.prefix, option.prefix_length))
+  local one, i = entry(self.prefixes, "text", ("%s/%d"):format(given:network(), given.length), ADDRESSES_MAX)
   if not one then return end
-  one.prefix, one.valid_until = one.prefix or prefix.new(text), deadline(now, option.valid_lifetime)
+  one.prefix, one.valid_until = one.prefix or given, deadline(now, option.valid_lifetime)
   if option.valid_lifetime == 0 then table.remove(self.prefixes, i) end
 end
 
@@ -201,31 +223,39 @@ local function renew(address, option, now)
 end
 
 local function make_address(self, option, now)
-  local is_sane = option.prefix_length == 64 and option.preferred_lifetime <= option.valid_lifetime
-  if not is_sane or LINK_LOCAL:contains(option.prefix) then return end
+  if option.prefix_length ~= 64 or option.preferred_lifetime > option.valid_lifetime then return end
   local ip = M.address_of(option.prefix, self.host.mac)
   local address = self.host.addresses[ip]
   if address then return renew(address, option, now) end
   if option.valid_lifetime == 0 or #self.order >= ADDRESSES_MAX then return end
   address = add(self, ip, 64, deadline(now, option.valid_lifetime), deadline(now, option.preferred_lifetime))
-  sched.spawn_background(detect, self, address)
+  in_background(self, detect, address)
 end
 
--- A router advertisement, checked already, came for this host or for all.
+-- A prefix that addresses of hosts begin with.
+local function is_unicast(option)
+  local ip = option.prefix
+  return option.prefix_length <= 128 and not LINK_LOCAL:contains(ip) and not MULTICAST:contains(ip)
+end
+
+local function note_option(self, option, now)
+  if option.mtu and option.mtu >= MTU_MIN then self.mtu = option.mtu end
+  if not option.prefix or not is_unicast(option) then return end
+  if option.on_link then note_prefix(self, option, now) end
+  if option.autonomous then make_address(self, option, now) end
+end
+
+-- A router advertisement, checked already, came for this host or for all. A host whose link-local address is another's,
+-- too, makes no more of its MAC address (RFC 4862 section 5.4.5).
 ---@param message table
 ---@param src string key of the router
 function Autoconf:advertised(message, src)
-  if self.mode ~= "auto" then return end
+  if self.mode ~= "auto" or self.link.state == "duplicate" then return end
   local now = sched.now()
   if message.cur_hop_limit > 0 then self.host.hop_limit = message.cur_hop_limit end
   self.managed, self.other, self.heard = message.managed or false, message.other or false, true
   note_router(self, message, src, now)
-  for _, option in ipairs(message.options) do
-    if option.prefix and option.prefix_length <= 128 then
-      if option.on_link and not LINK_LOCAL:contains(option.prefix) then note_prefix(self, option, now) end
-      if option.autonomous then make_address(self, option, now) end
-    end
-  end
+  for _, option in ipairs(message.options) do note_option(self, option, now) end
   changed(self)
 end
 
@@ -245,22 +275,25 @@ local function drop_old(list, now)
   end
 end
 
+-- Returns when it will be different.
+local function age(self, address, now)
+  if address.valid_until <= now then
+    remove(self, address)
+    return math.huge
+  end
+  if is_usable(address) then set_state(address, now) end
+  return address.preferred_until > now and address.preferred_until or address.valid_until
+end
+
 -- Forgets what is over. Returns when the next thing will be.
 local function expire(self, now)
   local next_at = now + 3600
-  for i = #self.order, 1, -1 do
-    local address = self.order[i]
-    if address.valid_until <= now then
-      remove(self, address)
-    elseif is_usable(address) then
-      address.state = address.preferred_until > now and "preferred" or "deprecated"
-      next_at = math.min(next_at, address.preferred_until > now and address.preferred_until or address.valid_until)
-    end
-  end
+  for i = #self.order, 1, -1 do next_at = math.min(next_at, age(self, self.order[i], now)) end
   for _, list in ipairs { self.routers, self.prefixes } do
     drop_old(list, now)
     for _, one in ipairs(list) do next_at = math.min(next_at, one.valid_until) end
   end
+  self.routes, self.route_count = {}, 0
   return next_at
 end
 
@@ -269,22 +302,29 @@ local function solicit(self)
   segment.send_icmp6(self.host.conn, message, self.link.ip, ALL_ROUTERS, ALL_ROUTERS_MAC)
 end
 
--- RFC 4861 section 6.3.7
+-- RFC 4861 section 6.3.7: until a router was heard that others are reached by, and once in any case. That the first one
+-- is not sent at once, duplicate address detection has seen to.
 local function find_routers(self)
-  sched.sleep(self.dad and random.between(0, 1) or 0)
   for _ = 1, SOLICITATIONS do
-    if self.heard or self.closed then return end
     solicit(self)
     local until_time = sched.now() + SOLICITATION_INTERVAL
-    while not self.heard and sched.now() < until_time do
+    while #self.routers == 0 and sched.now() < until_time do
       select.wait { self.event, timeout = until_time - sched.now() }
+      if self.closed then return end
     end
+    if #self.routers > 0 then return end
   end
 end
 
-local function run(self)
+-- With the first address groups are joined once more, for who takes no report without a source (RFC 3590 section 4).
+local function begin(self)
   detect(self, self.link)
-  if self.mode == "auto" and self.link.state == "preferred" then find_routers(self) end
+  if not is_usable(self.link) then return end
+  for _, address in ipairs(self.order) do join_group(self, address) end
+  if self.mode == "auto" then find_routers(self) end
+end
+
+local function keep_time(self)
   while not self.closed do
     local now = sched.now()
     local next_at = expire(self, now)
@@ -300,8 +340,20 @@ local function is_settled(self)
       return nil, ("address %s is in use by %s"):format(address.ip, address.duplicate)
     end
   end
-  if not is_usable(self.link) or self.static and not is_usable(self.static) then return false end
+  for _, address in ipairs(self.order) do
+    if address.state == "tentative" then return false end
+  end
   return self.mode ~= "auto" or (self:source "2000::") ~= nil
+end
+
+local function why_not_settled(self)
+  for _, address in ipairs(self.order) do
+    if address.state == "tentative" then
+      return ("timeout: duplicate address detection of %s is not over"):format(address.ip)
+    end
+  end
+  if not self.heard then return "timeout: no router was heard" end
+  return "timeout: no router advertises a prefix for addresses" .. (self.managed and ", but DHCPv6" or "")
 end
 
 -- See host:ready.
@@ -316,19 +368,27 @@ function Autoconf:ready(timeout)
     if settled or reason then return settled, reason end
     if self.closed then return nil, "closed" end
     local left = until_time - sched.now()
-    if left <= 0 then return nil, self.heard and "timeout" or "timeout: no router was heard" end
+    if left <= 0 then return nil, why_not_settled(self) end
     select.wait { self.event, timeout = left }
   end
 end
 
+-- The router that packets for elsewhere go to.
+---@return string|nil ip
+function Autoconf:router()
+  local key = default_router(self)
+  return key and segment.text(key)
+end
+
 -- Nothing more is heard or done.
 function Autoconf:close()
+  if self.closed then return end
   self.closed = true
   self.host.segment.listeners[self] = nil
   changed(self)
 end
 
--- Begins. Its tasks end with close().
+-- Begins. Its tasks end with close(), or with the host's EtherConn.
 ---@param host etherlua.host
 ---@param given { ip6?: string, gateway6?: string, dad?: boolean }
 ---@return etherlua.autoconf
@@ -344,12 +404,14 @@ function M.open(host, given)
   if not mode then return self end
   host.segment:use_ip6()
   host.segment.listeners[self] = true
+  host.neighbours.closing = function() self:close() end
   if static then
     self.static = add(self, static.ip, static.length, math.huge, math.huge)
-    sched.spawn_background(detect, self, self.static)
+    in_background(self, detect, self.static)
   end
   self.link = add(self, M.address_of("fe80::", host.mac), 64, math.huge, math.huge)
-  sched.spawn_background(run, self)
+  in_background(self, begin)
+  in_background(self, keep_time)
   return self
 end
 

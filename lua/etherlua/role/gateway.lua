@@ -1,10 +1,12 @@
 -- role/gateway.lua: an emulated access network in one host: on every VLAN stack that it hears it is the default
 -- gateway, answers ARP for its address, ping, DHCP, and UDP echo (RFC 862), other UDP with port unreachable. It reads
 -- the relay's default endpoint and answers each frame with the tags it came with, so any number of VLANs costs nothing.
+-- IPv6, if it speaks that, is in gateway6.lua.
 
 local arp = require "etherlua.proto.arp"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_server = require "etherlua.role.dhcp4_server"
+local gateway6 = require "etherlua.role.gateway6"
 local icmp = require "etherlua.proto.icmp"
 local ipv4 = require "etherlua.proto.ipv4"
 local responder = require "etherlua.role.icmp_responder"
@@ -14,7 +16,8 @@ local addr = require "etherlua.addr"
 local M = {}
 
 local BROADCAST = "ff:ff:ff:ff:ff:ff"
-local ARP, IP4, DOT1Q, ICMP, UDP, SERVER_PORT, ECHO_PORT = 0x0806, 0x0800, 0x8100, 1, 17, 67, 7
+local ARP, IP4, IP6, DOT1Q, ICMP, UDP, SERVER_PORT, ECHO_PORT = 0x0806, 0x0800, 0x86dd, 0x8100, 1, 17, 67, 7
+local GROUPS6 = "^33:33:" -- RFC 2464 section 7
 local TAG_SIZE = 4
 local MULTICAST = 0xe0000000 -- 224.0.0.0: from here on addresses are no host's
 
@@ -22,7 +25,8 @@ local MULTICAST = 0xe0000000 -- 224.0.0.0: from here on addresses are no host's
 ---@class etherlua.gateway
 ---@field mac string
 ---@field server etherlua.dhcp4_server
----@field counters table<string, integer> arp, ping, echo, unreachable, too_long
+---@field counters table<string, integer> arp, ping, echo, unreachable, too_long, with ip6 advertisement and neighbour
+---@field ip6? string its IPv6 address
 local Gateway = {}
 Gateway.__index = Gateway
 
@@ -110,9 +114,11 @@ end
 
 local function answer(self, frame)
   local to = frame.dst_mac
-  if to ~= self.mac and to ~= BROADCAST then return end
+  if to ~= self.mac and to ~= BROADCAST and not to:find(GROUPS6) then return end
   local payload, mac, vlans = frame.body, frame.src_mac, frame.vlans
-  if frame.ethertype == ARP then
+  if frame.ethertype == IP6 then
+    if self.six then self.six:answer(payload, mac, vlans) end
+  elseif frame.ethertype == ARP then
     answer_arp(self, payload, vlans)
   elseif frame.ethertype == IP4 then
     answer_ip(self, payload, mac, vlans)
@@ -129,15 +135,39 @@ function Gateway:run()
   end
 end
 
+---@class etherlua.gateway_opts: etherlua.dhcp4_server_opts
+---@field ip6? string|false prefix of 64 bits that it advertises as router fe80::1, and has the address ::1 of (none)
+
 -- An access network behind a relay, which has to have no default endpoint yet.
 ---@param relay etherlua.relay
----@param opts etherlua.dhcp4_server_opts
+---@param opts etherlua.gateway_opts
 ---@return etherlua.gateway
 function M.new(relay, opts)
-  return setmetatable({
+  local self = setmetatable({
     relay = relay, mac = relay.mac, server = dhcp4_server.new(opts), conn = relay:default_conn(),
     counters = { arp = 0, ping = 0, echo = 0, unreachable = 0, too_long = 0 },
   }, Gateway)
+  if opts.ip6 then
+    self.six = gateway6.new { ip6 = opts.ip6, mac = self.mac, counters = self.counters,
+      send = function(payload, mac, vlans) send(self, payload, mac, vlans) end }
+    self.ip6 = self.six.ip
+  end
+  return self
+end
+
+-- What labs have, where nobody is misled by a router that leads nowhere.
+M.LAB = { pool = "10.0.0.10-10.0.255.254", ip6 = "2001:db8::/64" }
+
+-- The same as labs have it.
+---@param relay etherlua.relay
+---@param opts? etherlua.gateway_opts instead of those in gateway.LAB
+---@return etherlua.gateway
+function M.in_lab(relay, opts)
+  local all = {}
+  for _, given in ipairs { M.LAB, opts or {} } do
+    for name, value in pairs(given) do all[name] = value end
+  end
+  return M.new(relay, all)
 end
 
 return M

@@ -28,6 +28,7 @@ local WAITING_MAX = 65536         -- tasks that wait for one neighbour
 
 -- See neighbour.of.
 ---@class etherlua.neighbours
+---@field closing? function called when its EtherConn is about to be closed
 local Neighbours = {}
 Neighbours.__index = Neighbours
 
@@ -48,6 +49,7 @@ end
 
 ---@private
 function Neighbours:close()
+  if self.closing then self.closing() end
   for key, claim in pairs(self.own) do
     if self.segment.claims[key] == claim then self.segment.claims[key] = nil end
   end

@@ -184,10 +184,12 @@ local ROUTER_ALERT = { type = 5, data = "\0\0" } -- RFC 2711
 -- Says that the EtherConn wants what is sent to a group (RFC 3810 section 5.2): switches that listen let it pass then.
 ---@param conn etherlua.conn
 ---@param group string
-function M.report_group(conn, group)
+---@param src? string own link-local address (::, while there is none)
+function M.report_group(conn, group, src)
+  src = src or ANY_TEXT
   local record = "\4\0\0\0" .. addr.ip_bytes(group) -- change to exclude nothing
-  local message = icmp6.build({ type = 143, rest = 1, payload = record }, { src = ANY_TEXT, dst = ALL_REPORTS })
-  conn:send(ipv6.build { src = ANY_TEXT, dst = ALL_REPORTS, protocol = ICMP6, hop_limit = 1, payload = message,
+  local message = icmp6.build({ type = 143, rest = 1, payload = record }, { src = src, dst = ALL_REPORTS })
+  conn:send(ipv6.build { src = src, dst = ALL_REPORTS, protocol = ICMP6, hop_limit = 1, payload = message,
     extension_headers = { { type = 0, options = { ROUTER_ALERT } } } }, ALL_REPORTS_MAC)
 end
 

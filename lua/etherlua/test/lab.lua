@@ -184,12 +184,13 @@ function Lab:start(name, host, opts)
   return server
 end
 
--- An emulated access network at a host's interface: gateway 10.0.0.1 with DHCP, ARP and ping on every VLAN stack.
+-- An emulated access network at a host's interface: gateway 10.0.0.1 with DHCP, ARP and ping on every VLAN stack, and
+-- an IPv6 router, as of lab:serve.
 ---@param at string "HOST" or "HOST:INTERFACE"
 ---@param opts? table as of lab:serve: pool, server and so on
 ---@return table gateway
 function Lab:serve(at, opts)
-  local one = gateway.new(self:relay(at), opts or { pool = "10.0.0.10-10.0.255.254" })
+  local one = gateway.in_lab(self:relay(at), opts)
   sched.spawn_background(function() one:run() end)
   return one
 end

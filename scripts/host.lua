@@ -1,0 +1,204 @@
+-- host.lua: any number of hosts that are there to be reached: they answer ARP, neighbour discovery and ping, refuse
+-- UDP, and tell when somebody else has one of their addresses.
+--
+--   etherlua run host -i eth1 --count 10000 --ip 10.7.1.1/16
+--   etherlua run host -i eth1 --count 100 --ip 10.7.1.1/16 --ip6 auto --vlan-range 100-199
+
+local addr = require "etherlua.addr"
+local ether = require "etherlua"
+local hosts = require "etherlua.role.hosts"
+local prefix = require "etherlua.prefix"
+local random = require "etherlua.random"
+local script = require "etherlua.script"
+local tap = require "etherlua.role.tap"
+local vlan_range = require "etherlua.vlan_range"
+
+local LOOK_EVERY = 0.5  -- seconds between two looks at what was noticed
+local READY_WITHIN = 15 -- seconds: routers are asked three times, with 4 seconds between
+
+-- ---- options ------------------------------------------------------------------------------------------------------
+
+local function ip_text(version)
+  return function(text)
+    if prefix.new(text).version ~= version then
+      error(("bad address %q: an IPv%d address is needed"):format(text, version), 0)
+    end
+  end
+end
+
+local function ip6_text(text)
+  if text ~= "auto" and text ~= "link" then ip_text(6)(text) end
+end
+
+local function plain_ip(version)
+  return function(text)
+    if text:find("/", 1, true) then error(("bad address %q: no length is needed here"):format(text), 0) end
+    ip_text(version)(text)
+  end
+end
+
+local function address_options(parser)
+  parser:option("--ip", "IPv4 address of the first host, with the length of its network."):argname("IP/LENGTH")
+    :convert(script.accepted_by(ip_text(4)))
+  parser:option("--ip-step", "From one host's IPv4 address to the next; 0: all have one, each on a VLAN of its own.",
+    "1"):argname("N"):convert(script.number(0, 2 ^ 24, true))
+  parser:option("--gateway", "Next hop to other IPv4 networks."):argname("IP"):convert(script.accepted_by(plain_ip(4)))
+  parser:option("--ip6", "IPv6 address of the first host, with a length; or auto: from routers (RFC 4862); or link: " ..
+    "a link-local address alone."):argname("IP/LENGTH"):convert(script.accepted_by(ip6_text))
+  parser:option("--ip6-step", "From one host's IPv6 address to the next.", "1"):argname("N")
+    :convert(script.number(0, 2 ^ 32, true))
+  parser:option("--gateway6", "Next hop to other IPv6 networks."):argname("IP"):convert(script.accepted_by(plain_ip(6)))
+  parser:flag("--no-dad", "Use IPv6 addresses at once, without asking whether somebody has them: that takes 1 to 2 " ..
+    "seconds (RFC 4862).")
+end
+
+local function options()
+  local parser = script.parser("host", "Be any number of hosts that answer ARP, neighbour discovery and ping.")
+  parser:option("--count", "Number of hosts.", "1"):argname("N"):convert(script.number(1, 1000000, true))
+  parser:option("--mac", "MAC address of the first host (default: a random one)."):argname("MAC")
+    :convert(script.accepted_by(script.host_mac))
+  parser:option("--mac-step", "From one host's MAC address to the next.", "1"):argname("N")
+    :convert(script.number(0, 4096, true))
+  parser:mutex(
+    parser:option("--vlan", "VLAN stack of all hosts, outer tag first: 100 or 100.200."):argname("VLANS")
+      :convert(script.accepted_by(addr.vlans)),
+    parser:option("--vlan-range", "VLAN stacks with ranges in them, such as 100-199 or 100.1-4094. Each host takes " ..
+      "the next one."):argname("RANGES"):convert(script.accepted_by(vlan_range.new)))
+  address_options(parser)
+  parser:option("--duration", "Seconds to be there (default: until Ctrl-C)."):argname("SECONDS")
+    :convert(script.number(0.001, math.huge))
+  parser:epilog("Exit status: 0 done, 1 the interface went away, 2 wrong usage, 3 somebody else has one of the " ..
+    "addresses, or a host got no IPv6 address.")
+  return script.parse(parser, arg)
+end
+
+local opts = options()
+if not opts.ip and not opts.ip6 then
+  script.exit(script.USAGE, "no addresses: give --ip IP/LENGTH, or --ip6 IP/LENGTH, auto or link")
+end
+if opts.gateway and not opts.ip then script.exit(script.USAGE, "--gateway needs --ip") end
+local all = script.check(hosts.new, { count = opts.count, mac = opts.mac or random.mac(), mac_step = opts.mac_step,
+  vlans = vlan_range.new(opts.vlan_range or opts.vlan), ip = opts.ip, ip_step = opts.ip_step, gateway = opts.gateway,
+  ip6 = opts.ip6, ip6_step = opts.ip6_step, gateway6 = opts.gateway6, dad = not opts.no_dad })
+
+-- ---- output -------------------------------------------------------------------------------------------------------
+
+local DUPLICATE = { "event", "mac", "vlans", "ip", "duplicate" }
+local FAILURE = { "event", "mac", "vlans", "error" }
+local UP = { "event", "hosts", "ready", "seconds", "mac", "ip", "ip6" }
+local ANSWERED = { "arp", "neighbour", "echo", "unreachable" }
+local REST = { "conflicts", "ignored", "invalid", "limited", "unsent" }
+local LOST = { "rx_overflow", "rx_missed", "rx_no_memory" }
+local SUMMARY = { "event", "hosts", "ready", "duplicates", "seconds" }
+for _, names in ipairs { ANSWERED, REST, LOST } do
+  for _, name in ipairs(names) do SUMMARY[#SUMMARY + 1] = name end
+end
+
+local WORDS = { arp = "ARP", neighbour = "neighbour discovery", echo = "ping", unreachable = "port unreachable" }
+
+-- "3 ARP, 2 ping": those that are not 0, the first in any case.
+local function counts_text(names, values)
+  local parts = {}
+  for i, name in ipairs(names) do
+    if i == 1 or values[name] > 0 then parts[#parts + 1] = ("%d %s"):format(values[name], WORDS[name] or name) end
+  end
+  return table.concat(parts, ", ")
+end
+
+local function name_of(host)
+  local stack = tostring(host.conn.vlans)
+  return host.mac .. (stack ~= "" and " vlan " .. stack or "")
+end
+
+local function report_duplicate(host, ip, mac)
+  if opts.json then
+    return script.print_json(DUPLICATE, { event = "duplicate", mac = host.mac, vlans = tostring(host.conn.vlans),
+      ip = ip, duplicate = mac })
+  end
+  print(("%s  duplicate: %s is also at %s"):format(name_of(host), ip, mac))
+end
+
+local function report_failure(host, reason)
+  if opts.json then
+    return script.print_json(FAILURE, { event = "failure", mac = host.mac, vlans = tostring(host.conn.vlans),
+      error = reason })
+  end
+  print(("%s  no IPv6: %s"):format(name_of(host), reason))
+end
+
+local function report_up(ready, seconds)
+  if opts.json then
+    return script.print_json(UP, { event = "up", hosts = all.opened, ready = ready, seconds = seconds,
+      mac = all:mac(0), ip = opts.ip, ip6 = opts.ip6 })
+  end
+  local failed = ready < all.count and (", %d of them without IPv6"):format(all.count - ready) or ""
+  print(("%d host%s up in %.1f s%s: from %s%s%s"):format(all.opened, all.opened == 1 and "" or "s", seconds, failed,
+    all:mac(0), opts.ip and " " .. opts.ip or "", opts.ip6 and " " .. opts.ip6 or ""))
+end
+
+-- ---- the run ------------------------------------------------------------------------------------------------------
+
+local relay = script.relay(opts)
+local counters = tap.of(relay).counters
+local started, ready = ether.now(), nil
+
+local function values_now()
+  local values = { event = "summary", hosts = all.opened, ready = ready or 0, duplicates = all.duplicates,
+    seconds = ether.now() - started }
+  local stats = relay:stats()
+  for _, name in ipairs(LOST) do values[name] = stats[name] end
+  for name, value in pairs(counters) do values[name] = value end
+  return values
+end
+
+local function summarize()
+  local values = values_now()
+  if opts.json then return script.print_json(SUMMARY, values) end
+  print(("answered in %.1f s: %s; duplicate addresses: %d"):format(values.seconds, counts_text(ANSWERED, values),
+    values.duplicates))
+  print(("  not answered: %s; lost by the relay: %s"):format(counts_text({ "ignored", "invalid", "limited", "unsent" },
+    values), counts_text(LOST, values)))
+end
+
+-- Also after Ctrl-C.
+ether.defer(function()
+  all:each_duplicate(report_duplicate)
+  summarize()
+  local is_well = all.duplicates == 0 and (ready or all.opened) == all.count
+  script.status = is_well and script.DONE or script.REFUSED
+end)
+
+script.progress(function()
+  if all.opened < all.count then return ("%d of %d hosts up"):format(all.opened, all.count) end
+  local values = values_now()
+  return ("%d hosts, answered %s, %d duplicates, %.0f s"):format(all.opened, counts_text(ANSWERED, values),
+    values.duplicates, values.seconds)
+end)
+
+-- What a host does not answer by itself is nobody's business here. Ends with the relay.
+local function drain(conn)
+  while true do
+    local frame, reason = conn:recv_frame()
+    if not frame then return reason end
+  end
+end
+
+local function look_for_duplicates()
+  local seen = -1
+  while true do
+    if counters.conflicts ~= seen then
+      seen = counters.conflicts
+      all:each_duplicate(report_duplicate)
+    end
+    ether.sleep(LOOK_EVERY)
+  end
+end
+
+all:open(relay)
+ready = opts.ip6 and all:ready(READY_WITHIN, report_failure) or all.opened
+report_up(ready, ether.now() - started)
+local watcher, reader = ether.spawn(look_for_duplicates), ether.spawn(drain, all[0].conn)
+local problem = reader:join(opts.duration)
+watcher:cancel()
+reader:cancel()
+if problem then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
