@@ -197,7 +197,7 @@ end
 all:open(relay)
 ready = opts.ip6 and all:ready(READY_WITHIN, report_failure) or all.opened
 report_up(ready, ether.now() - started)
-local watcher, reader = ether.spawn(look_for_duplicates), ether.spawn(drain, all[0].conn)
+local watcher, reader = ether.spawn(look_for_duplicates), ether.spawn(drain, all.list[0].conn)
 local problem = reader:join(opts.duration)
 watcher:cancel()
 reader:cancel()

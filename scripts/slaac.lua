@@ -97,7 +97,8 @@ local function ping_router(host)
 end
 
 local function configure(host)
-  local began, values, ready = ether.now(), {}, nil
+  local began, values = ether.now(), {}
+  local ready
   ready, values.error = host:ready(opts.timeout)
   values.seconds = ether.now() - began
   if ready then

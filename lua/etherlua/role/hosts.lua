@@ -14,7 +14,7 @@ local BATCH = 100 -- hosts that are opened before others have their turn
 ---@field count integer
 ---@field opened integer how many there are by now
 ---@field duplicates integer addresses that somebody else has, too, of which each_duplicate has told
----@field [integer] etherlua.host by number, from 0
+---@field list table<integer, etherlua.host> by number, from 0
 local Hosts = {}
 Hosts.__index = Hosts
 
@@ -53,7 +53,7 @@ end
 ---@param given etherlua.hosts_opts
 ---@return etherlua.hosts
 function M.new(given)
-  local self = setmetatable({ given = given, count = given.count, opened = 0, duplicates = 0, told = {},
+  local self = setmetatable({ given = given, count = given.count, opened = 0, duplicates = 0, told = {}, list = {},
     mac_step = given.mac_step or 1, ip_step = given.ip_step or 1, ip6_step = given.ip6_step or 1 }, Hosts)
   check_step(given, "MAC address", self.mac_step)
   self.ip = range(given, given.ip, 4, self.ip_step)
@@ -77,11 +77,11 @@ end
 ---@return etherlua.host
 function Hosts:open_one(relay, i)
   local given = self.given
-  self[i] = relay:host { mac = self:mac(i), vlans = given.vlans:at(i), gateway = given.gateway,
+  self.list[i] = relay:host { mac = self:mac(i), vlans = given.vlans:at(i), gateway = given.gateway,
     ip = self.ip and address(self.ip, i, self.ip_step), gateway6 = given.gateway6, dad = given.dad,
     ip6 = self.ip6 and address(self.ip6, i, self.ip6_step) or given.ip6 }
   self.opened = self.opened + 1
-  return self[i]
+  return self.list[i]
 end
 
 -- Opens them all. Gives way now and then: the first answer already, and Ctrl-C is noticed.
@@ -100,8 +100,8 @@ end
 function Hosts:ready(timeout, failed)
   local deadline, ready = sched.now() + timeout, 0
   for i = 0, self.opened - 1 do
-    local ok, reason = self[i]:ready(math.max(deadline - sched.now(), 0))
-    if ok then ready = ready + 1 else failed(self[i], reason) end
+    local ok, reason = self.list[i]:ready(math.max(deadline - sched.now(), 0))
+    if ok then ready = ready + 1 else failed(self.list[i], reason) end
   end
   return ready
 end
@@ -110,11 +110,11 @@ end
 ---@param fn fun(host: etherlua.host, ip: string, mac: string) mac: of who was heard last
 function Hosts:each_duplicate(fn)
   for i = 0, self.opened - 1 do
-    for ip, mac in pairs(self[i]:duplicates()) do
+    for ip, mac in pairs(self.list[i]:duplicates()) do
       local key = i .. ip
       if not self.told[key] then
         self.told[key], self.duplicates = true, self.duplicates + 1
-        fn(self[i], ip, mac)
+        fn(self.list[i], ip, mac)
       end
     end
   end
