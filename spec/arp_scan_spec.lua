@@ -11,13 +11,12 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
 local sched = require "etherlua.sched"
-local scripts = require "support.scripts"
+local program = require "support.program"
 local shell = require "support.shell"
 local terminal = require "support.terminal"
 local vlan_range = require "etherlua.vlan_range"
 
 local MAC, HOST, OTHER = "02:00:00:00:ff:ff", "02:aa:00:00:00:01", "02:bb:00:00:00:01"
-local program = os.getenv "ETHERLUA" or "build/etherlua"
 local BROADCAST, ARP = "ff:ff:ff:ff:ff:ff", { ethertype = 0x0806 }
 
 -- ---- the role -----------------------------------------------------------------------------------------------------
@@ -249,7 +248,7 @@ describe("arp_scan", function()
 
   for _, kind in ipairs { "afpacket", "pcap", "xdp" } do
     root_it("finds the addresses of a kernel over " .. kind, function()
-      local status, said, text = scripts.run(near, "arp_scan --json -i " .. kind .. ":eth0 --timeout 0.3 10.0.0.0/24")
+      local status, said, text = program.json(near, "arp_scan --json -i " .. kind .. ":eth0 --timeout 0.3 10.0.0.0/24")
       local list, summary = found(said)
       assert.equal(0, status, text)
       assert.same({ "10.0.0.1 " .. HOST .. " ", "10.0.0.2 " .. HOST .. " ", "10.0.0.77 " .. HOST .. " " }, list)
@@ -260,16 +259,16 @@ describe("arp_scan", function()
 
   root_it("leaves the kernel's ARP cache as it was, unless it has an address of its own", function()
     local SCAN = "arp_scan -i eth0 --mac 02:cc:00:00:00:01 --timeout 0.1 "
-    assert.equal(0, (scripts.run(near, SCAN .. "10.0.0.1")))
+    assert.equal(0, (program.json(near, SCAN .. "10.0.0.1")))
     assert.is_nil(far:run("ip neigh show"):find("02:cc", 1, true))
-    assert.equal(0, (scripts.run(near, SCAN .. "--ip 10.0.0.9 10.0.0.1")))
+    assert.equal(0, (program.json(near, SCAN .. "--ip 10.0.0.9 10.0.0.1")))
     assert.is_truthy(far:run("ip neigh show"):find("10.0.0.9 dev eth0 lladdr 02:cc", 1, true))
   end)
 
   root_it("flags an address that two hosts have, with status 3", function()
-    local squatter = scripts.start(far, SQUATTER:format("nil", "10.0.0.2"))
-    local status, said, text = scripts.run(near, "arp_scan --json -i eth0 --timeout 0.3 10.0.0.1-10.0.0.3")
-    local status_text, _, lines = scripts.run(near, "arp_scan -i eth0 --timeout 0.3 10.0.0.1-10.0.0.3")
+    local squatter = program.start_script(far, SQUATTER:format("nil", "10.0.0.2"))
+    local status, said, text = program.json(near, "arp_scan --json -i eth0 --timeout 0.3 10.0.0.1-10.0.0.3")
+    local status_text, _, lines = program.json(near, "arp_scan -i eth0 --timeout 0.3 10.0.0.1-10.0.0.3")
     squatter.close()
     assert.same({ 3, 3 }, { status, status_text }, text)
     local macs = { [said[2].mac] = true, [said[3].mac] = true }
@@ -281,8 +280,8 @@ describe("arp_scan", function()
   end)
 
   root_it("finds hosts on their VLANs alone", function()
-    local one = scripts.start(far, SQUATTER:format('"100.7"', "10.0.0.5"))
-    local status, said, text = scripts.run(near, "arp_scan --json -i eth0 --timeout 0.3 --vlan 99-101.6-8 10.0.0.5")
+    local one = program.start_script(far, SQUATTER:format('"100.7"', "10.0.0.5"))
+    local status, said, text = program.json(near, "arp_scan --json -i eth0 --timeout 0.3 --vlan 99-101.6-8 10.0.0.5")
     one.close()
     assert.equal(0, status, text)
     assert.same({ "10.0.0.5 " .. OTHER .. " 100.7" }, (found(said)))
@@ -295,8 +294,8 @@ describe("arp_scan", function()
       "echo 1 >/proc/sys/net/ipv4/conf/eth0/proxy_arp", "echo 0 >/proc/sys/net/ipv4/neigh/eth0/proxy_delay" } do
       far:run(command)
     end
-    local status, said, text = scripts.run(near, "arp_scan --json -i eth0 --ip 10.0.0.9 --timeout 0.5 10.9.0.0/28")
-    local _, _, lines = scripts.run(near, "arp_scan -i eth0 --ip 10.0.0.9 --timeout 0.5 10.9.0.0/28")
+    local status, said, text = program.json(near, "arp_scan --json -i eth0 --ip 10.0.0.9 --timeout 0.5 10.9.0.0/28")
+    local _, _, lines = program.json(near, "arp_scan -i eth0 --ip 10.0.0.9 --timeout 0.5 10.9.0.0/28")
     far:run("ip link del v0")
     assert.equal(0, status, text)
     assert.same({ [HOST] = 14 }, said[#said].proxies)
@@ -304,17 +303,17 @@ describe("arp_scan", function()
   end)
 
   root_it("ends with status 3 when nobody answers", function()
-    local status, said, text = scripts.run(near, "arp_scan --json -i eth0 --timeout 0.1 192.168.7.0/29")
+    local status, said, text = program.json(near, "arp_scan --json -i eth0 --timeout 0.1 192.168.7.0/29")
     assert.same({ 3, 0, 12, 0 }, { status, said[1].answered, said[1].sent, said[1].unsent }, text)
   end)
 
   root_it("goes on when the link is down for a while, and counts what it could not send", function()
     near:run("ip link set eth0 down")
-    local status, _, text = scripts.run(near, "arp_scan -i eth0 10.0.0.1")
+    local status, _, text = program.json(near, "arp_scan -i eth0 10.0.0.1")
     near:run("ip link set eth0 up")
     assert.same({ 2, "etherlua: interface eth0 is down: ip link set eth0 up\n" }, { status, text })
     near:start { "sh", "-c", "sleep 0.7; ip link set eth0 down; sleep 0.5; ip link set eth0 up" }
-    status, _, text = scripts.run(near, "arp_scan -i eth0 --retry 0 --rate 50 10.0.0.1-10.0.0.77")
+    status, _, text = program.json(near, "arp_scan -i eth0 --retry 0 --rate 50 10.0.0.1-10.0.0.77")
     assert.equal(0, status, text)
     assert.is_truthy(text:find("\n10.0.0.77 ", 1, true), text)
     assert.is_truthy(text:find("%d+ not sent: link down"), text)
@@ -323,27 +322,27 @@ describe("arp_scan", function()
   root_it("ends with status 1 when the interface goes", function()
     local other = lab.new()
     other.near:start { "sh", "-c", "sleep 0.7; ip link del eth0" }
-    local status, _, text = scripts.run(other.near, "arp_scan -i eth0 --rate 50 10.0.0.0/24")
+    local status, _, text = program.json(other.near, "arp_scan -i eth0 --rate 50 10.0.0.0/24")
     other:close()
     assert.equal(1, status, text)
     assert.is_truthy(text:find("etherlua: afpacket:eth0: interface gone\n", 1, true), text)
   end)
 
   root_it("tells on Ctrl-C what it has found so far", function()
-    local status, said, text = scripts.run(near, "arp_scan --json --lab --rate 100 10.0.0.0/16", 1.5)
+    local status, said, text = program.json(near, "arp_scan --json --lab --rate 100 10.0.0.0/16", 1.5)
     assert.equal(0, status, text)
     assert.same({ "10.0.0.1", 65534, 1 }, { said[1].ip, said[2].questions, said[2].answered })
     assert.is_true(said[2].sent > 10 and said[2].sent < 1000, text)
   end)
 
   root_it("scans a /16 of the lab", function()
-    local status, said, text = scripts.run(near, "arp_scan --json --lab --rate 50000 --retry 0 10.0.0.0/16")
+    local status, said, text = program.json(near, "arp_scan --json --lab --rate 50000 --retry 0 10.0.0.0/16")
     assert.same({ 0, 65534, 65534, "10.0.0.1" }, { status, said[2].questions, said[2].sent, said[1].ip }, text)
   end)
 
   root_it("shows on a terminal how far it is, and takes that away for what it has found", function()
     if not shell.succeeds "command -v tmux" then return pending "needs the program tmux" end
-    local term = terminal.start { program, "run", "arp_scan", "--lab", "--rate", "30", "--retry", "0",
+    local term = terminal.start { program.PATH, "run", "arp_scan", "--lab", "--rate", "30", "--retry", "0",
       "10.0.0.1-10.0.0.99" }
     term:wait_for "pass 1 of 1: "
     local screen = term:wait_for "status 0"
@@ -362,7 +361,7 @@ describe("arp_scan", function()
       ["-i lo --vlan-range 5-4 10.0.0.1"] = 'bad VLAN range "5-4"',
       ["10.0.0.1"] = "no relay: give -i SPEC",
     } do
-      local text, status = shell.run(program .. " run arp_scan " .. arguments)
+      local text, status = shell.run(program.PATH .. " run arp_scan " .. arguments)
       assert.equal(2, status, text)
       assert.is_truthy(text:find(words, 1, true), text)
       assert.equal(1, select(2, text:gsub("\n", "")), text)

@@ -8,7 +8,7 @@ local ipv6 = require "etherlua.proto.ipv6"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
-local scripts = require "support.scripts"
+local program = require "support.program"
 local servers = require "etherlua.test.servers"
 local shell = require "support.shell"
 
@@ -159,7 +159,7 @@ describe("arping", function()
   end
 
   local function asked(arguments, interrupt_after)
-    local status, said, text = scripts.run(near, "arping --json " .. arguments, interrupt_after)
+    local status, said, text = program.json(near, "arping --json " .. arguments, interrupt_after)
     return status, said, said[#said], text
   end
 
@@ -178,7 +178,7 @@ describe("arping", function()
     local missing = servers.missing "arping"
     if missing then return pending(missing) end
     local theirs = near:run("arping -c 3 -I eth0 10.0.0.1")
-    local status, _, text = scripts.run(near, "arping -i eth0 --interval 0.1 10.0.0.1")
+    local status, _, text = program.json(near, "arping -i eth0 --interval 0.1 10.0.0.1")
     assert.equal(0, status, text)
     local replies = "Unicast reply from 10%.0%.0%.1 %[" .. HOST .. "%]  [%d.]+ ?ms"
     assert.equal(3, select(2, theirs:lower():gsub(replies:lower(), "")), theirs)
@@ -186,7 +186,7 @@ describe("arping", function()
     for ip, statuses in pairs { ["10.0.0.99"] = { 0, 0 }, ["10.0.0.1"] = { 1, 3 } } do -- free, and in use
       theirs = near:run(("arping -D -c 2 -I eth0 %s; echo status $?"):format(ip))
       assert.is_truthy(theirs:find("status " .. statuses[1], 1, true), theirs)
-      status = scripts.run(near, "arping -i eth0 --dad --interval 0.1 --timeout 0.1 " .. ip)
+      status = program.json(near, "arping -i eth0 --dad --interval 0.1 --timeout 0.1 " .. ip)
       assert.equal(statuses[2], status)
     end
   end)
@@ -204,13 +204,13 @@ describe("arping", function()
   root_it("says in JSON and in words that nobody answers, with status 3", function()
     local status, said, summary, text = asked("-i eth0 --count 2 --interval 0.1 --timeout 0.1 10.0.0.9")
     assert.same({ 3, 1, 2, 2, 0 }, { status, #said, summary.sent, summary.broadcasts, summary.answered }, text)
-    assert.equal(3, (scripts.run(near, "arping -i eth0 --count 1 --timeout 0.1 10.0.0.9")))
+    assert.equal(3, (program.json(near, "arping -i eth0 --count 1 --timeout 0.1 10.0.0.9")))
   end)
 
   root_it("flags two hosts that have one address, with status 3", function()
-    local squatter = scripts.start(far, SQUATTER:format("nil", "10.0.0.1"))
+    local squatter = program.start_script(far, SQUATTER:format("nil", "10.0.0.1"))
     local status, _, summary, text = asked("-i eth0 --broadcast --count 2 --interval 0.2 --timeout 0.3 10.0.0.1")
-    local other, _, words = scripts.run(near, "arping -i eth0 --count 1 --timeout 0.3 10.0.0.1")
+    local other, _, words = program.json(near, "arping -i eth0 --count 1 --timeout 0.3 10.0.0.1")
     squatter.close()
     assert.same({ 3, 3, 2, 4, 2 }, { status, other, summary.owners, summary.answers, summary.answered }, text)
     assert.is_truthy(words:find("ms  DUPLICATE\n", 1, true), words)
@@ -227,11 +227,11 @@ describe("arping", function()
   root_it("tells everybody of its address, which a kernel that knows it notes", function()
     near:run("ip neigh replace 10.0.0.50 lladdr 02:00:00:00:00:99 dev eth0 nud stale")
     local ANNOUNCE = "arping -i eth0 --announce --interval 0.1 --mac " .. OTHER
-    local _, _, text = scripts.run(far, ANNOUNCE .. " --count 2 10.0.0.50")
+    local _, _, text = program.json(far, ANNOUNCE .. " --count 2 10.0.0.50")
     assert.is_truthy(text:find("2 announced", 1, true), text)
     assert.is_truthy(near:run("ip neigh show 10.0.0.50"):find(OTHER, 1, true))
     near:run("ip neigh replace 2001:db8::50 lladdr 02:00:00:00:00:99 dev eth0 nud stale")
-    scripts.run(far, ANNOUNCE .. " --count 1 2001:db8::50")
+    program.json(far, ANNOUNCE .. " --count 1 2001:db8::50")
     assert.is_truthy(near:run("ip -6 neigh show 2001:db8::50"):find(OTHER, 1, true))
   end)
 
@@ -247,7 +247,6 @@ describe("arping", function()
   end)
 
   it("says in one line what is wrong with its options", function()
-    local program = os.getenv "ETHERLUA" or "build/etherlua"
     for arguments, words in pairs {
       [""] = "missing argument 'target'",
       ["10.0.0"] = 'bad IP address "10.0.0"',
@@ -256,7 +255,7 @@ describe("arping", function()
       ["--dad --announce 10.0.0.1"] = "can not be used together",
       ["10.0.0.1"] = "no relay: give -i SPEC",
     } do
-      local text, status = shell.run(program .. " run arping " .. arguments)
+      local text, status = shell.run(program.PATH .. " run arping " .. arguments)
       assert.equal(2, status, text)
       assert.is_truthy(text:find(words, 1, true), text)
       assert.equal(1, select(2, text:gsub("\n", "")), text)

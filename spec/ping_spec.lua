@@ -7,7 +7,7 @@ local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
 local neighbour = require "etherlua.role.neighbour"
 local ping = require "etherlua.role.ping"
-local program = require "support.run"
+local program = require "support.program"
 local proto = require "etherlua.proto"
 local routed = require "support.routed"
 
@@ -141,7 +141,7 @@ describe("the script ping", function()
   end
 
   local function ping_from(version, arguments, to)
-    return program.run(client, ("ping -i eth0 %s %s %s"):format(routed.HOST[version], arguments,
+    return program.said(client, ("ping -i eth0 %s %s %s"):format(routed.HOST[version], arguments,
       to or routed.SERVER[version]))
   end
 
@@ -263,7 +263,7 @@ describe("the script ping", function()
     file:close()
     local log, pid = os.tmpname(), os.tmpname()
     local radvd = net:host("r1"):start({ "radvd", "-n", "-C", path, "-p", pid, "-m", "stderr" }, { log = log })
-    local status, text = program.run(client, "ping -i eth0 --mac 02:00:00:00:00:01 --count 1 " .. routed.SERVER[6])
+    local status, text = program.said(client, "ping -i eth0 --mac 02:00:00:00:00:01 --count 1 " .. routed.SERVER[6])
     radvd:stop()
     for _, name in ipairs { path, log, pid } do os.remove(name) end
     assert.equal(0, status, text)
@@ -273,14 +273,15 @@ describe("the script ping", function()
 
   root_it("pings a link-local address from its own", function()
     local address = net:host("r1"):run("ip -6 addr show dev near scope link"):match "inet6 (fe80::%S+)/64"
-    local status, text = program.run(client, "ping -i eth0 --count 1 " .. address)
+    local status, text = program.said(client, "ping -i eth0 --count 1 " .. address)
     assert.equal(0, status, text)
     assert.matches(" from fe80::", text)
   end)
 
   root_it("leases an address in a lab, on any VLAN stack, and releases it", function()
     local capture = os.tmpname()
-    local status, text = program.run(client, "ping --lab --vlan 100.200 --count 1 --capture " .. capture .. " 10.0.0.1")
+    local status, text = program.said(client, "ping --lab --vlan 100.200 --count 1 --capture " .. capture ..
+      " 10.0.0.1")
     assert.equal(0, status, text)
     assert.matches("PING 10%.0%.0%.1 from 10%.0%.0%.10 %(02:[%x:]+ vlan 100%.200%)", text)
     assert.matches("Release", client:run("tshark -r " .. capture .. " -V 2>/dev/null | grep 'DHCP: '"))
@@ -309,7 +310,7 @@ describe("the script ping", function()
 
   for _, wrong in ipairs(WRONG) do
     root_it(("answers %q with one clear line and status %d"):format(wrong[1], wrong[2]), function()
-      local status, text = program.run(client, "ping -i eth0 " .. wrong[1])
+      local status, text = program.said(client, "ping -i eth0 " .. wrong[1])
       assert.equal(wrong[2], status, text)
       assert.equal("etherlua: " .. wrong[3], text:sub(1, #wrong[3] + 10))
       assert.equal(1, select(2, text:gsub("\n", "")), text)
@@ -317,9 +318,9 @@ describe("the script ping", function()
   end
 
   root_it("ends with status 3 and a clear line where nobody leases addresses or routes", function()
-    local status, text = program.run(client, "ping -i eth0 10.0.1.1")
+    local status, text = program.said(client, "ping -i eth0 10.0.1.1")
     assert.same({ 3, "etherlua: no DHCP lease: no offer (--ip ADDRESS/LENGTH does without)\n" }, { status, text })
-    status, text = program.run(client, "ping -i eth0 2001:db8:1::1")
+    status, text = program.said(client, "ping -i eth0 2001:db8:1::1")
     assert.same({ 3, "etherlua: no IPv6 address: timeout: no router was heard (--ip6 ADDRESS/LENGTH does without a " ..
       "router)\n" }, { status, text })
   end)

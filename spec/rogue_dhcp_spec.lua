@@ -8,7 +8,7 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
 local sched = require "etherlua.sched"
-local scripts = require "support.scripts"
+local program = require "support.program"
 local servers = require "etherlua.test.servers"
 local shell = require "support.shell"
 local test_lab = require "etherlua.test.lab"
@@ -173,7 +173,7 @@ describe("rogue_dhcp", function()
   end
 
   root_it("finds both of two servers, and what they offer, and leases nothing", function()
-    local status, said, text = scripts.run(client, "rogue_dhcp --json -i eth0 --wait 1")
+    local status, said, text = program.json(client, "rogue_dhcp --json -i eth0 --wait 1")
     assert.equal(0, status, text)
     assert.same({ "10.0.0.1", "10.0.0.66", 2 }, { said[1].server, said[2].server, said[3].servers })
     assert.same({ mac_of "one", mac_of "two" }, { said[1].mac, said[2].mac })
@@ -198,13 +198,13 @@ describe("rogue_dhcp", function()
       ["--allow 10.0.0.1/" .. two .. " --allow 10.0.0.66"] = { 3, 1 },
       ["--allow 10.0.0.9"] = { 3, 2 },
     } do
-      local status, said, text = scripts.run(client, "rogue_dhcp --json -i eth0 --tries 1 --wait 0.5 " .. allow)
+      local status, said, text = program.json(client, "rogue_dhcp --json -i eth0 --tries 1 --wait 0.5 " .. allow)
       assert.same(expected, { status, said[#said].refused }, allow .. "\n" .. text)
     end
   end)
 
   root_it("says in words who may not", function()
-    local status, _, text = scripts.run(client, "rogue_dhcp -i eth0 --tries 1 --wait 0.5 --allow 10.0.0.1")
+    local status, _, text = program.json(client, "rogue_dhcp -i eth0 --tries 1 --wait 0.5 --allow 10.0.0.1")
     assert.equal(3, status)
     assert.is_truthy(text:find("untagged  server 10.0.0.66  mac " .. mac_of "two" .. "  from 10.0.0.66  NOT ALLOWED\n",
       1, true), text)
@@ -215,7 +215,7 @@ describe("rogue_dhcp", function()
   for _, kind in ipairs { "pcap", "xdp" } do
     root_it("works over " .. kind .. ", and with offers that are broadcast", function()
       for _, more in ipairs { "", " --broadcast" } do
-        local status, said, text = scripts.run(client, ("rogue_dhcp --json --tries 1 --wait 0.5 -i %s:eth0%s")
+        local status, said, text = program.json(client, ("rogue_dhcp --json --tries 1 --wait 0.5 -i %s:eth0%s")
           :format(kind, more))
         assert.same({ 0, 2 }, { status, said[#said].servers }, text)
       end
@@ -228,32 +228,31 @@ describe("rogue_dhcp", function()
     local other = test_lab.new()
     other:start("kea", "far", { address = "10.0.0.1/24", pool = "10.0.0.10-10.0.0.20",
       options = { { name = "boot-file-name", data = "evil\27[2J.bin" } } })
-    local status, said, text = scripts.run(other:host "near", "rogue_dhcp --json -i eth0 --tries 1 --wait 1")
+    local status, said, text = program.json(other:host "near", "rogue_dhcp --json -i eth0 --tries 1 --wait 1")
     other:close()
     assert.same({ 0, "10.0.0.1" }, { status, said[1].server }, text)
     assert.is_truthy(said[1].more:find('bootfile="evil\\027[2J.bin"', 1, true), said[1].more)
   end)
 
   root_it("works in the lab, on each VLAN of a range", function()
-    local status, said, text = scripts.run(client, "rogue_dhcp --json --lab --vlan 100-101.7 --tries 1 --wait 0.3")
+    local status, said, text = program.json(client, "rogue_dhcp --json --lab --vlan 100-101.7 --tries 1 --wait 0.3")
     assert.same({ 0, "100.7", "101.7", 2 }, { status, said[1].vlans, said[2].vlans, said[3].servers }, text)
   end)
 
   root_it("says that nobody offers, with status 3", function()
     local empty = lab.new()
-    local status, _, text = scripts.run(empty.near, "rogue_dhcp -i eth0 --tries 1 --wait 0.1 --allow 10.0.0.1")
+    local status, _, text = program.json(empty.near, "rogue_dhcp -i eth0 --tries 1 --wait 0.1 --allow 10.0.0.1")
     empty:close()
     assert.equal(3, status)
     assert.is_truthy(text:find("\n  no server offers an address\n", 1, true), text)
   end)
 
   root_it("tells on Ctrl-C what it has found so far", function()
-    local status, said, text = scripts.run(client, "rogue_dhcp --json -i eth0 --wait 60", 2)
+    local status, said, text = program.json(client, "rogue_dhcp --json -i eth0 --wait 60", 2)
     assert.same({ 0, 2 }, { status, said[#said].servers }, text)
   end)
 
   it("says in one line what is wrong with its options", function()
-    local program = os.getenv "ETHERLUA" or "build/etherlua"
     for arguments, words in pairs {
       ["--allow 10.0.0.300"] = 'bad server "10.0.0.300": IP, MAC or IP/MAC is needed',
       ["--allow 10.0.0.1/02"] = 'bad server "10.0.0.1/02"',
@@ -262,7 +261,7 @@ describe("rogue_dhcp", function()
       ["--vlan-range 1-4094.1-4094 -i lo"] = "DISCOVERs (VLAN stacks times tries) are too many",
       ["--tries 1"] = "no relay: give -i SPEC",
     } do
-      local text, status = shell.run(program .. " run rogue_dhcp " .. arguments)
+      local text, status = shell.run(program.PATH .. " run rogue_dhcp " .. arguments)
       assert.equal(2, status, text)
       assert.is_truthy(text:find(words, 1, true), text)
       assert.equal(1, select(2, text:gsub("\n", "")), text)

@@ -6,7 +6,7 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
 local neighbour = require "etherlua.role.neighbour"
-local program = require "support.run"
+local program = require "support.program"
 local proto = require "etherlua.proto"
 local routed = require "support.routed"
 local sched = require "etherlua.sched"
@@ -162,7 +162,7 @@ describe("the script traceroute", function()
   end
 
   local function trace_from(version, arguments, to)
-    return program.run(client, ("traceroute -i eth0 %s %s %s"):format(routed.HOST[version], arguments,
+    return program.said(client, ("traceroute -i eth0 %s %s %s"):format(routed.HOST[version], arguments,
       to or routed.SERVER[version]))
   end
 
@@ -215,7 +215,7 @@ describe("the script traceroute", function()
 
   root_it("finds a lab's gateway at one hop", function()
     for _, how in ipairs { "", "--icmp --vlan 100.200" } do
-      local status, text = program.run(client, ("traceroute --lab %s 10.0.0.1"):format(how))
+      local status, text = program.said(client, ("traceroute --lab %s 10.0.0.1"):format(how))
       assert.equal(0, status, text)
       assert.equal(" 1  10.0.0.1 t t t", route_of(text))
     end
@@ -244,7 +244,7 @@ describe("the script traceroute", function()
 
   for _, wrong in ipairs(WRONG) do
     root_it(("answers %q with one clear line and status %d"):format(wrong[1], wrong[2]), function()
-      local status, text = program.run(client, ("traceroute -i eth0 %s %s"):format(routed.HOST[4], wrong[1]))
+      local status, text = program.said(client, ("traceroute -i eth0 %s %s"):format(routed.HOST[4], wrong[1]))
       assert.equal(wrong[2], status, text)
       if wrong[3] then return assert.equal(("etherlua: %s\n"):format(wrong[3]), text) end
       assert.equal("no answer from neighbour 10.0.1.77", program.objects(text)[1].error)

@@ -4,7 +4,7 @@ local ether = require "etherlua"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
-local program = require "support.run"
+local program = require "support.program"
 local proto = require "etherlua.proto"
 local test_lab = require "etherlua.test.lab"
 local udp_echo = require "etherlua.role.udp_echo"
@@ -193,7 +193,7 @@ describe("the script udp_echo", function()
   end)
 
   root_it("ends after its time, also in a lab, where it leases an address", function()
-    local status, text = program.run(near, "udp_echo --lab --vlan 100.200 --duration 0.1")
+    local status, text = program.said(near, "udp_echo --lab --vlan 100.200 --duration 0.1")
     assert.equal(0, status, text)
     assert.matches("^echoing UDP port 7 at 10%.0%.0%.10 %(02:[%x:]+ vlan 100%.200%)\n0 echoed, 0 bytes\n$", text)
   end)
@@ -209,7 +209,7 @@ describe("the script udp_echo", function()
 
   for _, wrong in ipairs(WRONG) do
     root_it(("answers %q with one clear line and status 2"):format(wrong[1]), function()
-      local status, text = program.run(near, "udp_echo -i eth0 " .. wrong[1])
+      local status, text = program.said(near, "udp_echo -i eth0 " .. wrong[1])
       assert.same({ 2, ("etherlua: %s\n"):format(wrong[2]) }, { status, text })
     end)
   end

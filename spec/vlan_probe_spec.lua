@@ -1,7 +1,7 @@
 -- On which VLANs somebody answers: the script against hosts that another process makes, and the lab's gateway.
 
 local lab = require "etherlua.lab"
-local scripts = require "support.scripts"
+local program = require "support.program"
 local shell = require "support.shell"
 
 -- Hosts of one relay, by the VLAN stack on which they are asked and the one with which they answer: 10.0.0.1 by ARP,
@@ -55,7 +55,7 @@ describe("vlan_probe", function()
   setup(function()
     if reason then return end
     net = lab.new()
-    near, hosts = net.near, scripts.start(net.far, HOSTS)
+    near, hosts = net.near, program.start_script(net.far, HOSTS)
   end)
 
   teardown(function()
@@ -71,7 +71,7 @@ describe("vlan_probe", function()
   end
 
   local function probe(arguments)
-    local status, said, text = scripts.run(near, "vlan_probe --json --timeout 0.3 --retry 0 " .. arguments)
+    local status, said, text = program.json(near, "vlan_probe --json --timeout 0.3 --retry 0 " .. arguments)
     local rows = {}
     for i = 1, #said - 1 do
       local row = said[i]
@@ -101,7 +101,7 @@ describe("vlan_probe", function()
   root_it("does both, behind two tags, and in words", function()
     local status, rows, _, text = probe "-i eth0 --vlan-range 99-101.7-9 --arp 10.0.0.1 --dhcp"
     assert.same({ 0, { "100.8 arp 10.0.0.1 " .. HOST } }, { status, rows }, text)
-    local _, _, words = scripts.run(near, "vlan_probe -i eth0 --timeout 0.2 --vlan-range 5-9 --arp 10.0.0.1 --dhcp")
+    local _, _, words = program.json(near, "vlan_probe -i eth0 --timeout 0.2 --vlan-range 5-9 --arp 10.0.0.1 --dhcp")
     assert.is_truthy(words:find("\n5 +dhcp 10.0.0.2 +" .. HOST .. " +[%d.]+ ms  offers 10.0.0.50\n"), words)
     assert.is_truthy(words:find("\n9 +arp  10.0.0.1 +" .. HOST .. " +[%d.]+ ms  LEAK: answered VLAN 10\n"), words)
     assert.is_truthy(words:find("\nanswers for 4 of 5 VLAN stacks in ", 1, true), words)
@@ -121,7 +121,6 @@ describe("vlan_probe", function()
   end
 
   it("says in one line what is wrong with its options", function()
-    local program = os.getenv "ETHERLUA" or "build/etherlua"
     for arguments, words in pairs {
       ["--vlan-range 4095"] = "bad VLAN ID 4095: 0 to 4094 is allowed",
       ["--vlan-range x"] = 'bad VLAN range "x"',
@@ -131,7 +130,7 @@ describe("vlan_probe", function()
       ["--dhcp --vlan-range 1-4094.1-4094"] = "DISCOVERs (VLAN stacks times tries) are too many",
       ["--dhcp"] = "no relay: give -i SPEC",
     } do
-      local text, status = shell.run(program .. " run vlan_probe " .. arguments)
+      local text, status = shell.run(program.PATH .. " run vlan_probe " .. arguments)
       assert.equal(2, status, text)
       assert.is_truthy(text:find(words, 1, true), text)
       assert.equal(1, select(2, text:gsub("\n", "")), text)

@@ -1,10 +1,13 @@
 -- program.lua: the etherlua program in a namespace, as a user runs it: its status, what it prints and what it complains
--- of, apart.
+-- of, apart or together, and the objects that --json has it print.
 
+local cjson = require "cjson"
 local files = require "support.files"
 local lab = require "etherlua.lab"
 
 local M = {}
+
+local INT = 2
 
 M.PATH = os.getenv "ETHERLUA" or "build/etherlua"
 
@@ -29,11 +32,11 @@ end
 -- What it has printed so far.
 function Program:output() return files.read_all(self.out) end
 
--- Waits until this text was printed.
+-- Waits until this text was printed; an error when it ends before, or takes too long.
 function Program:wait_for(text)
   for _ = 1, 200 do
     if self:output():find(text, 1, true) then return end
-    os.execute("sleep 0.05")
+    if self.process:wait(0.05) and not self:output():find(text, 1, true) then break end
   end
   error(("%q was not printed but:\n%s%s"):format(text, self:output(), files.read_all(self.err)), 2)
 end
@@ -61,9 +64,64 @@ function Program:finish(signal)
   return status, out, err
 end
 
+-- Ctrl-C, and its end.
+function Program:interrupt() return self:finish(INT) end
+
 -- Runs it to its end.
 function M.run(ns, arguments, filter)
   return M.start(ns, arguments, filter):finish()
+end
+
+-- The same; what it prints and what it complains of are one text.
+---@return integer|nil status
+---@return string text
+function M.said(ns, arguments)
+  local status, out, err = M.run(ns, arguments)
+  return status, out .. err
+end
+
+-- The JSON objects that are lines of a text.
+function M.objects(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do
+    if line:sub(1, 1) == "{" then list[#list + 1] = cjson.decode(line) end
+  end
+  return list
+end
+
+-- Runs it to its end, or for so long until Ctrl-C.
+---@param ns etherlua.namespace
+---@param arguments string
+---@param seconds? number
+---@return integer|nil status
+---@return table[] objects
+---@return string text
+function M.json(ns, arguments, seconds)
+  local program = M.start(ns, arguments)
+  if seconds then os.execute("sleep " .. seconds) end
+  local status, out, err = program:finish(seconds and INT)
+  return status, M.objects(out), out .. err
+end
+
+-- Starts a script of the spec's own on eth0, and returns when it has printed "ready".
+---@param ns etherlua.namespace
+---@param source string Lua
+---@return table program close() ends it
+function M.start_script(ns, source)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(source)
+  file:close()
+  local program = M.start(ns, "-i eth0 " .. path)
+  local ok, problem = pcall(program.wait_for, program, "ready")
+  os.remove(path)
+  function program.close()
+    program.process:stop()
+    program:finish()
+  end
+  if ok then return program end
+  program.close()
+  error(problem, 0)
 end
 
 return M
