@@ -2,7 +2,6 @@
 -- radvd agree is shown in slaac_spec.lua.
 
 local addr = require "etherlua.addr"
-local autoconf = require "etherlua.role.autoconf"
 local bytes = require "etherlua.bytes"
 local ether = require "etherlua"
 local icmp6 = require "etherlua.proto.icmp6"
@@ -118,8 +117,8 @@ describe("an IPv6 host", function()
   after_each(leaks.check)
 
   it("makes addresses of its MAC address (RFC 4291 appendix A)", function()
-    assert.equal(GLOBAL, autoconf.address_of("2001:db8::", MAC))
-    assert.equal("fe80::21b:44ff:fe11:3ab7", autoconf.address_of("fe80::", "00:1b:44:11:3a:b7"))
+    assert.equal(GLOBAL, ipv6.address_of("2001:db8::", MAC))
+    assert.equal("fe80::21b:44ff:fe11:3ab7", ipv6.address_of("fe80::", "00:1b:44:11:3a:b7"))
   end)
 
   it("takes an address of each prefix with the autonomous flag, and of no other", on_link(function(relay, router)

@@ -1,8 +1,8 @@
 -- The script slaac against radvd, with the kernel of the same namespace as a second host on the link that has to agree.
 
-local autoconf = require "etherlua.role.autoconf"
 local cjson = require "cjson"
 local files = require "support.files"
+local ipv6 = require "etherlua.proto.ipv6"
 local lab = require "etherlua.lab"
 local shell = require "support.shell"
 
@@ -109,7 +109,7 @@ slaac_it("a host makes of radvd's advertisements what the kernel beside it makes
   start_radvd(TWO_PREFIXES)
   local script = start("--hold --ping-router --mac " .. MAC)
   local host = await_host(script, MAC)
-  local first, second = autoconf.address_of("2001:db8:1::", MAC), autoconf.address_of("2001:db8:2::", MAC)
+  local first, second = ipv6.address_of("2001:db8:1::", MAC), ipv6.address_of("2001:db8:2::", MAC)
   assert.same({ [first] = "preferred", [second] = "deprecated" }, by_ip(host))
   assert.same({ router_ip(), 1400, true }, { host.router, host.mtu, host.managed })
   assert.is_number(host.ping_ms)
@@ -118,7 +118,7 @@ slaac_it("a host makes of radvd's advertisements what the kernel beside it makes
   local kernel, routes = net.near:run("ip -6 addr show dev eth0"), net.near:run("ip -6 route")
   local its_mac = net.near:run("ip link show dev eth0"):match "link/ether (%S+)"
   for prefix, state in pairs { ["2001:db8:1::"] = "", ["2001:db8:2::"] = "deprecated " } do
-    local line = ("inet6 %s/64 scope global %s"):format(autoconf.address_of(prefix, its_mac), state)
+    local line = ("inet6 %s/64 scope global %s"):format(ipv6.address_of(prefix, its_mac), state)
     assert.truthy(kernel:find(line, 1, true), line .. " is not in:\n" .. kernel)
   end
   assert.is_nil(kernel:find("2001:db8:3:", 1, true))
@@ -139,7 +139,7 @@ end)
 
 slaac_it("a host finds that the kernel has its address already, and ends with status 3", function()
   start_radvd(TWO_PREFIXES)
-  local taken = autoconf.address_of("2001:db8:1::", MAC)
+  local taken = ipv6.address_of("2001:db8:1::", MAC)
   local its_mac = net.far:run("ip link show dev eth0"):match "link/ether (%S+)"
   net.far:run(("ip -6 addr add %s/64 dev eth0 nodad"):format(taken))
   local status, hosts, summary, text = wait(start("--count 2 --mac " .. MAC))
@@ -155,7 +155,7 @@ slaac_it("1,000 hosts at once get addresses from radvd", function()
     text:sub(-2000))
   local seen = {}
   for mac, host in pairs(hosts) do
-    local ip = autoconf.address_of("2001:db8:1::", mac)
+    local ip = ipv6.address_of("2001:db8:1::", mac)
     assert.equal("preferred", by_ip(host)[ip])
     seen[#seen + 1] = ip
   end

@@ -37,6 +37,17 @@ local function fragment_header(fields)
   end
 end
 
+-- The address that a host makes of a prefix and its MAC address (RFC 4862 section 5.5.3 d, RFC 4291 appendix A).
+---@param network string address, of which the first 64 bits count
+---@param mac string
+---@return string ip
+function M.address_of(network, mac)
+  local octets = addr.mac_bytes(mac)
+  local first = octets:byte()
+  local id = string.char(first % 4 >= 2 and first - 2 or first + 2) .. sub(octets, 2, 3) .. "\xff\xfe" .. sub(octets, 4)
+  return addr.ip_text(sub(addr.ip_bytes(network), 1, 8) .. id)
+end
+
 ---@param fields table
 ---@return string? name of the module for the payload
 ---@return string? note why there is none

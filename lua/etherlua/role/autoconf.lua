@@ -3,9 +3,9 @@
 -- routers and prefixes that it hears of (RFC 4861 section 6.3) and forgets them when their lifetimes are over. It does
 -- not follow redirects, does not look whether a router is still there, and only tells the link MTU that routers name.
 
-local addr = require "etherlua.addr"
 local channel = require "etherlua.channel"
 local icmp6 = require "etherlua.proto.icmp6"
+local ipv6 = require "etherlua.proto.ipv6"
 local neighbour = require "etherlua.role.neighbour"
 local prefix = require "etherlua.prefix"
 local sched = require "etherlua.sched"
@@ -15,7 +15,7 @@ local select = require "etherlua.select"
 local M = {}
 
 local LINK_LOCAL, ALL_ROUTERS, ALL_ROUTERS_MAC = prefix.new "fe80::/64", "ff02::2", "33:33:00:00:00:02"
-local LINK_LOCAL_KEY, MULTICAST = segment.key "fe80::", prefix.new "ff00::/8"
+local MULTICAST = prefix.new "ff00::/8"
 local SOLICITATIONS, SOLICITATION_INTERVAL = 3, 4 -- RFC 4861 section 10
 local ROUTERS_MAX, ADDRESSES_MAX, ROUTES_MAX = 8, 16, 1024
 local TWO_HOURS, FOR_EVER = 7200, 0xffffffff
@@ -46,21 +46,6 @@ local function changed(self)
 end
 
 -- ---- addresses ----------------------------------------------------------------------------------------------------
-
--- RFC 2464 section 4, RFC 4291 appendix A: an interface identifier of a MAC address.
-local function interface_id(mac)
-  local bytes = addr.mac_bytes(mac)
-  local first = bytes:byte()
-  return string.char(first % 4 >= 2 and first - 2 or first + 2) .. bytes:sub(2, 3) .. "\xff\xfe" .. bytes:sub(4)
-end
-
--- The address that a host of this MAC address makes of a prefix.
----@param network string address, of which the first 64 bits count
----@param mac string
----@return string ip
-function M.address_of(network, mac)
-  return addr.ip_text(addr.ip_bytes(network):sub(1, 8) .. interface_id(mac))
-end
 
 local function deadline(now, lifetime)
   return lifetime == FOR_EVER and math.huge or now + lifetime
@@ -122,17 +107,13 @@ local function is_usable(address)
   return address and (address.state == "preferred" or address.state == "deprecated")
 end
 
-local function is_link_local(key)
-  return key:sub(1, 8) == LINK_LOCAL_KEY:sub(1, 8)
-end
-
 -- The address to send from; see host:source.
 ---@param to string
 ---@return string|nil ip
 ---@return string|nil reason
 function Autoconf:source(to)
   local key = segment.key(to)
-  local scoped = is_link_local(key) or key:sub(1, 2) == "\xff\2"
+  local scoped = LINK_LOCAL:contains_bytes(key) or key:sub(1, 2) == "\xff\2"
   local found
   for _, address in ipairs(self.order) do
     if is_usable(address) and LINK_LOCAL:contains(address.ip) == scoped then
@@ -156,7 +137,7 @@ local function default_router(self)
 end
 
 local function is_on_link(self, key)
-  if is_link_local(key) then return true end
+  if LINK_LOCAL:contains_bytes(key) then return true end
   for _, one in ipairs(self.prefixes) do
     if one.prefix:contains_bytes(key) then return true end
   end
@@ -224,7 +205,7 @@ end
 
 local function make_address(self, option, now)
   if option.prefix_length ~= 64 or option.preferred_lifetime > option.valid_lifetime then return end
-  local ip = M.address_of(option.prefix, self.host.mac)
+  local ip = ipv6.address_of(option.prefix, self.host.mac)
   local address = self.host.addresses[ip]
   if address then return renew(address, option, now) end
   if option.valid_lifetime == 0 or #self.order >= ADDRESSES_MAX then return end
@@ -409,7 +390,7 @@ function M.open(host, given)
     self.static = add(self, static.ip, static.length, math.huge, math.huge)
     in_background(self, detect, self.static)
   end
-  self.link = add(self, M.address_of("fe80::", host.mac), 64, math.huge, math.huge)
+  self.link = add(self, ipv6.address_of("fe80::", host.mac), 64, math.huge, math.huge)
   in_background(self, begin)
   in_background(self, keep_time)
   return self
