@@ -511,6 +511,44 @@ describe("an emulated host", function()
     assert.is_nil(shared:expect(segment.CACHE_MAX + 1)) -- all are being asked for
   end))
 
+  local function flood_for_garbage()
+    local relay, other = ether.wire()
+    local count, rounds = 100, 200
+    for i = 0, count - 1 do
+      relay:host { mac = ether.mac_add("02:00:00:01:00:00", i), ip = prefix.ip_add("10.1.0.1", i) .. "/8" }
+    end
+    local peer, requests = other:conn { mac = PEER, recv_depth = 16 }, {}
+    for i = 0, count - 1 do
+      local ip, mac = prefix.ip_add("10.1.0.1", i), ether.mac(ether.mac_add("02:00:00:01:00:00", i))
+      requests[i] = { arp = arp_request({ tpa = ip }):build(), echo = echo4({ dst = ip }):build(), mac = mac }
+    end
+    local to_all, arp = ether.mac(BROADCAST), { ethertype = 0x0806 }
+    local function flood()
+      for _ = 1, rounds do
+        for i = 0, count - 1 do
+          peer:send(requests[i].arp, to_all, arp)
+          peer:send(requests[i].echo, requests[i].mac)
+        end
+        ether.sleep(0)
+      end
+      settle()
+    end
+    flood()
+    collectgarbage()
+    collectgarbage "stop"
+    local before = collectgarbage "count"
+    flood()
+    local each = (collectgarbage "count" - before) * 1024 / (2 * count * rounds)
+    collectgarbage "restart"
+    local counters = require("etherlua.role.tap").of(relay).counters
+    assert.same({ 2 * count * rounds, 2 * count * rounds }, { counters.arp, counters.echo })
+    if jit.status() then assert.is_true(each < 10, ("%g bytes a request"):format(each)) end
+  end
+
+  it("answers floods without garbage", function()
+    kinds.run(flood_for_garbage)
+  end)
+
   -- ---- others with its address ------------------------------------------------------------------------------------
 
   it("reports who else has its address, once, and goes on answering", on_wire(function(relay, far)
@@ -689,10 +727,28 @@ for _, kind in ipairs { "afpacket", "pcap", "xdp" } do
           assert.equal(0, status, text)
           assert.matches(" 0%% packet loss", text)
         end
+        local status, text = beside(net, "arping -c 2 -w 5 -I eth0 10.0.0.5")
+        assert.equal(0, status, text)
+        assert.matches("[Rr]eceived 2 response", text)
         local neighbours = net.far:run "ip neigh show dev eth0"
         assert.matches("10.0.0.5 lladdr 02:00:00:00:00:05 REACHABLE", neighbours, 1, true)
         assert.matches("2001:db8::5 lladdr 02:00:00:00:00:05 REACHABLE", neighbours, 1, true)
       end))
+
+    it("answers its largest ping when it may fragment and reassemble", against_kernel(kind, function(net, relay)
+      local host = relay:host { mac = MAC, ip = IP .. LEN, ip6 = IP6 .. "/64", dad = false, fragment = true,
+        reassemble = true }
+      assert(host:ready(5))
+      for _, command in ipairs { "ping -c 2 -i 0.1 -W 2 -s 65507 10.0.0.5",
+        "ping -6 -c 2 -i 0.1 -s 60000 2001:db8::5" } do
+        local status, text = beside(net, command)
+        assert.equal(0, status, text)
+        assert.matches(" 0%% packet loss", text)
+      end
+      local rtt, pong = host:ping("10.0.0.1", { size = 5000 })
+      assert.is_number(rtt, pong)
+      assert.equal(5008, pong.size)
+    end))
 
     it("is told from a free address by the kernel's probes", against_kernel(kind, function(net, relay)
       local host = relay:host { mac = MAC, ip = IP .. LEN, ip6 = IP6 .. "/64" }
