@@ -59,7 +59,7 @@ local function print_summary(asker, values)
   if opts.announce then
     print(("%d announced"):format(values.sent))
   else
-    print(("%d sent (%d to everybody), %d answered, %d answers from %d MAC addresses"):format(values.sent,
+    print(("%d sent (%d to everybody), %d answered, %d answers, MAC addresses: %d"):format(values.sent,
       values.broadcasts, values.answered, values.answers, values.owners))
   end
   if unsent > 0 then print(("  %d not sent: %s"):format(unsent, reason_unsent)) end

@@ -94,7 +94,8 @@ for _, names in ipairs { ANSWERED, REST, LOST } do
   for _, name in ipairs(names) do SUMMARY[#SUMMARY + 1] = name end
 end
 
-local WORDS = { arp = "ARP", neighbour = "neighbour discovery", echo = "ping", unreachable = "port unreachable" }
+local WORDS = { rx_overflow = "in full queues", rx_missed = "by the kernel", rx_no_memory = "for lack of memory",
+  arp = "ARP", neighbour = "neighbour discovery", echo = "ping", unreachable = "port unreachable" }
 
 -- "3 ARP, 2 ping": those that are not 0, the first in any case.
 local function counts_text(names, values)

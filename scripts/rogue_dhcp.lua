@@ -116,7 +116,7 @@ local function print_server(values)
 end
 
 local function print_summary(values)
-  print(("%d servers in %.1f s: %d DISCOVERs sent, %d messages ignored"):format(values.servers, values.seconds,
+  print(("servers: %d in %.1f s; %d DISCOVERs sent, %d messages ignored"):format(values.servers, values.seconds,
     values.sent, values.ignored))
   if values.unsent > 0 then print(("  %d not sent: %s"):format(values.unsent, values.reason)) end
   if values.unlisted > 0 then print(("  %d more offers, not listed"):format(values.unlisted)) end
