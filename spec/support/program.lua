@@ -1,9 +1,11 @@
 -- program.lua: the etherlua program in a namespace, as a user runs it: its status, what it prints and what it complains
 -- of, apart or together, and the objects that --json has it print.
 
+local assert = require "luassert"
 local cjson = require "cjson"
 local files = require "support.files"
 local lab = require "etherlua.lab"
+local shell = require "support.shell"
 
 local M = {}
 
@@ -122,6 +124,31 @@ function M.start_script(ns, source)
   if ok then return program end
   program.close()
   error(problem, 0)
+end
+
+-- A host beside the kernel on eth0, which answers for one address.
+---@param ns etherlua.namespace
+---@param ip string
+---@param vlans? string
+---@return table program close() ends it
+function M.start_host(ns, ip, vlans)
+  return M.start_script(ns, ([[
+    local ether = require "etherlua"
+    ether.relay():conn { mac = "02:bb:00:00:00:01", vlans = %q }:udp("%s:9", { resolve = "arp" })
+    print "ready"
+    io.stdout:flush()
+    ether.sleep(60)
+  ]]):format(vlans or "", ip))
+end
+
+-- Asserts that a script refuses each of these: arguments -> what its one line says; status 2.
+function M.assert_refused(script, cases)
+  for arguments, words in pairs(cases) do
+    local text, status = shell.run(("%s run %s %s"):format(M.PATH, script, arguments))
+    assert.equal(2, status, text)
+    assert.is_truthy(text:find(words, 1, true), text)
+    assert.equal(1, select(2, text:gsub("\n", "")), text)
+  end
 end
 
 return M
