@@ -1,5 +1,6 @@
 -- Ping, against kernels: what is sent is right, what comes back is told apart, and what people see of it.
 
+local alone = require "support.alone"
 local cjson = require "cjson"
 local ether = require "etherlua"
 local kinds = require "support.kinds"
@@ -95,7 +96,7 @@ describe("role.ping", function()
     end, "identifier 7 is in use")
   end))
 
-  it("makes no garbage when it only counts", on_wire(true, function(host)
+  alone.it("makes no garbage when it only counts", on_wire(true, function(host)
     local asker = ping.new(host, PEER, { quiet = true, times = ether.histogram() })
     local function flood(from, to)
       for sequence = from, to do

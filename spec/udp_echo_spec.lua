@@ -1,5 +1,6 @@
 -- UDP echo: what a kernel's sockets get back, from whom, and what is not answered.
 
+local alone = require "support.alone"
 local ether = require "etherlua"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
@@ -96,7 +97,7 @@ describe("role.udp_echo", function()
     assert.equal(2, echo.echoed)
   end))
 
-  it("makes no garbage", function()
+  alone.it("makes no garbage", function()
     kinds.run(function()
       local relay, other = ether.wire()
       local host = relay:host { mac = MAC, ip = ME .. "/24" }
