@@ -76,10 +76,6 @@ local function seconds_text(seconds)
   return ("%d s"):format(seconds)
 end
 
-local function tag_text(vlans)
-  return vlans ~= "" and " vlan " .. vlans or ""
-end
-
 local function report(mac, vlans, lease, reason)
   if opts.json and lease then
     return script.print_json(LEASE, { mac = mac, vlans = vlans, ip = lease.ip, mask = lease.mask,
@@ -87,15 +83,15 @@ local function report(mac, vlans, lease, reason)
   elseif opts.json then
     return script.print_json(FAILURE, { mac = mac, vlans = vlans, error = reason })
   elseif not lease then
-    return print(("%s%s  no lease: %s"):format(mac, tag_text(vlans), reason))
+    return print(("%s%s  no lease: %s"):format(mac, script.tag_text(vlans), reason))
   end
-  print(("%s%s  %s/%d  router %s  server %s  lease %s  %.1f ms"):format(mac, tag_text(vlans), lease.ip,
+  print(("%s%s  %s/%d  router %s  server %s  lease %s  %.1f ms"):format(mac, script.tag_text(vlans), lease.ip,
     prefix.mask_length(lease.mask or "0.0.0.0"), lease.router or "none", lease.server, seconds_text(lease.lease_time),
     lease.elapsed * 1000))
 end
 
 local function report_event(event, lease)
-  if not opts.json then print(("%s%s  %s %s"):format(lease.mac, tag_text(lease.vlans), event, lease.ip)) end
+  if not opts.json then print(("%s%s  %s %s"):format(lease.mac, script.tag_text(lease.vlans), event, lease.ip)) end
 end
 
 -- ---- the hosts ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ local hosts = require "etherlua.role.hosts"
 local prefix = require "etherlua.prefix"
 local random = require "etherlua.random"
 local script = require "etherlua.script"
+local script_host = require "etherlua.script_host"
 local tap = require "etherlua.role.tap"
 local vlan_range = require "etherlua.vlan_range"
 
@@ -106,17 +107,12 @@ local function counts_text(names, values)
   return table.concat(parts, ", ")
 end
 
-local function name_of(host)
-  local stack = tostring(host.conn.vlans)
-  return host.mac .. (stack ~= "" and " vlan " .. stack or "")
-end
-
 local function report_duplicate(host, ip, mac)
   if opts.json then
     return script.print_json(DUPLICATE, { event = "duplicate", mac = host.mac, vlans = tostring(host.conn.vlans),
       ip = ip, duplicate = mac })
   end
-  print(("%s  duplicate: %s is also at %s"):format(name_of(host), ip, mac))
+  print(("%s  duplicate: %s is also at %s"):format(script_host.name_of(host), ip, mac))
 end
 
 local function report_failure(host, reason)
@@ -124,7 +120,7 @@ local function report_failure(host, reason)
     return script.print_json(FAILURE, { event = "failure", mac = host.mac, vlans = tostring(host.conn.vlans),
       error = reason })
   end
-  print(("%s  no IPv6: %s"):format(name_of(host), reason))
+  print(("%s  no IPv6: %s"):format(script_host.name_of(host), reason))
 end
 
 local function report_up(ready, seconds)

@@ -65,7 +65,7 @@ local function address_text(address)
 end
 
 local function host_text(values)
-  local parts = { values.mac .. (values.vlans ~= "" and " vlan " .. values.vlans or "") }
+  local parts = { values.mac .. script.tag_text(values.vlans) }
   for _, address in ipairs(values.addresses) do parts[#parts + 1] = address_text(address) end
   if values.error then parts[#parts + 1] = "failed: " .. values.error end
   parts[#parts + 1] = "router " .. (values.router or "none")

@@ -268,16 +268,16 @@ end
 local function flow_text(values)
   local times = values.latency_ms
   return ("  flow %d  %s > %s%s  %d of %d: lost %d, duplicates %d, reordered %d%s"):format(values.flow, values.src,
-    values.dst, values.vlans ~= "" and " vlan " .. values.vlans or "", values.received, values.expected, values.lost,
+    values.dst, script.tag_text(values.vlans), values.received, values.expected, values.lost,
     values.duplicates, values.reordered, times.count > 0 and
       ("  ms p50 %.3f p99 %.3f max %.3f"):format(times.p50, times.p99, times.max) or "")
 end
 
 local function say_flow(one, i)
   local flow, values = one.flows:at(i), one.receiver:flow(i)
-  local socket = flows.version == 6 and "[%s]:%d" or "%s:%d"
   values.direction, values.flow, values.vlans = one.name, one.flows.first + i, tostring(flow.vlans)
-  values.src, values.dst = socket:format(flow.src_ip, flow.src_port), socket:format(flow.dst_ip, flow.dst_port)
+  values.src = addr.with_port(flow.src_ip, flow.src_port)
+  values.dst = addr.with_port(flow.dst_ip, flow.dst_port)
   values.latency_ms = script.milliseconds(values.latency)
   say("flow", FLOW, values, flow_text)
 end

@@ -11,6 +11,7 @@ local ip_range = require "etherlua.ip_range"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
+local root_it = require "support.root_it"
 local sched = require "etherlua.sched"
 local program = require "support.program"
 local shell = require "support.shell"
@@ -224,13 +225,6 @@ describe("arp_scan", function()
   teardown(function()
     if net then net:close() end
   end)
-
-  local function root_it(name, fn)
-    it(name, function()
-      if reason then return pending(reason) end
-      fn()
-    end)
-  end
 
   local function found(said)
     local list = {}

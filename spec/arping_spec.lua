@@ -9,6 +9,7 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab"
 local leaks = require "support.leaks"
 local program = require "support.program"
+local root_it = require "support.root_it"
 local servers = require "etherlua.test.servers"
 
 local MAC, HOST, OTHER = "02:00:00:00:00:07", "02:aa:00:00:00:01", "02:bb:00:00:00:01"
@@ -141,13 +142,6 @@ describe("arping", function()
   teardown(function()
     if net then net:close() end
   end)
-
-  local function root_it(name, fn)
-    it(name, function()
-      if reason then return pending(reason) end
-      fn()
-    end)
-  end
 
   local function asked(arguments, interrupt_after)
     local status, said, text = program.json(near, "arping --json " .. arguments, interrupt_after)

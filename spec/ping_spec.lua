@@ -10,6 +10,7 @@ local neighbour = require "etherlua.role.neighbour"
 local ping = require "etherlua.role.ping"
 local program = require "support.program"
 local proto = require "etherlua.proto"
+local root_it = require "support.root_it"
 local routed = require "support.routed"
 
 local ME, PEER, MAC, MAC2 = "10.0.0.1", "10.0.0.2", "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -133,13 +134,6 @@ describe("the script ping", function()
   teardown(function()
     if net then net:close() end
   end)
-
-  local function root_it(name, fn)
-    it(name, function()
-      if reason then return pending(reason) end
-      fn()
-    end)
-  end
 
   local function ping_from(version, arguments, to)
     return program.said(client, ("ping -i eth0 %s %s %s"):format(routed.HOST[version], arguments,

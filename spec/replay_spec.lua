@@ -14,6 +14,7 @@ local pcap = require "support.pcap"
 local program = require "support.program"
 local replay = require "etherlua.role.replay"
 local rewrite = require "etherlua.rewrite"
+local root_it = require "support.root_it"
 local shell = require "support.shell"
 local terminal = require "support.terminal"
 
@@ -69,15 +70,6 @@ end
 
 local function after(got, i)
   return got[i].sec - got[1].sec + (got[i].ns - got[1].ns) / 1e9
-end
-
-local possible, reason = lab.root()
-
-local function root_it(name, fn)
-  it(name, function()
-    if not possible then return pending(reason) end
-    fn()
-  end)
 end
 
 describe("replay", function()

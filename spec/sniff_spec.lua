@@ -7,6 +7,7 @@ local lab = require "etherlua.lab"
 local pcap = require "support.pcap"
 local program = require "support.program"
 local proto = require "etherlua.proto"
+local root_it = require "support.root_it"
 local shell = require "support.shell"
 local terminal = require "support.terminal"
 
@@ -197,15 +198,6 @@ describe("sniff on a file", function()
 end)
 
 describe("sniff on an interface", function()
-  local possible, reason = lab.root()
-
-  local function root_it(name, fn)
-    it(name, function()
-      if not possible then return pending(reason) end
-      fn()
-    end)
-  end
-
   local PING = "ip addr add 10.0.0.1/24 dev eth0; ip neigh replace 10.0.0.2 dev eth0 lladdr 02:00:00:00:00:99; " ..
     "ping -c 1 -W 1 10.0.0.2 >/dev/null || true"
 

@@ -8,6 +8,7 @@ local leaks = require "support.leaks"
 local neighbour = require "etherlua.role.neighbour"
 local program = require "support.program"
 local proto = require "etherlua.proto"
+local root_it = require "support.root_it"
 local routed = require "support.routed"
 local sched = require "etherlua.sched"
 local shell = require "support.shell"
@@ -153,13 +154,6 @@ describe("the script traceroute", function()
   teardown(function()
     if net then net:close() end
   end)
-
-  local function root_it(name, fn)
-    it(name, function()
-      if reason then return pending(reason) end
-      fn()
-    end)
-  end
 
   local function trace_from(version, arguments, to)
     return program.said(client, ("traceroute -i eth0 %s %s %s"):format(routed.HOST[version], arguments,

@@ -203,13 +203,18 @@ local function ip_of(addr)
   return ffi.string(text_buffer, C.el_ip_format(addr.ip, addr.version, text_buffer))
 end
 
+---@param ip string IPv4 or IPv6 address
+---@param port? integer (0)
+---@return string text as ether.addr takes it: "10.0.0.1:67", "[2001:db8::1]:547"
+function M.with_port(ip, port)
+  return string.format(ip:find(":", 1, true) and "[%s]:%d" or "%s:%d", ip, port or 0)
+end
+
 effi.metatype("struct el_addr", {
   __index = function(addr, key)
     if key == "ip_text" then return ip_of(addr) end
   end,
-  __tostring = function(addr)
-    return string.format(addr.version == 6 and "[%s]:%d" or "%s:%d", ip_of(addr), addr.port)
-  end,
+  __tostring = function(addr) return M.with_port(ip_of(addr), addr.port) end,
   __eq = function(a, b) return tostring(a) == tostring(b) end,
 })
 

@@ -151,7 +151,7 @@ end
 ---@return string|nil reason
 function Host:resolve(ip)
   addr.ip_bytes(ip)
-  local mac, reason = self:next_hop(addr.addr(ip:find(":", 1, true) and ("[%s]"):format(ip) or ip))
+  local mac, reason = self:next_hop(addr.addr(addr.with_port(ip)))
   if mac then return tostring(mac) end
   return nil, reason
 end
@@ -193,8 +193,7 @@ local function hear_icmp6(self, frame)
   if kind == icmp6.ROUTER_ADVERTISEMENT then return self.autoconf:hear(frame) end
   if kind >= icmp6.ROUTER_SOLICITATION and kind <= icmp6.REDIRECT then return self.segment:hear_nd(frame) end
   local ip = frame.data + frame.l3
-  local pseudo = 0xffff - C.el_checksum(ip + 8, 32, size + ICMP6)
-  if size < 8 or C.el_checksum(message, size, pseudo) ~= 0 then return self.tap:count("invalid") end
+  if size < 8 or tap.icmp6_checksum(ip + 8, message, size) ~= 0 then return self.tap:count("invalid") end
   if not is_own(self, ffi.string(ip + 24, 16)) then return self.tap:count("ignored") end
   if kind == icmp6.ECHO_REQUEST and message[1] == 0 then return responder.echo6(self, frame, size) end
   local hear = kind == icmp6.ECHO_REPLY and hear_reply or tell
@@ -260,8 +259,7 @@ function Host:udp(port, opts)
   if given.resolve == nil then given.resolve = self end
   if given.ttl == nil then given.ttl = self.hop_limit end
   local ip = type(port) == "number" and (self.ip or assert(self:source("2000::"))) or nil
-  local text = ip and (ip:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(ip, port) or port
-  return self.conn:udp(text, given)
+  return self.conn:udp(ip and addr.with_port(ip, port) or port, given)
 end
 
 -- Sends an IP packet to the next hop of its destination. Blocks while that is asked for.

@@ -270,6 +270,13 @@ function M.vlan_name(vlans)
   return vlans == "" and "untagged" or "VLAN " .. vlans
 end
 
+-- What stands behind a MAC address.
+---@param vlans string text of a VLAN stack
+---@return string such as " vlan 100.200", ""
+function M.tag_text(vlans)
+  return vlans ~= "" and " vlan " .. vlans or ""
+end
+
 local TIMES = { "min", "mean", "p50", "p90", "p99", "p99_9", "max" }
 
 -- What a histogram says, for print_json and times_text.

@@ -137,8 +137,7 @@ end
 ---@param host etherlua.host
 ---@return string such as "02:00:00:11:22:33 vlan 100.200"
 function M.name_of(host)
-  local vlans = tostring(host.conn.vlans)
-  return host.mac .. (vlans ~= "" and " vlan " .. vlans or "")
+  return host.mac .. script.tag_text(tostring(host.conn.vlans))
 end
 
 return M

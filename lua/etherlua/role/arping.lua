@@ -13,6 +13,7 @@ local arp = require "etherlua.proto.arp"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
 local sched = require "etherlua.sched"
+local segment = require "etherlua.role.segment"
 
 local M = {}
 
@@ -43,10 +44,8 @@ end
 local function ask_nd(self, mac)
   local group, group_mac = icmp6.solicited_node(self.target)
   local dst = mac and self.source ~= "::" and self.target or group
-  local message = icmp6.build({ type = icmp6.NEIGHBOUR_SOLICITATION, target = self.target,
-    source_link_layer_address = self.source ~= "::" and self.mac or nil }, { src = self.source, dst = dst })
-  return self.conn:send(ipv6.build { src = self.source, dst = dst, protocol = ICMP6, hop_limit = HOP_LIMIT,
-    payload = message }, mac or group_mac)
+  return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = self.target,
+    source_link_layer_address = self.source ~= "::" and self.mac or nil }, self.source, dst, mac or group_mac)
 end
 
 -- Sends one question.
@@ -70,11 +69,8 @@ function Asker:announce()
     return self.conn:send(arp.build { sha = self.mac, spa = self.target, tpa = self.target }, BROADCAST,
       { ethertype = ARP })
   end
-  local ends = { src = self.target, dst = "ff02::1" }
-  local message = icmp6.build({ type = icmp6.NEIGHBOUR_ADVERTISEMENT, override = true, target = self.target,
-    target_link_layer_address = self.mac }, ends)
-  return self.conn:send(ipv6.build { src = ends.src, dst = ends.dst, protocol = ICMP6, hop_limit = HOP_LIMIT,
-    payload = message }, "33:33:00:00:00:01")
+  return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_ADVERTISEMENT, override = true, target = self.target,
+    target_link_layer_address = self.mac }, self.target, "ff02::1", "33:33:00:00:00:01")
 end
 
 -- ---- answers ------------------------------------------------------------------------------------------------------

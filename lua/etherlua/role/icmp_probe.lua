@@ -11,6 +11,7 @@ local ipv6 = require "etherlua.proto.ipv6"
 local tap = require "etherlua.role.tap"
 
 local C = effi.C
+local put16 = tap.put16
 
 local M = {}
 
@@ -105,10 +106,6 @@ function M.request(version, fields, identifier, payload)
   return setmetatable({ version = version, data = data, len = #text }, Request)
 end
 
-local function put16(p, at, value)
-  p[at], p[at + 1] = value / 0x100, value % 0x100
-end
-
 -- The identification of packets that may be fragmented has to differ (RFC 6864 section 4.3).
 local function number_ip4(data, sequence)
   put16(data, 4, sequence)
@@ -119,16 +116,16 @@ end
 -- Gives it the sequence, with all checksums.
 ---@param sequence integer 0 to 65535
 function Request:set_sequence(sequence)
-  local version, data, pseudo = self.version, self.data, 0
+  local version, data = self.version, self.data
   local message, size = data + version.header, self.len - version.header
-  if version.number == 4 then
-    number_ip4(data, sequence)
-  else
-    pseudo = 0xffff - C.el_checksum(data + version.source_at, 32, size + version.protocol)
-  end
   put16(message, 6, sequence)
   put16(message, 2, 0)
-  put16(message, 2, C.el_checksum(message, size, pseudo))
+  if version.number == 4 then
+    number_ip4(data, sequence)
+    put16(message, 2, C.el_checksum(message, size, 0))
+  else
+    put16(message, 2, tap.icmp6_checksum(data + version.source_at, message, size))
+  end
 end
 
 -- Octets in front of the data of a request.

@@ -15,7 +15,7 @@ local tap = require "etherlua.role.tap"
 
 local C = effi.C
 local band, rshift = bit.band, bit.rshift
-local load32, mac_at = tap.load32, tap.mac_at
+local load32, mac_at, put16 = tap.load32, tap.mac_at, tap.put16
 
 local M = {}
 
@@ -24,10 +24,6 @@ local IP4_HEADER, IP6_HEADER = 20, 40
 
 -- An answer is made here and sent before anything else happens. Of 65,535 bytes: what came in one frame fits.
 local scratch = ffi.new "uint8_t[65600]"
-
-local function put16(p, at, value)
-  p[at], p[at + 1] = rshift(value, 8), band(value, 0xff)
-end
 
 -- The checksum after a message's type has changed from `old` to `new` (RFC 1624 section 3).
 local function changed_checksum(message, old, new)

@@ -134,7 +134,7 @@ function M.new(host, to, opts)
   local self = setmetatable({ host = host, to = to, version = version, key = segment.key(to), times = opts.times,
     quiet = opts.quiet, sent = 0, received = 0, duplicates = 0, errors = 0, squares = 0, sent_at = {}, pongs = {},
     waiters = {}, fresh = false, data = data_of(opts.size or 56) }, Ping)
-  self.target = addr.addr(to:find(":", 1, true) and ("[%s]"):format(to) or to)
+  self.target = addr.addr(addr.with_port(to))
   self.ttl, self.fields = opts.ttl, { dst = to, tos = opts.tos, traffic_class = opts.tos, df = opts.df }
   self.identifier, self.stop_replies = host:watch_echo(opts.identifier, function(frame) hear_reply(self, frame) end)
   self.stop_errors = host:watch_icmp(function(message, frame) hear_error(self, message, frame) end)

@@ -241,8 +241,7 @@ end
 function M.parse_icmp6(frame)
   local ip, at = frame.data + frame.l3, frame.data + frame.l4
   local size = frame.l3 + frame.l3_len - frame.l4
-  local pseudo = 0xffff - C.el_checksum(ip + 8, 32, size + ICMP6)
-  if ip[7] ~= HOP_LIMIT or size < 8 or at[1] ~= 0 or C.el_checksum(at, size, pseudo) ~= 0 then return nil end
+  if ip[7] ~= HOP_LIMIT or size < 8 or at[1] ~= 0 or tap.icmp6_checksum(ip + 8, at, size) ~= 0 then return nil end
   return (icmp6.parse(ffi.string(at, size)))
 end
 

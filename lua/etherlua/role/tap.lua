@@ -4,12 +4,14 @@
 --
 -- Here are also the helpers that those who hear share: they look at frames where they lie, without strings.
 
+local bit = require "bit"
 local ffi = require "ffi"
 local effi = require "etherlua.ffi"
 local endpoint = require "etherlua.endpoint"
 local sched = require "etherlua.sched"
 
 local C = effi.C
+local band, rshift = bit.band, bit.rshift
 
 local M = {}
 
@@ -33,6 +35,25 @@ Tap.__index = Tap
 ---@return integer
 function M.load32(p, at)
   return ffi.cast(int32_p, p + at)[0]
+end
+
+-- Two bytes in network byte order.
+---@param p ffi.cdata* uint8_t pointer
+---@param at integer
+---@param value integer
+function M.put16(p, at, value)
+  p[at], p[at + 1] = rshift(value, 8), band(value, 0xff)
+end
+
+local ICMP6 = 58
+
+-- The checksum over an ICMPv6 message and the pseudo header (RFC 4443 section 2.3): 0 when the message has it in place.
+---@param addresses ffi.cdata* pointer to the IPv6 packet's source address, which the destination follows
+---@param message ffi.cdata* uint8_t pointer
+---@param size integer
+---@return integer
+function M.icmp6_checksum(addresses, message, size)
+  return C.el_checksum(message, size, 0xffff - C.el_checksum(addresses, 32, size + ICMP6))
 end
 
 ---@param a ffi.cdata* uint8_t pointer
