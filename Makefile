@@ -1,7 +1,7 @@
 # Makefile of etherlua. `make help` lists the targets.
 #
 # Variables: PREFIX, DESTDIR, CC, CFLAGS as usual; V=1 shows the commands; SAN=1 builds with the address and undefined
-# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench; TESTS="spec/x_spec.lua ..." selects
+# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench; TESTS="spec/core/x_spec.lua ..." selects
 # specs, CASES="send recv" benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to these.
 
 PREFIX  ?= /usr/local
@@ -141,7 +141,7 @@ bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CAS
 	@$(submake) all
 	$(Q)$(B)/etherlua run scripts/bench/all.lua $(and $(RELAY),-i $(RELAY)) --plot $(B)/bench.svg $(ARGS) $(CASES)
 
-test: deps-test ## run the specs (TESTS=spec/x_spec.lua: only those; SAN=1: with sanitizers)
+test: deps-test ## run the specs (TESTS=spec/core/x_spec.lua: only those; SAN=1: with sanitizers)
 	@$(submake) all
 	$(Q)$(TESTENV) luajit "$$(command -v busted)" --ignore-lua $(TESTS)
 

@@ -1,6 +1,6 @@
 /*
  * main.c: the etherlua program: a LuaJIT host that finds the Lua modules of the tree it belongs to, or those inside of
- * it when it is portable, and runs etherlua/cli.lua, which does the rest. It knows nothing of the engine: Lua loads that
+ * it when it is portable, and runs etherlua/program/cli.lua, which does the rest. It knows nothing of the engine: Lua loads that
  * like any other user.
  */
 #include <limits.h>
@@ -19,14 +19,14 @@
 enum { FAILED = 1, UNUSABLE = 2 }; /* exit status, when it is not the command's */
 
 struct tree {
-	char lua[PATH_MAX];     /* holds etherlua/cli.lua; "" when that is inside of the program */
+	char lua[PATH_MAX];     /* holds etherlua/program/cli.lua; "" when that is inside of the program */
 	char scripts[PATH_MAX]; /* "" when there are none */
 };
 
 static const char BOOT[] =
 	"local arg, lua, scripts = ...\n"
 	"if lua then package.path = lua .. '/?.lua;' .. lua .. '/?/init.lua;' .. package.path end\n"
-	"local status = require('etherlua.cli').main(arg, { scripts = scripts })\n"
+	"local status = require('etherlua.program.cli').main(arg, { scripts = scripts })\n"
 	"return assert(tonumber(status), 'etherlua.cli: main returned no exit status')\n";
 
 /* The folder of this program. */
@@ -65,7 +65,7 @@ static int find_tree(const char *folder, struct tree *tree)
 	char cli[PATH_MAX];
 
 	for (size_t i = 0; i < sizeof(layout) / sizeof(layout[0]); i++) {
-		if (resolve(folder, layout[i].lua, tree->lua) || resolve(tree->lua, "etherlua/cli.lua", cli))
+		if (resolve(folder, layout[i].lua, tree->lua) || resolve(tree->lua, "etherlua/program/cli.lua", cli))
 			continue;
 		if (resolve(folder, layout[i].scripts, tree->scripts))
 			tree->scripts[0] = '\0';
@@ -87,7 +87,7 @@ static int find_files(struct tree *tree)
 		return -1;
 	}
 	if (find_tree(folder, tree)) {
-		fprintf(stderr, "etherlua: no etherlua/cli.lua in ../lua or ../share/lua/5.1 of %s\n", folder);
+		fprintf(stderr, "etherlua: no etherlua/program/cli.lua in ../lua or ../share/lua/5.1 of %s\n", folder);
 		return -1;
 	}
 	return 0;

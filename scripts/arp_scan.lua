@@ -3,13 +3,13 @@
 --   etherlua run arp_scan -i eth1 10.0.0.0/24
 --   etherlua run arp_scan -i eth1 --vlan-range 100-199 10.0.0.1-10.0.0.9 192.168.1.1
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local arp_scan = require "etherlua.role.arp_scan"
 local ether = require "etherlua"
-local ip_range = require "etherlua.ip_range"
-local random = require "etherlua.random"
+local ip_range = require "etherlua.net.ip_range"
+local random = require "etherlua.net.random"
 local script = require "etherlua.script"
-local vlan_range = require "etherlua.vlan_range"
+local vlan_range = require "etherlua.net.vlan_range"
 
 -- From so many addresses on, which hosts rarely have, one MAC address looks like proxy ARP (RFC 1027).
 local MANY = 8

@@ -4,10 +4,10 @@
 --   etherlua run arping -i eth1 10.0.0.1
 --   etherlua run arping -i eth1 --vlan 100.200 --dad 10.0.0.99
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local arping = require "etherlua.role.arping"
 local ether = require "etherlua"
-local random = require "etherlua.random"
+local random = require "etherlua.net.random"
 local script = require "etherlua.script"
 
 local function options()

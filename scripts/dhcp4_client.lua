@@ -3,12 +3,12 @@
 --   etherlua run dhcp4_client -i eth1 --mac 02:00:00:11:22:33 --vlan 100.200
 --   etherlua run dhcp4_client --lab --count 1000 --rate 200 --hold
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_client = require "etherlua.role.dhcp4_client"
 local ether = require "etherlua"
-local prefix = require "etherlua.prefix"
-local random = require "etherlua.random"
+local prefix = require "etherlua.net.prefix"
+local random = require "etherlua.net.random"
 local script = require "etherlua.script"
 
 -- ---- options ------------------------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 --   etherlua run dhcp4_load -i eth1 --clients 100000 --vlan-range 100.1-4094
 --   etherlua run dhcp4_load --lab --clients 5000 --rate 2000 --release
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local dhcp4_load = require "etherlua.role.dhcp4_load"
 local ether = require "etherlua"
 local script = require "etherlua.script"
-local vlan_range = require "etherlua.vlan_range"
+local vlan_range = require "etherlua.net.vlan_range"
 
 -- The steering table of an xdp relay has room for so many endpoints (bpf/steer.h); with more, it takes all of IPv4.
 local STEERED = 200000

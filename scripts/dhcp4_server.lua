@@ -3,7 +3,7 @@
 --
 --   etherlua run dhcp4_server -i eth1 --pool 10.0.0.10-10.0.255.254
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local ether = require "etherlua"
 local gateway = require "etherlua.role.gateway"

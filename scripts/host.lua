@@ -4,15 +4,15 @@
 --   etherlua run host -i eth1 --count 10000 --ip 10.7.1.1/16
 --   etherlua run host -i eth1 --count 100 --ip 10.7.1.1/16 --ip6 auto --vlan-range 100-199
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
 local hosts = require "etherlua.role.hosts"
-local prefix = require "etherlua.prefix"
-local random = require "etherlua.random"
+local prefix = require "etherlua.net.prefix"
+local random = require "etherlua.net.random"
 local script = require "etherlua.script"
-local script_host = require "etherlua.script_host"
-local tap = require "etherlua.role.tap"
-local vlan_range = require "etherlua.vlan_range"
+local script_host = require "etherlua.program.script_host"
+local tap = require "etherlua.host.tap"
+local vlan_range = require "etherlua.net.vlan_range"
 
 local LOOK_EVERY = 0.5  -- seconds between two looks at what was noticed
 local READY_WITHIN = 15 -- seconds: routers are asked three times, with 4 seconds between

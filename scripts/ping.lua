@@ -6,7 +6,7 @@
 local ether = require "etherlua"
 local ping = require "etherlua.role.ping"
 local script = require "etherlua.script"
-local script_host = require "etherlua.script_host"
+local script_host = require "etherlua.program.script_host"
 
 local FLOOD_PAUSE = 0.01 -- seconds: so long a flood waits for an answer
 

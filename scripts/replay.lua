@@ -3,12 +3,12 @@
 --   etherlua run replay trace.pcap -i eth1
 --   etherlua run replay trace.pcap -i eth1 --rate 100Mbit --loop 0 --dst-mac 02:00:00:11:22:33 --vlan 100.200
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
-local filter = require "etherlua.filter"
-local rate = require "etherlua.rate"
+local filter = require "etherlua.relay.filter"
+local rate = require "etherlua.net.rate"
 local replay = require "etherlua.role.replay"
-local rewrite = require "etherlua.rewrite"
+local rewrite = require "etherlua.relay.rewrite"
 local script = require "etherlua.script"
 
 -- ---- options ------------------------------------------------------------------------------------------------------

@@ -4,14 +4,14 @@
 --   etherlua run rogue_dhcp -i eth1 --allow 10.0.0.1
 --   etherlua run rogue_dhcp -i eth1 --vlan-range 1-4094 --allow 10.0.0.1/02:00:00:00:00:01
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_discover = require "etherlua.role.dhcp4_discover"
 local ether = require "etherlua"
-local random = require "etherlua.random"
+local random = require "etherlua.net.random"
 local script = require "etherlua.script"
 local view = require "etherlua.proto.view"
-local vlan_range = require "etherlua.vlan_range"
+local vlan_range = require "etherlua.net.vlan_range"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 

@@ -4,12 +4,12 @@
 --   etherlua run slaac -i eth1 --count 1000
 --   etherlua run slaac --lab --count 5 --vlan-range 100-104 --ping-router --hold
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
 local hosts = require "etherlua.role.hosts"
-local random = require "etherlua.random"
+local random = require "etherlua.net.random"
 local script = require "etherlua.script"
-local vlan_range = require "etherlua.vlan_range"
+local vlan_range = require "etherlua.net.vlan_range"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 

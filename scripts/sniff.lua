@@ -3,10 +3,10 @@
 --   etherlua run sniff -i eth1 arp or udp port 67
 --   etherlua run sniff --read trace.pcap -v --count 10
 
-local bytes = require "etherlua.bytes"
-local capture = require "etherlua.capture"
+local bytes = require "etherlua.net.bytes"
+local capture = require "etherlua.relay.capture"
 local ether = require "etherlua"
-local filter = require "etherlua.filter"
+local filter = require "etherlua.relay.filter"
 local proto = require "etherlua.proto"
 local script = require "etherlua.script"
 local view = require "etherlua.proto.view"

@@ -6,7 +6,7 @@
 local cjson = require "cjson"
 local ether = require "etherlua"
 local script = require "etherlua.script"
-local script_host = require "etherlua.script_host"
+local script_host = require "etherlua.program.script_host"
 local traceroute = require "etherlua.role.traceroute"
 
 -- ---- options ------------------------------------------------------------------------------------------------------

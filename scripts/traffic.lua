@@ -5,16 +5,16 @@
 --   etherlua run traffic -i eth2 --receive --flows 10        and, elsewhere:
 --   etherlua run traffic -i eth1 --send --flows 10 --gateway 10.1.0.254
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
 local neighbour = require "etherlua.role.neighbour"
-local prefix = require "etherlua.prefix"
-local rate = require "etherlua.rate"
+local prefix = require "etherlua.net.prefix"
+local rate = require "etherlua.net.rate"
 local script = require "etherlua.script"
-local size_mix = require "etherlua.size_mix"
+local size_mix = require "etherlua.net.size_mix"
 local traffic = require "etherlua.role.traffic"
 local traffic_direction = require "etherlua.role.traffic_direction"
-local vlan_range = require "etherlua.vlan_range"
+local vlan_range = require "etherlua.net.vlan_range"
 
 local WORST = 5 -- flows that are shown when there was trouble
 

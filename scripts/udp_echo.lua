@@ -5,7 +5,7 @@
 
 local ether = require "etherlua"
 local script = require "etherlua.script"
-local script_host = require "etherlua.script_host"
+local script_host = require "etherlua.program.script_host"
 local udp_echo = require "etherlua.role.udp_echo"
 
 -- ---- options ------------------------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 --   etherlua run vlan_probe -i eth1 --vlan-range 1-4094
 --   etherlua run vlan_probe -i eth1 --vlan-range 100.1-4094 --arp 10.0.0.1 --dhcp
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local arp_scan = require "etherlua.role.arp_scan"
 local dhcp4_discover = require "etherlua.role.dhcp4_discover"
 local ether = require "etherlua"
-local ip_range = require "etherlua.ip_range"
-local random = require "etherlua.random"
+local ip_range = require "etherlua.net.ip_range"
+local random = require "etherlua.net.random"
 local script = require "etherlua.script"
-local vlan_range = require "etherlua.vlan_range"
+local vlan_range = require "etherlua.net.vlan_range"
 
 local function options()
   local parser = script.parser("vlan_probe", "Tell on which VLANs somebody answers ARP or DHCP.")

@@ -1,16 +1,16 @@
 -- init.lua: the public API of etherlua. Everything here is a promise to users; what it does is in the modules named.
 
 local ffi = require "ffi"
-local addr = require "etherlua.addr"
-local channel = require "etherlua.channel"
-local effi = require "etherlua.ffi"
-local histogram = require "etherlua.histogram"
-local lab = require "etherlua.lab"
-local pacer = require "etherlua.pacer"
-local relay = require "etherlua.relay"
-local sched = require "etherlua.sched"
-local select = require "etherlua.select"
-local sr = require "etherlua.sr"
+local addr = require "etherlua.net.addr"
+local channel = require "etherlua.core.channel"
+local effi = require "etherlua.core.ffi"
+local histogram = require "etherlua.core.histogram"
+local lab = require "etherlua.lab.lab"
+local pacer = require "etherlua.core.pacer"
+local relay = require "etherlua.relay.relay"
+local sched = require "etherlua.core.sched"
+local select = require "etherlua.core.select"
+local sr = require "etherlua.ask.sr"
 
 return {
   version = ffi.string(effi.C.el_version()),
@@ -30,7 +30,7 @@ return {
   -- The relay that the command line names, with -i SPEC or --lab.
   ---@param opts? etherlua.relay_opts as those of open()
   ---@return etherlua.relay
-  relay = function(opts) return (require("etherlua.script").relay(nil, opts)) end,
+  relay = function(opts) return (require("etherlua.program.script").relay(nil, opts)) end,
   lab = lab.new,
   sr = sr.sr,
   sr1 = sr.sr1,

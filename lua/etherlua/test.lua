@@ -14,9 +14,9 @@ require "etherlua"
 local expect = require "etherlua.test.expect"
 local lab = require "etherlua.test.lab"
 local match = require "etherlua.proto.match"
-local relay = require "etherlua.relay"
+local relay = require "etherlua.relay.relay"
 local runner = require "etherlua.test.runner"
-local script = require "etherlua.script"
+local script = require "etherlua.program.script"
 local servers = require "etherlua.test.servers"
 
 local core = runner.running_core()

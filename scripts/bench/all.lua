@@ -4,7 +4,7 @@ package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
 local cjson = require "cjson"
 local ether = require "etherlua"
-local lab = require "etherlua.lab"
+local lab = require "etherlua.lab.lab"
 local script = require "etherlua.script"
 
 local ALL = { "send", "recv", "pingpong", "endpoints", "hosts", "pacer", "dora", "dhcp" }

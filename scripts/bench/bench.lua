@@ -5,7 +5,7 @@
 --   etherlua run scripts/bench/pingpong.lua --json
 
 local ether = require "etherlua"
-local lab = require "etherlua.lab"
+local lab = require "etherlua.lab.lab"
 local script = require "etherlua.script"
 
 local M = {}

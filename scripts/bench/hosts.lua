@@ -6,7 +6,7 @@ package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
 local cjson = require "cjson"
 local ether = require "etherlua"
-local prefix = require "etherlua.prefix"
+local prefix = require "etherlua.net.prefix"
 local proto = require "etherlua.proto"
 local script = require "etherlua.script"
 

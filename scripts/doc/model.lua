@@ -8,22 +8,17 @@ local M = {}
 local ROOT = "lua/etherlua/"
 
 -- Their own functions are reached through `ether` alone; what they define for users is their class.
-local OBJECTS = { "relay", "conn", "udp", "host", "endpoint", "sched", "select", "channel", "pacer", "histogram", "sr",
-  "answer", "capture" }
-local MODULES = { "addr", "prefix", "ip_range", "vlan_range", "rate", "size_mix", "filter", "rewrite", "random", "lab",
-  "netns", "script", "script_host", "bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
-local FOLDERS = { "proto", "role" }
+local OBJECTS = { "relay/relay", "relay/conn", "relay/udp", "host/host", "relay/endpoint", "core/sched", "core/select",
+  "core/channel", "core/pacer", "core/histogram", "ask/sr", "ask/responder", "relay/capture" }
+local MODULES = { "net/addr", "net/prefix", "net/ip_range", "net/vlan_range", "net/rate", "net/size_mix",
+  "relay/filter", "relay/rewrite", "net/random", "lab/lab", "lab/netns", "program/script",
+  "program/script_host", "net/bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
+local FOLDERS = { "proto", "host", "role" }
 
 local KNOWN = {}
 for name in ("any nil boolean string number integer function table thread true false self file* fun ffi.cdata*")
   :gmatch "%S+" do
   KNOWN[name] = true
-end
-
-local function exists(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
 end
 
 local function lua_files(folder)
@@ -91,21 +86,44 @@ local function classes_of(module)
   return list
 end
 
+-- A file that only says where its module went.
+local function alias_target(file)
+  local opened = assert(io.open(ROOT .. file .. ".lua"))
+  local text = opened:read "*a"
+  opened:close()
+  return text:match '^%-%-[^\n]*\nreturn require "([%w_.]+)"\n$'
+end
+
+-- What users write, by the module's own name.
+local function promised_names()
+  local names = {}
+  for _, folder in ipairs { "", "role/" } do
+    for _, name in ipairs(lua_files(folder)) do
+      local target = alias_target(folder .. name)
+      if target then names[target] = "etherlua." .. (folder .. name):gsub("/", ".") end
+    end
+  end
+  return names
+end
+
+local function module_name(file)
+  return "etherlua." .. file:gsub("/init$", ""):gsub("/", ".")
+end
+
 local function read_all()
-  local modules, order = {}, {}
+  local modules, order, promised = {}, {}, promised_names()
   local function read(file, name)
+    name = promised[name] or name
+    if modules[name] or alias_target(file) then return end
     modules[name] = annotations.read(ROOT .. file .. ".lua", name)
     order[#order + 1] = name
   end
   read("init", "etherlua")
-  for _, name in ipairs(OBJECTS) do read(name, "etherlua." .. name) end
-  for _, name in ipairs(MODULES) do
-    if exists(ROOT .. name .. ".lua") then read(name, "etherlua." .. name:gsub("/", ".")) end
+  for _, list in ipairs { OBJECTS, MODULES } do
+    for _, file in ipairs(list) do read(file, module_name(file)) end
   end
   for _, folder in ipairs(FOLDERS) do
-    for _, name in ipairs(lua_files(folder)) do
-      read(folder .. "/" .. name, "etherlua." .. folder .. (name == "init" and "" or "." .. name))
-    end
+    for _, name in ipairs(lua_files(folder)) do read(folder .. "/" .. name, module_name(folder .. "/" .. name)) end
   end
   return modules, order
 end
@@ -124,7 +142,7 @@ end
 function M.read()
   local modules, order = read_all()
   local hidden, pages = {}, {}
-  for _, name in ipairs(OBJECTS) do hidden["etherlua." .. name] = true end
+  for _, file in ipairs(OBJECTS) do hidden[module_name(file)] = true end
   for i, name in ipairs(order) do pages[i] = page_of(modules[name], modules, hidden[name]) end
   return pages
 end

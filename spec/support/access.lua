@@ -9,8 +9,8 @@
 -- server goes to the client with it, everything else is dropped. MAC addresses are left alone: it is a wire, not a
 -- bridge. It owns its three namespaces; it does not look into IP. Needs root (BPF), clang, libbpf-dev and iproute2.
 
-local lab = require "etherlua.lab"
-local addr = require "etherlua.addr"
+local lab = require "etherlua.lab.lab"
+local addr = require "etherlua.net.addr"
 local tc = require "support.tc"
 
 local M = {}

@@ -4,7 +4,7 @@
 --      alone.it("makes no garbage", function() ... end)
 
 local assert = require "luassert"
-local files = require "etherlua.files"
+local files = require "etherlua.core.files"
 local shell = require "support.shell"
 
 local M = {}

@@ -3,7 +3,7 @@
 
 local assert = require "luassert"
 local ffi = require "ffi"
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local proto = require "etherlua.proto"
 
 local M = {}

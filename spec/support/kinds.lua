@@ -6,9 +6,9 @@
 --      end)
 
 local ether = require "etherlua"
-local lab = require "etherlua.lab"
+local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
-local sched = require "etherlua.sched"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 

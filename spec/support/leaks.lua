@@ -2,8 +2,8 @@
 
 local assert = require "luassert"
 local ffi = require "ffi"
-local effi = require "etherlua.ffi"
-local sched = require "etherlua.sched"
+local effi = require "etherlua.core.ffi"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 

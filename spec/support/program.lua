@@ -4,7 +4,7 @@
 local assert = require "luassert"
 local cjson = require "cjson"
 local files = require "support.files"
-local lab = require "etherlua.lab"
+local lab = require "etherlua.lab.lab"
 local shell = require "support.shell"
 
 local M = {}

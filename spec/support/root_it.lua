@@ -1,6 +1,6 @@
 -- root_it.lua: busted's `it` for tests that make labs: pending, with the reason, where none can be made.
 
-local lab = require "etherlua.lab"
+local lab = require "etherlua.lab.lab"
 
 ---@param name string
 ---@param fn function

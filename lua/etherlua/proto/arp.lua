@@ -2,7 +2,7 @@
 -- Ethernet and IPv4 addresses are text; those of any other hardware or protocol are raw bytes.
 -- Padding behind the packet is dropped. Caches are a role's business.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 
 local byte, format, sub = string.byte, string.format, string.sub
 local u16 = bytes.u16

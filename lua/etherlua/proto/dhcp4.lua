@@ -2,7 +2,7 @@
 -- Long options (RFC 3396) and option overload are handled inside. No state machine; plain BOOTP is not read.
 -- An option of an unknown code, or with bytes that do not fit its type, is kept as raw bytes under its numeric code.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local dhcp4_options = require "etherlua.proto.dhcp4_options"
 
 local byte, char, find, format, sub = string.byte, string.char, string.find, string.format, string.sub

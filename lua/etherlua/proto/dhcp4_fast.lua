@@ -6,7 +6,7 @@
 
 local bit = require "bit"
 local ffi = require "ffi"
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 
 local M = {}

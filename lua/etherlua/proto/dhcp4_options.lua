@@ -2,7 +2,7 @@
 -- value of each type is read, written, and taken from a command line. A new option is one line in the table at the end.
 -- Knows nothing of messages: long options, their order and overload are dhcp4.lua's, which exports what users need.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 
 local byte, char, concat, sub = string.byte, string.char, table.concat, string.sub
 local u16, u32, put8, put32, check = bytes.u16, bytes.u32, bytes.put8, bytes.put32, bytes.check

@@ -2,7 +2,7 @@
 -- No padding to 60 octets and no frame check sequence: the interface adds both. An 802.3 length is left in ethertype.
 
 local bit = require "bit"
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local format, sub = string.format, string.sub

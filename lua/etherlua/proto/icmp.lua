@@ -2,7 +2,7 @@
 -- The packet that an error message quotes stays in payload, for proto.dissect(payload, "ipv4", true).
 -- icmp6.lua shares the kinds of message and the functions named *_with.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
 
 local byte, format, sub = string.byte, string.format, string.sub

@@ -3,8 +3,8 @@
 -- come as rest and payload. A new kind of message is an entry in M.types.
 -- The checksum covers the IP addresses, so building a message takes them as a context.
 
-local addr = require "etherlua.addr"
-local bytes = require "etherlua.bytes"
+local addr = require "etherlua.net.addr"
+local bytes = require "etherlua.net.bytes"
 local icmp = require "etherlua.proto.icmp"
 local layout = require "etherlua.proto.layout"
 local options = require "etherlua.proto.icmp6_options"

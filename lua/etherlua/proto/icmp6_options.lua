@@ -1,8 +1,8 @@
 -- proto/icmp6_options.lua: the options of neighbour discovery (RFC 4861 section 4.6, RFC 8106 section 5.1): type,
 -- length in units of 8 octets, data. One of an unknown type, or whose data does not fit its type, is kept as raw data.
 
-local addr = require "etherlua.addr"
-local bytes = require "etherlua.bytes"
+local addr = require "etherlua.net.addr"
+local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
 
 local byte, format, sub = string.byte, string.format, string.sub

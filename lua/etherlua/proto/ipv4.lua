@@ -2,7 +2,7 @@
 -- Fragments are recognised but not put together: child() names no module for them.
 
 local bit = require "bit"
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local options = require "etherlua.proto.options"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift

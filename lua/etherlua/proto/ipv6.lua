@@ -2,8 +2,8 @@
 -- Fragments are not put together, jumbograms (RFC 2675) are not known.
 
 local bit = require "bit"
-local addr = require "etherlua.addr"
-local bytes = require "etherlua.bytes"
+local addr = require "etherlua.net.addr"
+local bytes = require "etherlua.net.bytes"
 local extensions = require "etherlua.proto.ipv6_extensions"
 
 local band, rshift = bit.band, bit.rshift

@@ -1,7 +1,7 @@
 -- proto/ipv6_extensions.lua: the chain of IPv6 extension headers (RFC 8200 section 4; authentication header RFC 4302).
 -- What a routing header or an option means is not known here.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
 
 local byte, format, sub = string.byte, string.format, string.sub

@@ -1,8 +1,8 @@
 -- proto/layout.lua: fields at fixed places of a header, named once for reading and for writing them.
 -- For headers that are read now and then; what comes with every packet is written out in its own module.
 
-local addr = require "etherlua.addr"
-local bytes = require "etherlua.bytes"
+local addr = require "etherlua.net.addr"
+local bytes = require "etherlua.net.bytes"
 
 local byte, sub, floor = string.byte, string.sub, math.floor
 

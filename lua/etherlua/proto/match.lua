@@ -1,7 +1,7 @@
 -- proto/match.lua: decoded frames, and patterns that they are compared with: what a test expects and what a responder
 -- answers. Pure functions on bytes.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local proto = require "etherlua.proto"
 local view = require "etherlua.proto.view"
 

@@ -2,7 +2,7 @@
 -- 3.1), which have one format: an octet 0 ends the list, an octet 1 is padding, all others are type, length, data.
 -- What an option means is not known here.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 
 local byte, format, sub = string.byte, string.format, string.sub
 

@@ -3,7 +3,7 @@
 -- What follows fills in what names it (EtherType, protocol, ports), and build() lengths and checksums, unless given.
 -- A layer knows its name and fields; their meaning is in the module of that name. Not for the hot path.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local proto = require "etherlua.proto"
 local view = require "etherlua.proto.view"
 

@@ -1,7 +1,7 @@
 -- proto/tcp.lua: TCP segments on IPv4 and IPv6 (RFC 9293 section 3.1). No connections: that is a state machine's.
 -- The checksum covers the IP addresses, so building a segment takes them as a context.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
 local options = require "etherlua.proto.options"
 local udp = require "etherlua.proto.udp"

@@ -1,7 +1,7 @@
 -- proto/udp.lua: UDP on IPv4 and IPv6 (RFC 768, RFC 8200 section 8.1).
 -- The checksum covers the IP addresses, so building a datagram takes them as a context. No jumbograms.
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 
 local format, sub = string.format, string.sub
 local u16, put16 = bytes.u16, bytes.put16

@@ -1,7 +1,7 @@
 -- proto/view.lua: a frame in full, for people: each layer with its offset, its fields and its bytes.
 -- The one line for sniffing is proto.describe().
 
-local bytes = require "etherlua.bytes"
+local bytes = require "etherlua.net.bytes"
 local proto = require "etherlua.proto"
 
 local format, sub = string.format, string.sub

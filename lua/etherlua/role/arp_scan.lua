@@ -14,12 +14,12 @@
 -- table; how many of these there are is limited, since anybody can send them. It neither prints nor answers ARP itself.
 
 local ffi = require "ffi"
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local arp = require "etherlua.proto.arp"
 local arp_fast = require "etherlua.proto.arp_fast"
-local histogram = require "etherlua.histogram"
-local pacer = require "etherlua.pacer"
-local sched = require "etherlua.sched"
+local histogram = require "etherlua.core.histogram"
+local pacer = require "etherlua.core.pacer"
+local sched = require "etherlua.core.sched"
 
 local floor = math.floor
 

@@ -8,12 +8,12 @@
 --
 -- The caller owns the EtherConn, which has to hear group frames: answers to IPv6 probes are multicast.
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local arp = require "etherlua.proto.arp"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
-local sched = require "etherlua.sched"
-local segment = require "etherlua.role.segment"
+local sched = require "etherlua.core.sched"
+local segment = require "etherlua.host.segment"
 
 local M = {}
 

@@ -8,14 +8,14 @@
 -- Replies to the client's own MAC address arrive at its own RUDPConn; those that a server broadcasts are read once for
 -- all clients of a relay and VLAN stack, and handed to the one whose hardware address they carry.
 
-local addr = require "etherlua.addr"
-local broadcast = require "etherlua.role.broadcast"
-local channel = require "etherlua.channel"
+local addr = require "etherlua.net.addr"
+local broadcast = require "etherlua.host.broadcast"
+local channel = require "etherlua.core.channel"
 local dhcp4 = require "etherlua.proto.dhcp4"
-local neighbour = require "etherlua.role.neighbour"
-local random = require "etherlua.random"
-local sched = require "etherlua.sched"
-local select = require "etherlua.select"
+local neighbour = require "etherlua.host.neighbour"
+local random = require "etherlua.net.random"
+local sched = require "etherlua.core.sched"
+local select = require "etherlua.core.select"
 
 local M = {}
 

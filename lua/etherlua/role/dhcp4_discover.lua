@@ -13,11 +13,11 @@
 -- is none of them. How many offers are kept is limited: anybody can send them.
 
 local ffi = require "ffi"
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
-local pacer = require "etherlua.pacer"
-local random = require "etherlua.random"
-local sched = require "etherlua.sched"
+local pacer = require "etherlua.core.pacer"
+local random = require "etherlua.net.random"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 

@@ -12,14 +12,14 @@
 
 local bit = require "bit"
 local ffi = require "ffi"
-local addr = require "etherlua.addr"
-local broadcast = require "etherlua.role.broadcast"
+local addr = require "etherlua.net.addr"
+local broadcast = require "etherlua.host.broadcast"
 local dhcp4_fast = require "etherlua.proto.dhcp4_fast"
-local effi = require "etherlua.ffi"
-local histogram = require "etherlua.histogram"
-local pacer = require "etherlua.pacer"
-local random = require "etherlua.random"
-local sched = require "etherlua.sched"
+local effi = require "etherlua.core.ffi"
+local histogram = require "etherlua.core.histogram"
+local pacer = require "etherlua.core.pacer"
+local random = require "etherlua.net.random"
+local sched = require "etherlua.core.sched"
 
 local C = effi.C
 assert(C.el_recv and C.el_frame_free) -- a trace can call only what was looked up before it was recorded

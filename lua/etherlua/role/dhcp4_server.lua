@@ -2,9 +2,9 @@
 -- It turns a client's message into a reply and keeps the leases; receiving and sending is gateway.lua's. Clients are
 -- told apart by VLAN stack and client identifier, or hardware address without one. One pool serves all VLAN stacks.
 
-local addr = require "etherlua.addr"
-local random = require "etherlua.random"
-local sched = require "etherlua.sched"
+local addr = require "etherlua.net.addr"
+local random = require "etherlua.net.random"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 

@@ -9,9 +9,9 @@ local dhcp4_server = require "etherlua.role.dhcp4_server"
 local gateway6 = require "etherlua.role.gateway6"
 local icmp = require "etherlua.proto.icmp"
 local ipv4 = require "etherlua.proto.ipv4"
-local responder = require "etherlua.role.icmp_responder"
+local responder = require "etherlua.host.icmp_responder"
 local udp = require "etherlua.proto.udp"
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 
 local M = {}
 

@@ -5,7 +5,7 @@
 
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
-local prefix = require "etherlua.prefix"
+local prefix = require "etherlua.net.prefix"
 local udp = require "etherlua.proto.udp"
 
 local M = {}

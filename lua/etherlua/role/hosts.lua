@@ -1,9 +1,9 @@
 -- role/hosts.lua: many hosts on one relay, numbered from 0: which MAC address, VLAN stack and IP addresses each of them
 -- has, opening them, and who else on the wire has their addresses. What a host does is host.lua's business.
 
-local addr = require "etherlua.addr"
-local prefix = require "etherlua.prefix"
-local sched = require "etherlua.sched"
+local addr = require "etherlua.net.addr"
+local prefix = require "etherlua.net.prefix"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 

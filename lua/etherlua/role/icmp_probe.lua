@@ -2,13 +2,13 @@
 -- that were sent an ICMP error is about. It sends nothing.
 
 local ffi = require "ffi"
-local addr = require "etherlua.addr"
-local effi = require "etherlua.ffi"
+local addr = require "etherlua.net.addr"
+local effi = require "etherlua.core.ffi"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv4 = require "etherlua.proto.ipv4"
 local ipv6 = require "etherlua.proto.ipv6"
-local tap = require "etherlua.role.tap"
+local tap = require "etherlua.host.tap"
 
 local C = effi.C
 local put16 = tap.put16

@@ -2,13 +2,13 @@
 -- times, duplicates, and errors of those on the way. Any number of requests may be under way. With quiet = true it
 -- only counts, and makes no garbage however many packets there are.
 
-local addr = require "etherlua.addr"
-local effi = require "etherlua.ffi"
+local addr = require "etherlua.net.addr"
+local effi = require "etherlua.core.ffi"
 local icmp = require "etherlua.proto.icmp"
 local probe = require "etherlua.role.icmp_probe"
-local sched = require "etherlua.sched"
-local segment = require "etherlua.role.segment"
-local select = require "etherlua.select"
+local sched = require "etherlua.core.sched"
+local segment = require "etherlua.host.segment"
+local select = require "etherlua.core.select"
 
 local C = effi.C
 

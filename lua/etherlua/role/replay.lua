@@ -2,10 +2,10 @@
 -- rate, or as fast as they go. Each pass opens the file anew, so memory does not depend on its size. The relay is the
 -- caller's; what it lost is in relay:stats().
 
-local histogram = require "etherlua.histogram"
-local pacer = require "etherlua.pacer"
-local relays = require "etherlua.relay"
-local sched = require "etherlua.sched"
+local histogram = require "etherlua.core.histogram"
+local pacer = require "etherlua.core.pacer"
+local relays = require "etherlua.relay.relay"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 

@@ -2,16 +2,16 @@
 -- the errors of those who could not pass them on (RFC 792, RFC 4443). The packets are UDP to ports where nobody is, or
 -- echo requests. Several are under way at once. It takes no notice of UDP that comes back.
 
-local addr = require "etherlua.addr"
-local channel = require "etherlua.channel"
-local effi = require "etherlua.ffi"
+local addr = require "etherlua.net.addr"
+local channel = require "etherlua.core.channel"
+local effi = require "etherlua.core.ffi"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
 local probe = require "etherlua.role.icmp_probe"
-local random = require "etherlua.random"
-local sched = require "etherlua.sched"
-local segment = require "etherlua.role.segment"
-local select = require "etherlua.select"
+local random = require "etherlua.net.random"
+local sched = require "etherlua.core.sched"
+local segment = require "etherlua.host.segment"
+local select = require "etherlua.core.select"
 local udp = require "etherlua.proto.udp"
 
 local C = effi.C

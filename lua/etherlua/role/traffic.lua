@@ -15,11 +15,11 @@
 --
 -- 18 bytes are what an untagged IPv4 frame of 64 bytes has room for.
 
-local addr = require "etherlua.addr"
+local addr = require "etherlua.net.addr"
 local bit = require "bit"
 local ffi = require "ffi"
-local neighbour = require "etherlua.role.neighbour"
-local prefix = require "etherlua.prefix"
+local neighbour = require "etherlua.host.neighbour"
+local prefix = require "etherlua.net.prefix"
 
 local M = {}
 

@@ -1,7 +1,7 @@
 -- role/traffic_direction.lua: one way of test traffic: the sender of role/traffic.lua's flows, their receiver, or both
 -- when they are in one program, and what can be said of them together. It owns neither relay.
 
-local sched = require "etherlua.sched"
+local sched = require "etherlua.core.sched"
 local traffic_receiver = require "etherlua.role.traffic_receiver"
 local traffic_sender = require "etherlua.role.traffic_sender"
 

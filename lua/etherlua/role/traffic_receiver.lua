@@ -3,10 +3,10 @@
 -- payload says which flow it belongs to. What is no test packet is counted and ignored: nothing in one is trusted.
 
 local bit = require "bit"
-local effi = require "etherlua.ffi"
+local effi = require "etherlua.core.ffi"
 local counts = require "etherlua.role.traffic_counts"
-local histogram = require "etherlua.histogram"
-local sched = require "etherlua.sched"
+local histogram = require "etherlua.core.histogram"
+local sched = require "etherlua.core.sched"
 local traffic = require "etherlua.role.traffic"
 
 local C = effi.C

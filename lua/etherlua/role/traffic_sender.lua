@@ -3,13 +3,13 @@
 -- allocated for it. It fragments nothing and reads nothing.
 
 local bit = require "bit"
-local bytes = require "etherlua.bytes"
-local effi = require "etherlua.ffi"
+local bytes = require "etherlua.net.bytes"
+local effi = require "etherlua.core.ffi"
 local ffi = require "ffi"
-local addr = require "etherlua.addr"
-local pacer = require "etherlua.pacer"
+local addr = require "etherlua.net.addr"
+local pacer = require "etherlua.core.pacer"
 local proto = require "etherlua.proto"
-local sched = require "etherlua.sched"
+local sched = require "etherlua.core.sched"
 local traffic = require "etherlua.role.traffic"
 
 local C = effi.C

@@ -4,12 +4,12 @@
 
 local bit = require "bit"
 local ffi = require "ffi"
-local addr = require "etherlua.addr"
-local channel = require "etherlua.channel"
-local effi = require "etherlua.ffi"
-local responder = require "etherlua.role.icmp_responder"
-local sched = require "etherlua.sched"
-local select = require "etherlua.select"
+local addr = require "etherlua.net.addr"
+local channel = require "etherlua.core.channel"
+local effi = require "etherlua.core.ffi"
+local responder = require "etherlua.host.icmp_responder"
+local sched = require "etherlua.core.sched"
+local select = require "etherlua.core.select"
 
 local C = effi.C
 

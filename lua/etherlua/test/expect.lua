@@ -4,7 +4,7 @@
 local assert = require "luassert"
 local frames = require "etherlua.test.frames"
 local match = require "etherlua.proto.match"
-local sched = require "etherlua.sched"
+local sched = require "etherlua.core.sched"
 local say = require "say"
 local scope = require "etherlua.test.scope"
 

@@ -4,10 +4,10 @@
 --   lab.new { links = { { "client:eth0", "agent:down" }, { "agent:up", "server:eth0" } } }
 --   lab.new { switch = { red = 100, blue = 200, core = { 100, 200 } } }
 
-local lab = require "etherlua.lab"
+local lab = require "etherlua.lab.lab"
 local gateway = require "etherlua.role.gateway"
-local relay = require "etherlua.relay"
-local sched = require "etherlua.sched"
+local relay = require "etherlua.relay.relay"
+local sched = require "etherlua.core.sched"
 local servers = require "etherlua.test.servers"
 
 local M = {}

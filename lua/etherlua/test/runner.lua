@@ -7,7 +7,7 @@
 -- for the file in which it stands.
 
 local scope = require "etherlua.test.scope"
-local sched = require "etherlua.sched"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 

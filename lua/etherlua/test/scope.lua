@@ -5,8 +5,8 @@
 -- Tasks of the background kind are never leaks: they belong to roles and end with their relay.
 
 local bit = require "bit"
-local endpoint = require "etherlua.endpoint"
-local sched = require "etherlua.sched"
+local endpoint = require "etherlua.relay.endpoint"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 
@@ -139,7 +139,7 @@ local function left_relays(self)
   return left
 end
 
--- One reader of broadcasts serves all hosts of a relay and lives as long: see role/broadcast.lua.
+-- One reader of broadcasts serves all hosts of a relay and lives as long: see host/broadcast.lua.
 local function is_shared(object)
   local conn = object.mac and object or object:conn()
   return bit.band(conn.mac.byte[0], 1) == 1

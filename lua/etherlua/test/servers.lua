@@ -5,9 +5,9 @@
 -- it. Nothing of the machine's own DHCP configuration, leases or logs is read or written. Needs root.
 
 local cjson = require "cjson"
-local addr = require "etherlua.addr"
-local files = require "etherlua.files"
-local netns = require "etherlua.netns"
+local addr = require "etherlua.net.addr"
+local files = require "etherlua.core.files"
+local netns = require "etherlua.lab.netns"
 
 local M = {}
 

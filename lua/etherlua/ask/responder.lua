@@ -1,0 +1,171 @@
+-- ask/responder.lua: conn:answer: frames that match a pattern are answered, in the background. The responders of one
+-- EtherConn share its one reader; each frame is for the first that matches it. What a reply leaves out is
+-- composed.lua's.
+
+local composed = require "etherlua.ask.fill"
+local endpoint = require "etherlua.relay.endpoint"
+local ethernet = require "etherlua.proto.ethernet"
+local match = require "etherlua.proto.match"
+local packet = require "etherlua.proto.packet"
+local sched = require "etherlua.core.sched"
+
+local M = {}
+
+-- See conn:answer.
+---@class etherlua.responder
+---@field matched integer frames that it was asked about and that match
+---@field answered integer of these: those that it sent a reply to
+---@field ignored integer frames that it was asked about and that do not match
+---@field failed integer frames whose reply could not be made or sent
+---@field last_error? string why, of the last of them
+local Responder = {}
+Responder.__index = Responder
+
+-- ---- one frame ----------------------------------------------------------------------------------------------------
+
+-- A frame as responders see it; as a packet when one of them wants that.
+local function new_request(text)
+  local request = { decoded = match.decode(text) }
+  function request.packet()
+    request.whole = request.whole or packet.parse(text)
+    return request.whole
+  end
+  return request
+end
+
+local function wants(self, request)
+  if type(self.match) == "function" then return self.match(request.packet()) end
+  return not self.match or not match.difference(self.match, request.decoded)
+end
+
+-- What the user wants to be sent, as a list.
+local function replies_to(self, request)
+  local replies = self.reply
+  if type(replies) == "function" then replies = replies(request.packet()) end
+  if not replies then return {} end
+  if type(replies) == "table" and not packet.is_packet(replies) then return replies end
+  return { replies }
+end
+
+-- A failure is told once: the frame that brings it about may come a million times.
+local function fail(self, failure)
+  self.failed, self.last_error = self.failed + 1, failure
+  if self.failed == 1 then io.stderr:write(("etherlua: %s: %s\n"):format(tostring(self), failure)) end
+end
+
+-- Returns whether the frame was this responder's. Raises what the user's functions raise, and for bad replies.
+local function respond(self, request)
+  if not wants(self, request) then
+    self.ignored = self.ignored + 1
+    return false
+  end
+  self.matched = self.matched + 1
+  local sent, reason
+  for _, reply in ipairs(replies_to(self, request)) do
+    local whole = composed.reply(request.decoded.layers, reply, tostring(self.conn.mac))
+    sent, reason = composed.send(self.conn, assert(ethernet.parse(whole:build())))
+    if not sent then break end
+  end
+  if sent then self.answered = self.answered + 1 elseif reason then fail(self, reason) end
+  return true
+end
+
+-- ---- the reader of an EtherConn -----------------------------------------------------------------------------------
+
+-- What an error in a user's function looks like; the end of a task is none.
+local function traced(failure)
+  if type(failure) ~= "string" then return failure end
+  return debug.traceback(failure, 2)
+end
+
+local function hear(responder, request)
+  local ok, result = xpcall(respond, traced, responder, request)
+  if ok then return result end
+  if result == sched.CANCELLED then error(result, 0) end
+  fail(responder, tostring(result))
+  return true
+end
+
+-- Looks before each frame: a task that was cancelled runs on until it waits, and the frame may be somebody else's.
+local function read(conn, server)
+  while not server.ended do
+    local frame, reason = conn:recv_frame()
+    if not frame then return reason end
+    local request = new_request(tostring(frame))
+    frame:release()
+    for _, responder in ipairs { unpack(server.responders) } do
+      if responder.open and hear(responder, request) then break end
+    end
+  end
+end
+
+-- The responders of an EtherConn, and the task that reads for them.
+local function server_of(conn)
+  local id = conn.ep.id
+  local extra = endpoint.extras[id] or {}
+  endpoint.extras[id] = extra
+  if not extra.server or extra.server.ended or extra.server.task.done then
+    local server = { responders = {} }
+    server.task = sched.spawn_background(read, conn, server)
+    extra.server = server
+  end
+  return extra.server
+end
+
+-- ---- the object ---------------------------------------------------------------------------------------------------
+
+local KNOWN = { match = true, reply = true }
+
+local function check(conn, opts)
+  if conn.ep.relay == nil then error("this endpoint is closed", 3) end
+  if type(opts) ~= "table" then error(("bad responder %s: a table is needed"):format(tostring(opts)), 3) end
+  for name in pairs(opts) do
+    if not KNOWN[name] then error(("unknown option %q of answer"):format(tostring(name)), 3) end
+  end
+  local kind = type(opts.match)
+  if kind ~= "nil" and kind ~= "table" and kind ~= "function" and kind ~= "string" then
+    error(("bad match %s: a table of fields, a function or a Lua pattern is needed"):format(tostring(opts.match)), 3)
+  end
+  if opts.reply == nil then error("no reply: a packet, a string or a function that returns one is needed", 3) end
+end
+
+---@param conn etherlua.conn
+---@param opts etherlua.responder_opts
+---@return etherlua.responder
+function M.new(conn, opts)
+  check(conn, opts)
+  local server = server_of(conn)
+  local self = setmetatable({ conn = conn, match = opts.match, reply = opts.reply, server = server, open = true,
+    matched = 0, answered = 0, ignored = 0, failed = 0 }, Responder)
+  table.insert(server.responders, self)
+  return self
+end
+
+-- It answers no more. The last one of an EtherConn ends its reader: others may read it again.
+function Responder:close()
+  if not self.open then return end
+  self.open = false
+  local list = self.server.responders
+  for i = #list, 1, -1 do
+    if list[i] == self then table.remove(list, i) end
+  end
+  if #list > 0 then return end
+  self.server.ended = true
+  self.conn:unwatch(self.server.task) -- at once, not when the task has its turn
+  self.server.task:cancel()
+end
+
+-- Waits until the EtherConn or the last responder on it is closed. Blocks this task.
+---@param timeout? number seconds
+---@return string|nil
+---@return string|nil reason "cancelled" or "timeout"
+function Responder:join(timeout)
+  return self.server.task:join(timeout)
+end
+
+Responder.__tostring = function(self)
+  return ("responder on %s: %d matched, %d answered, %d ignored, %d failed"):format(tostring(self.conn), self.matched,
+    self.answered, self.ignored, self.failed)
+end
+
+return M

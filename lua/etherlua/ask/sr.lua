@@ -1,0 +1,324 @@
+-- ask/sr.lua: send requests and match the answers to them: ether.sr and ether.sr1. Which packet answers which is said
+-- by proto/answers.lua, what a packet leaves out by composed.lua. One call is one reader: while it runs it takes every
+-- frame that comes to the EtherConn, and what answers nothing is dropped. Fragments are the EtherConn's business.
+
+local answers = require "etherlua.proto.answers"
+local addr = require "etherlua.net.addr"
+local channel = require "etherlua.core.channel"
+local composed = require "etherlua.ask.fill"
+local ffi = require "ffi"
+local packet = require "etherlua.proto.packet"
+local proto = require "etherlua.proto"
+local sched = require "etherlua.core.sched"
+local udp = require "etherlua.relay.udp"
+
+local M = {}
+
+local TIMEOUT = 1    -- seconds
+local BURST = 32     -- packets that are sent between two looks at what came
+local ASKERS = 64    -- next hops that are asked for at the same time
+local BROADCAST = "ff:ff:ff:ff:ff:ff"
+
+-- ---- options ------------------------------------------------------------------------------------------------------
+
+local KNOWN = { timeout = true, retry = true, inter = true, multi = true, src = true, dst_mac = true, resolve = true }
+
+local function check_number(opts, name, whole)
+  local value = opts[name]
+  if value == nil or type(value) == "number" and value >= 0 and not (whole and value % 1 ~= 0) then return end
+  error(("bad %s %s: a %snumber from 0 is needed"):format(name, tostring(value), whole and "whole " or ""), 4)
+end
+
+local function check(conn, opts)
+  if not ffi.istype("struct el_conn", conn) then
+    error(("bad conn %s: an EtherConn is needed"):format(tostring(conn)), 3)
+  end
+  for name in pairs(opts) do
+    if not KNOWN[name] then error(("unknown option %q of sr"):format(tostring(name)), 3) end
+  end
+  check_number(opts, "timeout")
+  check_number(opts, "inter")
+  check_number(opts, "retry", true)
+  if conn.ep.relay == nil then error("this endpoint is closed", 3) end
+  local task = sched.current()
+  local _, problem = conn:watch(task)
+  if problem then error(problem, 3) end
+  conn:unwatch(task)
+end
+
+-- ---- lists of results ---------------------------------------------------------------------------------------------
+
+local function lines(list, line)
+  local texts = {}
+  for i, one in ipairs(list) do texts[i] = line(one) end
+  return #texts > 0 and table.concat(texts, "\n") or "none"
+end
+
+-- A request and what answered it.
+---@class etherlua.answer
+---@field sent etherlua.packet as it was sent, with what was filled in
+---@field received etherlua.packet
+---@field time number when it came, seconds of the engine's clock
+---@field rtt number seconds since the request was sent, the last time if there were several
+
+-- Lists tell their packets line by line.
+local Answered = { __tostring = function(list)
+  return lines(list, function(one)
+    return ("%s  ==>  %s  %.3f ms"):format(one.sent:summary(), one.received:summary(), one.rtt * 1000)
+  end)
+end }
+local Unanswered = { __tostring = function(list) return lines(list, function(one) return one:summary() end) end }
+
+-- ---- requests -----------------------------------------------------------------------------------------------------
+
+local function list_of(packets)
+  if type(packets) == "string" or packet.is_packet(packets) then return { packets } end
+  if type(packets) == "table" and (packets[1] ~= nil or next(packets) == nil) then return packets end
+  error(("bad packets %s: a packet, the bytes of a frame, or a list of them is needed"):format(tostring(packets)), 0)
+end
+
+local function new_requests(conn, packets, opts)
+  local requests = {}
+  for i, given in ipairs(list_of(packets)) do
+    local whole, hop = composed.complete(conn, given, opts)
+    requests[i] = { packet = whole, hop = hop }
+  end
+  return requests
+end
+
+-- The hops' MAC addresses: hops is a list of those that are left, done a channel that is told of the end of each.
+local function ask(hops, done)
+  while true do
+    local hop = table.remove(hops)
+    if not hop then break end
+    hop.mac, hop.reason = hop.resolve(addr.addr(hop.ip))
+  end
+  done:send(true)
+end
+
+-- Each once, many at a time. When the caller is cancelled, those that were not begun are left.
+local function ask_all(hops)
+  local askers, done = math.min(ASKERS, #hops), channel.new(ASKERS)
+  for _ = 1, askers do sched.spawn_background(ask, hops, done) end
+  local ok, failure = pcall(function()
+    for _ = 1, askers do done:recv() end
+  end)
+  if ok then return end
+  for i = #hops, 1, -1 do hops[i] = nil end
+  error(failure, 0)
+end
+
+-- A resolver for each source address, which answers for that address as long as it is held.
+local function new_resolvers(conn, resolve)
+  local resolvers = { releases = {} }
+  return setmetatable(resolvers, { __index = function(_, src)
+    local ask_for, release = udp.resolver(conn, addr.addr(src), resolve or "arp")
+    resolvers[src] = ask_for or function() return BROADCAST end
+    table.insert(resolvers.releases, release)
+    return resolvers[src]
+  end })
+end
+
+-- Requests whose next hop has to be asked for get its MAC address, or the reason why there is none.
+local function resolve_all(resolvers, requests)
+  local hops, known = {}, {}
+  for _, request in ipairs(requests) do
+    local fields = request.hop
+    if fields and not known[fields.dst] then
+      known[fields.dst] = { ip = fields.dst, resolve = resolvers[fields.src] }
+      hops[#hops + 1] = known[fields.dst]
+    end
+  end
+  ask_all(hops)
+  for _, request in ipairs(requests) do
+    local hop = request.hop and known[request.hop.dst]
+    if hop then
+      request.packet.ethernet.dst = hop.mac and tostring(hop.mac)
+      request.reason = not hop.mac and (hop.reason or "unresolved") or nil
+    end
+  end
+end
+
+-- ---- sending and matching -----------------------------------------------------------------------------------------
+
+---@private
+-- One call: index is key -> list of requests that were sent, outstanding how many have no answer.
+local Exchange = {}
+Exchange.__index = Exchange
+
+local function put_into(index, key, request)
+  local list = index[key] or { first = 1 }
+  index[key] = list
+  list[#list + 1] = request
+end
+
+function Exchange:send(request)
+  if not request.sent_at then
+    for _, key in ipairs(answers.request_keys(request.layers)) do put_into(self.index, key, request) end
+  end
+  request.sent_at = sched.now()
+  local sent, reason = composed.send(self.conn, request.layers[1].fields)
+  request.reason = reason
+  return sent
+end
+
+-- The oldest request among those of one key that a reply answers. Those at the front that have their answer are passed
+-- over for good.
+function Exchange:find(list, layers)
+  while not self.multi and list[list.first] and list[list.first].answered do list.first = list.first + 1 end
+  for i = list.first, #list do
+    local request = list[i]
+    if (self.multi or not request.answered) and answers.answers(layers, request.layers) then return request end
+  end
+end
+
+function Exchange:take(frame)
+  local time, text = frame.timestamp, tostring(frame)
+  frame:release()
+  local layers = proto.dissect(text)
+  for _, key in ipairs(answers.reply_keys(layers)) do
+    local list = self.index[key]
+    local request = list and self:find(list, layers)
+    if request then
+      if not request.answered then self.outstanding = self.outstanding - 1 end
+      request.answered = true
+      table.insert(self.answered, { sent = request.packet, received = packet.parse(text), time = time,
+        rtt = math.max(time - request.sent_at, 0) })
+      return
+    end
+  end
+end
+
+function Exchange:is_over()
+  return self.outstanding == 0 and not self.multi
+end
+
+-- Takes what comes until a time, and what is there then: no more, or a flood would hold it for ever.
+---@return string? reason why nothing more can come
+function Exchange:collect(deadline, until_over)
+  while sched.now() < deadline and not (until_over and self:is_over()) do
+    local frame, reason = self.conn:recv_frame(math.max(deadline - sched.now(), 0))
+    if frame then self:take(frame) elseif reason ~= "timeout" then return reason end
+  end
+  sched.give_way()
+  if self.conn.ep.relay == nil then return "closed" end
+  for _ = 1, self.conn:stats().queued do
+    local frame = self.conn:recv_frame(0)
+    if frame then self:take(frame) end
+  end
+end
+
+-- Sends what has no answer yet, and waits for the answers.
+function Exchange:round(requests, opts)
+  local start, count = sched.now(), 0
+  local inter, reason = opts.inter or 0, nil
+  for _, request in ipairs(requests) do
+    if request.layers and not request.answered and self:send(request) then
+      count = count + 1
+      if inter > 0 then
+        reason = self:collect(start + count * inter)
+      elseif count % BURST == 0 then
+        reason = self:collect(0)
+      end
+    end
+    if reason then return reason end
+  end
+  if count == 0 then return nil end
+  -- A send only hears that the link is down from the one before it.
+  self.trouble = not self.conn:relay():flush() and "link down" or nil
+  return self:collect(sched.now() + (opts.timeout or TIMEOUT), true)
+end
+
+function Exchange:run(requests, opts)
+  local reason = self:collect(0) -- what was there before answers nothing
+  for _ = 0, opts.retry or 0 do
+    if reason or self.outstanding == 0 then break end
+    reason = self:round(requests, opts)
+  end
+  return reason
+end
+
+-- ---- the calls ----------------------------------------------------------------------------------------------------
+
+-- Requests without an answer, and why the last of them could not be sent, if so.
+local function left_of(requests)
+  local list, reason = setmetatable({}, Unanswered), nil
+  for _, request in ipairs(requests) do
+    if not request.answered then
+      list[#list + 1] = request.packet
+      reason = request.reason or reason
+    end
+  end
+  return list, reason
+end
+
+-- All of them before the first is sent: what cannot be built sends nothing.
+local function build_all(requests)
+  for _, request in ipairs(requests) do
+    sched.tick()
+    if not request.reason then request.layers = proto.dissect(request.packet:build()) end
+  end
+end
+
+local function exchange(conn, packets, opts)
+  local requests, resolvers = new_requests(conn, packets, opts), new_resolvers(conn, opts.resolve)
+  local self = setmetatable({ conn = conn, index = {}, answered = setmetatable({}, Answered), multi = opts.multi,
+    outstanding = #requests }, Exchange)
+  local ok, ended = pcall(function()
+    resolve_all(resolvers, requests)
+    build_all(requests)
+    return self:run(requests, opts)
+  end)
+  for _, release in ipairs(resolvers.releases) do release() end
+  if not ok then error(ended, 0) end
+  local unanswered, reason = left_of(requests)
+  reason = ended or reason or unanswered[1] and self.trouble
+  if not reason then return self.answered, unanswered end -- no nil that the prompt would show
+  return self.answered, unanswered, reason
+end
+
+-- The defaults are in brackets.
+---@class etherlua.sr_opts
+---@field timeout? number seconds to wait for answers after the last packet was sent (1)
+---@field retry? integer how many times those without an answer are sent again (0)
+---@field inter? number seconds between two packets (0: as fast as they go)
+---@field multi? boolean take all answers to a request, for the whole time, not the first one alone (false)
+---@field src? string IP address of those that have none: the source of IP, the sender of ARP
+---@field dst_mac? string destination MAC address of those that have none
+---@field resolve? "arp"|"broadcast"|function where there is neither: as of conn:udp, but "arp" is the default: ARP or
+---  neighbour discovery asks for the IP address on the link, and answers for the source address meanwhile
+
+-- Sends packets and waits for their answers: what the protocols say answers them, and ICMP errors that quote them. A
+-- packet to a group is answered by anybody. Blocks this task until all have an answer or the time is up.
+--
+-- A packet may begin with ether, arp, ip4 or ip6. The MAC address, the VLANs, the source port and ARP's sender are
+-- filled in; an IP source has to be given. ARP goes to all unless told otherwise, a group to its own MAC address. An
+-- EtherConn hears answers to a group only if it was opened with `multicast`, and not what its RUDPConns take.
+---@param conn etherlua.conn which nobody else reads meanwhile; what comes and answers nothing is dropped
+---@param packets etherlua.packet|string|table one packet or a list; a string is the bytes of a whole frame
+---@param opts? etherlua.sr_opts
+---@return etherlua.answer[] answered in order of arrival
+---@return etherlua.packet[] unanswered in order of sending, whole: they can be sent again
+---@return string|nil reason why some could not be sent or no more could come: "link down", "no answer from neighbour
+---  10.0.0.1", "closed"
+function M.sr(conn, packets, opts)
+  opts = opts or {}
+  check(conn, opts)
+  return exchange(conn, packets, opts)
+end
+
+-- Sends one packet and waits for the first answer. Blocks this task.
+---@param conn etherlua.conn
+---@param given etherlua.packet|string
+---@param opts? etherlua.sr_opts as of sr
+---@return etherlua.packet|nil received
+---@return number|string rtt in seconds, or the reason: "timeout", or one of those of sr
+function M.sr1(conn, given, opts)
+  opts = opts or {}
+  check(conn, opts)
+  local answered, _, reason = exchange(conn, { given }, opts)
+  if answered[1] then return answered[1].received, answered[1].rtt end
+  return nil, reason or "timeout"
+end
+
+return M

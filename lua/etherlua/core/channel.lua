@@ -1,0 +1,100 @@
+-- core/channel.lua: passes values from task to task, in order. A bounded buffer: send blocks when it is full, recv when
+-- it is empty. Both ends may be used by any number of tasks.
+
+local sched = require "etherlua.core.sched"
+local select = require "etherlua.core.select"
+
+local M = {}
+
+-- See ether.channel.
+---@class etherlua.channel
+local Channel = {}
+Channel.__index = Channel
+
+-- A channel: values go in at one end and come out at the other, in order.
+---@param capacity? integer values that fit without a reader, 1 when not given
+---@return etherlua.channel
+function M.new(capacity)
+  capacity = capacity or 1
+  if type(capacity) ~= "number" or capacity < 1 or capacity % 1 ~= 0 then
+    error(("bad channel capacity %s: a whole number from 1 is needed"):format(tostring(capacity)), 2)
+  end
+  return setmetatable({ capacity = capacity, first = 1, last = 0, waiters = {} }, Channel)
+end
+
+local function wake_all(channel)
+  local waiters = channel.waiters
+  channel.waiters = {}
+  for _, task in ipairs(waiters) do sched.wake(task) end
+end
+
+---@return integer values that are inside
+function Channel:count() return self.last - self.first + 1 end
+
+-- For ether.select: something can be received.
+---@private
+function Channel:ready() return self.last >= self.first or self.closed end
+
+---@private
+function Channel:watch(task) table.insert(self.waiters, task) end
+
+---@private
+function Channel:unwatch(task)
+  for i, waiter in ipairs(self.waiters) do
+    if waiter == task then return table.remove(self.waiters, i) end
+  end
+end
+
+-- One end's view for select: ready when there is room.
+local function room(channel)
+  return {
+    ready = function() return channel.closed or channel:count() < channel.capacity end,
+    watch = function(_, task) channel:watch(task) end,
+    unwatch = function(_, task) channel:unwatch(task) end,
+  }
+end
+
+-- Puts a value in. Blocks while there is no room.
+---@param value any not nil
+---@param timeout? number seconds to wait for room
+---@return true|nil
+---@return string|nil reason "timeout" or "closed"
+function Channel:send(value, timeout)
+  if value == nil then error("a channel cannot carry nil", 2) end
+  sched.tick()
+  if self:count() >= self.capacity and not self.closed then
+    local ready, reason = select.wait { room(self), timeout = timeout }
+    if not ready then return nil, reason end
+  end
+  if self.closed then return nil, "closed" end
+  self.last = self.last + 1
+  self[self.last] = value
+  wake_all(self)
+  return true
+end
+
+-- Takes a value out. Blocks while there is none.
+---@param timeout? number seconds to wait for a value
+---@return any|nil value
+---@return string|nil reason "timeout", or "closed" when it is closed and empty
+function Channel:recv(timeout)
+  sched.tick()
+  if not self:ready() then
+    local ready, reason = select.wait { self, timeout = timeout }
+    if not ready then return nil, reason end
+  end
+  if self.last < self.first then return nil, "closed" end
+  local value = self[self.first]
+  self[self.first] = nil
+  self.first = self.first + 1
+  wake_all(self)
+  return value
+end
+
+-- No more values are taken; those inside can still be received.
+function Channel:close()
+  self.closed = true
+  wake_all(self)
+end
+
+return M

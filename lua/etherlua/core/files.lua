@@ -1,0 +1,21 @@
+-- core/files.lua: what reading the system's files and naming them to a shell takes.
+
+local M = {}
+
+---@param path string
+---@return string? text nil when it cannot be read
+function M.read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+---@param text string
+---@return string one word to a shell
+function M.quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+return M

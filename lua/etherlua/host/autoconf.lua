@@ -1,0 +1,399 @@
+-- host/autoconf.lua: the IPv6 addresses and routes of one host: its link-local address, one that it was given, and
+-- those that it makes of routers' prefixes (RFC 4862). Each is tried for duplicates before it is used. It keeps the
+-- routers and prefixes that it hears of (RFC 4861 section 6.3) and forgets them when their lifetimes are over. It does
+-- not follow redirects, does not look whether a router is still there, and only tells the link MTU that routers name.
+
+local channel = require "etherlua.core.channel"
+local icmp6 = require "etherlua.proto.icmp6"
+local ipv6 = require "etherlua.proto.ipv6"
+local neighbour = require "etherlua.host.neighbour"
+local prefix = require "etherlua.net.prefix"
+local sched = require "etherlua.core.sched"
+local segment = require "etherlua.host.segment"
+local select = require "etherlua.core.select"
+
+local M = {}
+
+local LINK_LOCAL, ALL_ROUTERS, ALL_ROUTERS_MAC = prefix.new "fe80::/64", "ff02::2", "33:33:00:00:00:02"
+local MULTICAST = prefix.new "ff00::/8"
+local SOLICITATIONS, SOLICITATION_INTERVAL = 3, 4 -- RFC 4861 section 10
+local ROUTERS_MAX, ADDRESSES_MAX, ROUTES_MAX = 8, 16, 1024
+local TWO_HOURS, FOR_EVER = 7200, 0xffffffff
+local MTU_MIN = 1280 -- RFC 8200 section 5
+
+-- An IPv6 address of a host.
+---@class etherlua.host_address
+---@field ip string
+---@field length integer bits of its prefix
+---@field state "tentative"|"preferred"|"deprecated"|"duplicate"
+---@field valid_until number time; math.huge: for ever
+---@field preferred_until number
+---@field duplicate? string MAC address of who has it, too
+
+-- See autoconf.open.
+---@class etherlua.autoconf
+---@field managed boolean a router says that DHCPv6 has addresses
+---@field other boolean a router says that DHCPv6 has other things
+---@field mtu? integer of the link, as a router names it
+local Autoconf = {}
+Autoconf.__index = Autoconf
+
+-- Whoever waits for something to be different now looks again.
+local function changed(self)
+  local event = self.event
+  self.event, self.routes, self.route_count = channel.new(), {}, 0
+  event:close()
+end
+
+-- ---- addresses ----------------------------------------------------------------------------------------------------
+
+local function deadline(now, lifetime)
+  return lifetime == FOR_EVER and math.huge or now + lifetime
+end
+
+local function set_state(address, now)
+  address.state = address.preferred_until > now and "preferred" or "deprecated"
+end
+
+-- Its lifetime may have ended while others were asked.
+local function finish(self, address, free, other)
+  if self.closed then return end
+  if self.host.addresses[address.ip] ~= address then return self.host.neighbours:release(address.ip) end
+  if free then
+    set_state(address, sched.now())
+    self.host.neighbours:claim(address.ip)
+  else
+    address.state, address.duplicate = "duplicate", other
+  end
+  changed(self)
+end
+
+local function join_group(self, address)
+  segment.report_group(self.host.conn, (icmp6.solicited_node(address.ip)), (self:source "fe80::"))
+end
+
+-- Joining comes first (RFC 4862 section 5.4.2); then nobody else may have it.
+local function detect(self, address)
+  join_group(self, address)
+  if not self.dad then return finish(self, address, true) end
+  finish(self, address, self.host.neighbours:probe(address.ip, neighbour.DETECTION))
+end
+
+-- A task of its own, whose EtherConn may be closed at any time.
+local function in_background(self, fn, ...)
+  sched.spawn_background(function(...)
+    local ok, reason = pcall(fn, ...)
+    if not ok and not self.closed then error(reason, 0) end
+  end, self, ...)
+end
+
+local function add(self, ip, length, valid_until, preferred_until)
+  local address = { ip = ip, length = length, state = "tentative", valid_until = valid_until,
+    preferred_until = preferred_until, prefix = prefix.new(("%s/%d"):format(ip, length)) }
+  self.host.addresses[ip] = address
+  table.insert(self.order, address)
+  return address
+end
+
+local function remove(self, address)
+  self.host.addresses[address.ip] = nil
+  for i, one in ipairs(self.order) do
+    if one == address then table.remove(self.order, i) end
+  end
+  if address.state ~= "duplicate" then self.host.neighbours:release(address.ip) end
+end
+
+local function is_usable(address)
+  return address and (address.state == "preferred" or address.state == "deprecated")
+end
+
+-- The address to send from; see host:source.
+---@param to string
+---@return string|nil ip
+---@return string|nil reason
+function Autoconf:source(to)
+  local key = segment.key(to)
+  local scoped = LINK_LOCAL:contains_bytes(key) or key:sub(1, 2) == "\xff\2"
+  local found
+  for _, address in ipairs(self.order) do
+    if is_usable(address) and LINK_LOCAL:contains(address.ip) == scoped then
+      if address.state == "preferred" then return address.ip end
+      found = found or address.ip
+    end
+  end
+  if found then return found end
+  return nil, self.mode and "the host has no IPv6 address for that yet" or "the host has no IPv6 address"
+end
+
+-- ---- routes -------------------------------------------------------------------------------------------------------
+
+-- The router to use: of those that were heard of the one of the highest preference (RFC 4191 section 3.2).
+local function default_router(self)
+  local best
+  for _, router in ipairs(self.routers) do
+    if not best or router.rank > best.rank then best = router end
+  end
+  return best and best.key or self.gateway
+end
+
+local function is_on_link(self, key)
+  if LINK_LOCAL:contains_bytes(key) then return true end
+  for _, one in ipairs(self.prefixes) do
+    if one.prefix:contains_bytes(key) then return true end
+  end
+  return self.static and self.static.prefix:contains_bytes(key)
+end
+
+-- Where a packet goes next, and from which address that neighbour is asked for.
+---@param key string 16 bytes
+---@return string|nil key of the next hop; nil: there is no route
+---@return string|nil source
+function Autoconf:hop(key)
+  local route = self.routes[key]
+  if not route then
+    local hop = is_on_link(self, key) and key or default_router(self)
+    local source = hop and (self:source(segment.text(hop)) or self:source "fe80::")
+    if not source then return nil end
+    if self.route_count >= ROUTES_MAX then self.routes, self.route_count = {}, 0 end
+    route = { hop = hop, source = source }
+    self.routes[key], self.route_count = route, self.route_count + 1
+  end
+  return route.hop, route.source
+end
+
+-- ---- routers ------------------------------------------------------------------------------------------------------
+
+-- High, medium, low of RFC 4191 section 2.1; the reserved value counts as medium.
+local RANKS = { [1] = 3, [3] = 1 }
+
+-- The entry of a list with this value, or a new one if there is room.
+local function entry(list, name, value, max)
+  for i, one in ipairs(list) do
+    if one[name] == value then return one, i end
+  end
+  if #list >= max then return nil end
+  list[#list + 1] = { [name] = value }
+  return list[#list], #list
+end
+
+local function note_router(self, message, src, now)
+  local router, i = entry(self.routers, "key", src, ROUTERS_MAX)
+  if not router then return end
+  router.valid_until, router.rank = now + message.router_lifetime, RANKS[message.preference] or 2
+  if message.router_lifetime == 0 then table.remove(self.routers, i) end
+end
+
+-- The bits behind the length say nothing (RFC 4861 section 4.6.2).
+local function note_prefix(self, option, now)
+  local given = prefix.new(("%s/%d"):format(option.prefix, option.prefix_length))
+  local one, i = entry(self.prefixes, "text", ("%s/%d"):format(given:network(), given.length), ADDRESSES_MAX)
+  if not one then return end
+  one.prefix, one.valid_until = one.prefix or given, deadline(now, option.valid_lifetime)
+  if option.valid_lifetime == 0 then table.remove(self.prefixes, i) end
+end
+
+-- RFC 4862 section 5.5.3 e: nobody can take an address away at once by an advertisement that is not authenticated.
+local function renew(address, option, now)
+  local remaining, lifetime = address.valid_until - now, option.valid_lifetime
+  if lifetime > TWO_HOURS or lifetime > remaining then
+    address.valid_until = deadline(now, lifetime)
+  elseif remaining > TWO_HOURS then
+    address.valid_until = now + TWO_HOURS
+  end
+  address.preferred_until = deadline(now, option.preferred_lifetime)
+end
+
+local function make_address(self, option, now)
+  if option.prefix_length ~= 64 or option.preferred_lifetime > option.valid_lifetime then return end
+  local ip = ipv6.address_of(option.prefix, self.host.mac)
+  local address = self.host.addresses[ip]
+  if address then return renew(address, option, now) end
+  if option.valid_lifetime == 0 or #self.order >= ADDRESSES_MAX then return end
+  address = add(self, ip, 64, deadline(now, option.valid_lifetime), deadline(now, option.preferred_lifetime))
+  in_background(self, detect, address)
+end
+
+-- A prefix that addresses of hosts begin with.
+local function is_unicast(option)
+  local ip = option.prefix
+  return option.prefix_length <= 128 and not LINK_LOCAL:contains(ip) and not MULTICAST:contains(ip)
+end
+
+local function note_option(self, option, now)
+  if option.mtu and option.mtu >= MTU_MIN then self.mtu = option.mtu end
+  if not option.prefix or not is_unicast(option) then return end
+  if option.on_link then note_prefix(self, option, now) end
+  if option.autonomous then make_address(self, option, now) end
+end
+
+-- A router advertisement, checked already, came for this host or for all. A host whose link-local address is another's,
+-- too, makes no more of its MAC address (RFC 4862 section 5.4.5).
+---@param message table
+---@param src string key of the router
+function Autoconf:advertised(message, src)
+  if self.mode ~= "auto" or self.link.state == "duplicate" then return end
+  local now = sched.now()
+  if message.cur_hop_limit > 0 then self.host.hop_limit = message.cur_hop_limit end
+  self.managed, self.other, self.heard = message.managed or false, message.other or false, true
+  note_router(self, message, src, now)
+  for _, option in ipairs(message.options) do note_option(self, option, now) end
+  changed(self)
+end
+
+-- A frame with a router advertisement came for this host alone.
+---@param frame etherlua.frame
+function Autoconf:hear(frame)
+  local message, src = segment.router_advertisement(frame)
+  if not message then return self.host.tap:count("invalid") end
+  self:advertised(message, src)
+end
+
+-- ---- time ---------------------------------------------------------------------------------------------------------
+
+local function drop_old(list, now)
+  for i = #list, 1, -1 do
+    if list[i].valid_until <= now then table.remove(list, i) end
+  end
+end
+
+-- Returns when it will be different.
+local function age(self, address, now)
+  if address.valid_until <= now then
+    remove(self, address)
+    return math.huge
+  end
+  if is_usable(address) then set_state(address, now) end
+  return address.preferred_until > now and address.preferred_until or address.valid_until
+end
+
+-- Forgets what is over. Returns when the next thing will be.
+local function expire(self, now)
+  local next_at = now + 3600
+  for i = #self.order, 1, -1 do next_at = math.min(next_at, age(self, self.order[i], now)) end
+  for _, list in ipairs { self.routers, self.prefixes } do
+    drop_old(list, now)
+    for _, one in ipairs(list) do next_at = math.min(next_at, one.valid_until) end
+  end
+  self.routes, self.route_count = {}, 0
+  return next_at
+end
+
+local function solicit(self)
+  local message = { type = icmp6.ROUTER_SOLICITATION, source_link_layer_address = self.host.mac }
+  segment.send_icmp6(self.host.conn, message, self.link.ip, ALL_ROUTERS, ALL_ROUTERS_MAC)
+end
+
+-- RFC 4861 section 6.3.7: until a router was heard that others are reached by, and once in any case. That the first one
+-- is not sent at once, duplicate address detection has seen to.
+local function find_routers(self)
+  for _ = 1, SOLICITATIONS do
+    solicit(self)
+    local until_time = sched.now() + SOLICITATION_INTERVAL
+    while #self.routers == 0 and sched.now() < until_time do
+      select.wait { self.event, timeout = until_time - sched.now() }
+      if self.closed then return end
+    end
+    if #self.routers > 0 then return end
+  end
+end
+
+-- With the first address groups are joined once more, for who takes no report without a source (RFC 3590 section 4).
+local function begin(self)
+  detect(self, self.link)
+  if not is_usable(self.link) then return end
+  for _, address in ipairs(self.order) do join_group(self, address) end
+  if self.mode == "auto" then find_routers(self) end
+end
+
+local function keep_time(self)
+  while not self.closed do
+    local now = sched.now()
+    local next_at = expire(self, now)
+    if not select.wait { self.event, timeout = next_at - now } then changed(self) end
+  end
+end
+
+-- ---- beginning and end --------------------------------------------------------------------------------------------
+
+local function is_settled(self)
+  for _, address in ipairs(self.order) do
+    if address.state == "duplicate" then
+      return nil, ("address %s is in use by %s"):format(address.ip, address.duplicate)
+    end
+  end
+  for _, address in ipairs(self.order) do
+    if address.state == "tentative" then return false end
+  end
+  return self.mode ~= "auto" or (self:source "2000::") ~= nil
+end
+
+local function why_not_settled(self)
+  for _, address in ipairs(self.order) do
+    if address.state == "tentative" then
+      return ("timeout: duplicate address detection of %s is not over"):format(address.ip)
+    end
+  end
+  if not self.heard then return "timeout: no router was heard" end
+  return "timeout: no router advertises a prefix for addresses" .. (self.managed and ", but DHCPv6" or "")
+end
+
+-- See host:ready.
+---@param timeout number
+---@return true|nil
+---@return string|nil reason
+function Autoconf:ready(timeout)
+  if not self.mode then return true end
+  local until_time = sched.now() + timeout
+  while true do
+    local settled, reason = is_settled(self)
+    if settled or reason then return settled, reason end
+    if self.closed then return nil, "closed" end
+    local left = until_time - sched.now()
+    if left <= 0 then return nil, why_not_settled(self) end
+    select.wait { self.event, timeout = left }
+  end
+end
+
+-- The router that packets for elsewhere go to.
+---@return string|nil ip
+function Autoconf:router()
+  local key = default_router(self)
+  return key and segment.text(key)
+end
+
+-- Nothing more is heard or done.
+function Autoconf:close()
+  if self.closed then return end
+  self.closed = true
+  self.host.segment.listeners[self] = nil
+  changed(self)
+end
+
+-- Begins. Its tasks end with close(), or with the host's EtherConn.
+---@param host etherlua.host
+---@param given { ip6?: string, gateway6?: string, dad?: boolean }
+---@return etherlua.autoconf
+function M.open(host, given)
+  local mode = given.ip6
+  local static = mode and mode ~= "auto" and mode ~= "link" and prefix.new(mode)
+  if static and static.version ~= 6 then
+    error(("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is needed"):format(mode), 0)
+  end
+  local self = setmetatable({ host = host, mode = mode, dad = given.dad ~= false, order = {}, routers = {},
+    prefixes = {}, routes = {}, route_count = 0, event = channel.new(), managed = false, other = false,
+    gateway = given.gateway6 and segment.key(given.gateway6) }, Autoconf)
+  if not mode then return self end
+  host.segment:use_ip6()
+  host.segment.listeners[self] = true
+  host.neighbours.closing = function() self:close() end
+  if static then
+    self.static = add(self, static.ip, static.length, math.huge, math.huge)
+    in_background(self, detect, self.static)
+  end
+  self.link = add(self, ipv6.address_of("fe80::", host.mac), 64, math.huge, math.huge)
+  in_background(self, begin)
+  in_background(self, keep_time)
+  return self
+end
+
+return M

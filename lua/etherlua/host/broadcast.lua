@@ -1,0 +1,34 @@
+-- host/broadcast.lua: one reader of the broadcasts of a relay and VLAN stack, on behalf of all hosts there: so that
+-- what is sent to everybody costs the same for one host and for thousands. It is an EtherConn whose own address is the
+-- broadcast address.
+
+local addr = require "etherlua.net.addr"
+local sched = require "etherlua.core.sched"
+
+local M = {}
+
+M.ADDRESS = "ff:ff:ff:ff:ff:ff"
+
+-- Returns a function from relay and VLAN stack (struct el_vlans) to the reader's object, made when first asked for and
+-- again when its relay was closed meanwhile.
+---@param ethertype integer
+---@param open function called with the EtherConn; returns the object, in which .conn is set then
+---@param read function called with the object as a task of its own: reads until .conn is closed
+---@return function
+function M.readers(ethertype, open, read)
+  local of_relays = setmetatable({}, { __mode = "k" }) -- relay -> VLAN stack -> object
+  return function(relay, vlans)
+    local of_relay, key = of_relays[relay] or {}, addr.vlans_key(vlans)
+    of_relays[relay] = of_relay
+    local one = of_relay[key]
+    if one and one.conn.ep.relay ~= nil then return one end
+    local conn = relay:conn { mac = M.ADDRESS, vlans = vlans, ethertypes = { ethertype } }
+    one = open(conn)
+    one.conn = conn
+    of_relay[key] = one
+    sched.spawn_background(read, one)
+    return one
+  end
+end
+
+return M

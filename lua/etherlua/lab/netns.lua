@@ -1,0 +1,298 @@
+-- lab/netns.lua: network namespaces and the programs that are started in them. A namespace has no name: it is a file
+-- descriptor of this process, so the kernel removes it with everything in it however the process ends, SIGKILL
+-- included, and started programs are killed with the process too. Nothing is visible in `ip netns`, no file is left.
+--
+-- All of it raises an error when something fails, and blocks the thread while commands run.
+
+local ffi = require "ffi"
+local effi = require "etherlua.core.ffi"
+local files = require "etherlua.core.files"
+
+local C = effi.C
+
+local M = {}
+
+local EPERM, ENOENT, EAGAIN, EACCES = 1, 2, 11, 13
+local KILL, TERM = 9, 15
+local NO_SHELL = -1 -- a command's status when there is none to run it
+local STOP_GRACE = 0.7 -- seconds between TERM and KILL
+
+-- Level 0 where the message names the command or value: file and line of this module would only hide it.
+local function fail(...)
+  error(string.format(...), 0)
+end
+
+-- ---- started programs ---------------------------------------------------------------------------------------------
+
+-- A program that was started in a namespace. It is over when `exit` is set.
+---@class etherlua.process
+---@field pid integer
+---@field path? string of its log
+---@field exit? integer exit status, 128 + number when a signal ended it
+local process = {}
+process.__index = process
+
+-- Keeps the exit status, which the kernel tells only once. Helpers that it left in its session end with it: they would
+-- keep the namespace alive and nobody would know of them.
+local function take_status(self, status)
+  if status == -EAGAIN then return nil end
+  C.el_process_signal(self.pid, KILL)
+  self.exit = status >= 0 and status or -1
+  self.owner.processes[self] = nil
+  return self.exit
+end
+
+---@return integer? exit status (128 + number when a signal ended it); nil while it runs
+function process:status()
+  return self.exit or take_status(self, C.el_process_status(self.pid))
+end
+
+-- Blocks the whole thread.
+---@param timeout number seconds
+---@return integer? exit status; nil when it still runs
+function process:wait(timeout)
+  return self.exit or take_status(self, C.el_process_wait(self.pid, timeout))
+end
+
+-- Ends it and those it has started, within a second: with KILL when the signal did not do.
+---@param signal? integer number, default 15 (TERM)
+---@return integer exit status
+function process:stop(signal)
+  if self:status() then return self.exit end
+  C.el_process_signal(self.pid, signal or TERM)
+  if self:wait(STOP_GRACE) then return self.exit end
+  C.el_process_signal(self.pid, KILL)
+  while not self:wait(1) do end
+  return self.exit
+end
+
+---@return string text of its log file; empty when there is none
+function process:log()
+  return self.path and files.read(self.path) or ""
+end
+
+-- ---- namespaces ---------------------------------------------------------------------------------------------------
+
+-- A network namespace.
+---@class etherlua.namespace
+---@field fd integer descriptor; close-on-exec
+local namespace = {}
+namespace.__index = namespace
+
+local function wrap_namespace(fd, what)
+  if fd < 0 then
+    local advice = fd == -EPERM and "; root or a user namespace is needed (lab.root() makes one where it may)" or ""
+    fail("cannot %s: %s%s", what, effi.reason(fd), advice)
+  end
+  return setmetatable({ fd = fd, processes = {} }, namespace)
+end
+
+local function leave(old, ok, ...)
+  local err = C.el_netns_enter(old)
+  C.el_fd_close(old)
+  if err < 0 then fail("cannot go back to the old network namespace: %s", effi.reason(err)) end
+  if not ok then error((...), 0) end
+  return ...
+end
+
+local function check_open(self)
+  if self.fd < 0 then fail("the lab namespace is closed") end
+end
+
+-- Runs fn inside the namespace, for things that belong to the namespace in which they were opened, such as a relay.
+-- fn must not wait for anything (recv, sleep): other tasks would run in the wrong namespace meanwhile.
+---@param fn function
+---@param ... any that it is called with
+---@return any ... what fn returns
+function namespace:enter(fn, ...)
+  check_open(self)
+  local old = C.el_netns_open(nil)
+  if old < 0 then fail("cannot open the current network namespace: %s", effi.reason(old)) end
+  local err = C.el_netns_enter(self.fd)
+  if err < 0 then
+    C.el_fd_close(old)
+    fail("cannot enter the network namespace: %s", effi.reason(err))
+  end
+  return leave(old, pcall(fn, ...))
+end
+
+-- The status comes behind the output, because Lua 5.1's popen does not tell it. /sbin: ordinary users lack it in PATH.
+local SHELL = 'PATH="$PATH:/usr/sbin:/sbin" sh -c %s </dev/null 2>&1; printf "\\n%%d" $?'
+
+local function shell(command)
+  local pipe = io.popen(SHELL:format(files.quote(command)), "r")
+  if not pipe then return "", NO_SHELL end
+  local text = pipe:read("*a")
+  pipe:close()
+  local output, status = text:match("^(.*)\n(%d+)$")
+  return output or text, tonumber(status) or NO_SHELL
+end
+
+-- Runs a shell command inside and waits for it. Commands that talk to a task of this process would wait for ever: those
+-- have to be started with ns:start.
+---@param command string
+---@return string output both standard output and errors; raises an error with them when the exit status is not 0
+function namespace:run(command)
+  local output, status = self:enter(shell, command)
+  if status ~= 0 then fail("command failed with status %d: %s\n%s", status, command, output) end
+  return output
+end
+
+local function argv_of(list)
+  local argv = ffi.new("const char *[?]", #list + 1)
+  for i, word in ipairs(list) do argv[i - 1] = word end
+  return argv
+end
+
+local function texts(list)
+  local result = {}
+  for i, word in ipairs(list) do result[i] = tostring(word) end
+  return result
+end
+
+local function start_failure(program, code)
+  -- EACCES is also what one gets for a program that is nowhere, when a folder of PATH may not be read.
+  local reason = (code == -ENOENT or code == -EACCES) and "no such program in PATH, or it may not be executed"
+    or effi.reason(code)
+  fail("cannot start %q: %s", program, reason)
+end
+
+-- Here and not from the failed start, where it could not be told from a missing program.
+local function check_log(path)
+  local file, reason = io.open(path, "ab")
+  if not file then fail("cannot write the log %s", reason) end
+  file:close()
+end
+
+-- The namespace as a path, for commands that want to be told of one.
+---@return string
+function namespace:path()
+  check_open(self)
+  local pid = files.read("/proc/self/stat"):match("^%d+") -- not getpid: there is no such call in the ABI
+  return ("/proc/%s/fd/%d"):format(pid, self.fd)
+end
+
+-- Starts a program inside; it is not a shell command. It is killed when this process ends, however that ends.
+---@param list string[] program (looked up in PATH) and arguments
+---@param opts? { log: string } log: file that gets its output and errors, appended (default: ours)
+---@return etherlua.process
+function namespace:start(list, opts)
+  check_open(self)
+  local words = texts(list)
+  if #words == 0 then fail("cannot start an empty command: a list such as {\"dnsmasq\", \"--no-daemon\"} is needed") end
+  local path = opts and opts.log
+  if path then check_log(path) end
+  local pid = C.el_process_start(argv_of(words), self.fd, path)
+  if pid < 0 then start_failure(words[1], pid) end
+  local started = setmetatable({ pid = pid, path = path, owner = self }, process)
+  self.processes[started] = true
+  return started
+end
+
+-- Stops its programs and lets go of it; the kernel removes it once nothing else is in it.
+function namespace:close()
+  if self.fd < 0 then return end
+  local started = {}
+  for one in pairs(self.processes) do started[#started + 1] = one end
+  for _, one in ipairs(started) do one:stop() end
+  C.el_fd_close(self.fd)
+  self.fd = -1
+end
+
+-- ---- making and opening them --------------------------------------------------------------------------------------
+
+local COMMAND_NOT_FOUND = 127
+local LOOPBACK_UP = "ip link set lo up"
+
+-- What Debian calls the package of a program, where that is not the program's name.
+local PACKAGES = { ip = "iproute2", tc = "iproute2", nft = "nftables", dnsmasq = "dnsmasq-base",
+  ["kea-dhcp4"] = "kea-dhcp4-server", dhcrelay = "isc-dhcp-relay", dhclient = "isc-dhcp-client",
+  arping = "iputils-arping" }
+
+-- The name of a program and of the package that it is in, for messages.
+---@param program string
+---@return string such as "nft (Debian package nftables)"
+function M.with_package(program)
+  return ("%s (Debian package %s)"):format(program, PACKAGES[program] or program)
+end
+
+-- A command of iproute2 or the like, with a word about the package when it is not installed.
+---@param command string
+---@return string output
+function namespace:configure(command)
+  local output, status = self:enter(shell, command)
+  if status == NO_SHELL then fail("labs need the program sh, in /bin") end
+  if status == COMMAND_NOT_FOUND then
+    fail("labs need the program %s", M.with_package(command:match("^%S+")))
+  end
+  if status ~= 0 then fail("command failed with status %d: %s\n%s", status, command, output) end
+  return output
+end
+
+-- A new network namespace with nothing in it but loopback, which is up.
+---@return etherlua.namespace
+function M.new()
+  local ns = wrap_namespace(C.el_netns_new(), "make a network namespace")
+  local ok, reason = pcall(ns.configure, ns, LOOPBACK_UP)
+  if not ok then
+    ns:close()
+    error(reason, 0)
+  end
+  return ns
+end
+
+-- A namespace that is there already. Closing the object leaves it there.
+---@param name? string name under /run/netns, path or process id; default: the one that we are in
+---@return etherlua.namespace
+function M.open(name)
+  local what = "open the network namespace " .. (name or "of this process")
+  return wrap_namespace(C.el_netns_open(name and tostring(name)), what)
+end
+
+-- ---- the right to make them ---------------------------------------------------------------------------------------
+
+local function setting(path)
+  return tonumber(files.read("/proc/sys/" .. path) or "")
+end
+
+-- What to do when the kernel does not let us have a user namespace.
+local function refusal(code)
+  if setting("kernel/unprivileged_userns_clone") == 0 then
+    return "user namespaces are for root only here; as root: sysctl kernel.unprivileged_userns_clone=1"
+  end
+  if setting("user/max_user_namespaces") == 0 then
+    return "no user namespaces are allowed here; as root: sysctl user.max_user_namespaces=10000"
+  end
+  if setting("kernel/apparmor_restrict_unprivileged_userns") == 1 then
+    return "AppArmor keeps user namespaces from ordinary users; as root: "
+      .. "sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+  end
+  return ("the kernel refuses a user namespace (%s), perhaps because of a container's seccomp profile: run as root, or "
+    .. "give the container CAP_SYS_ADMIN"):format(effi.reason(code))
+end
+
+-- To make one is not all: rights that this program has by its file are not those of the programs that it starts.
+local function may_make_namespaces()
+  local fd = C.el_netns_new()
+  if fd < 0 then return false end
+  local ns = wrap_namespace(fd)
+  local _, status = ns:enter(shell, LOOPBACK_UP)
+  ns:close()
+  return status == 0 or status == COMMAND_NOT_FOUND or status == NO_SHELL
+end
+
+local userns_error -- code of the one attempt
+
+-- Makes sure that this process may create namespaces: as root nothing happens, another user's process moves into a user
+-- namespace in which it is root, and from there sees none of the machine's interfaces. There is no way back from it,
+-- and it has to be done before threads are started.
+---@return boolean? true; or nil and what to do about it
+---@return string? reason
+function M.root()
+  if may_make_namespaces() then return true end
+  userns_error = userns_error or C.el_userns_enter()
+  if userns_error == 0 and may_make_namespaces() then return true end
+  return nil, "labs need network namespaces, which are not permitted: " .. refusal(userns_error)
+end
+
+return M

@@ -1,0 +1,117 @@
+-- program/repl/commands.lua: the functions that the prompt adds to the language. They print.
+
+local bytes = require "etherlua.net.bytes"
+local effi = require "etherlua.core.ffi"
+local endpoint = require "etherlua.relay.endpoint"
+local ffi = require "ffi"
+local help = require "etherlua.program.repl.help"
+local relay = require "etherlua.relay.relay"
+local sched = require "etherlua.core.sched"
+local script = require "etherlua.program.script"
+local show = require "etherlua.program.repl.show"
+local tasks = require "etherlua.program.repl.tasks"
+
+local C = effi.C
+
+local M = {}
+
+-- ---- counters -----------------------------------------------------------------------------------------------------
+
+-- Open endpoints by relay, and the relays in order of their names.
+local function relays_and_endpoints(known)
+  local relays, on = {}, {}
+  local function add(one)
+    if not one or not one.handle or on[one] then return end
+    relays[#relays + 1], on[one] = one, {}
+  end
+  add(known)
+  for _, object in pairs(endpoint.objects) do
+    local its = object.ep.relay ~= nil and endpoint.relay_of(object.ep)
+    add(its)
+    if its then table.insert(on[its], object) end
+  end
+  table.sort(relays, function(a, b) return a.name < b.name end)
+  return relays, on
+end
+
+local function print_stats(known)
+  local relays, on = relays_and_endpoints(known)
+  for _, one in ipairs(relays) do
+    print(show.endpoint(one))
+    local lines = {}
+    for _, object in ipairs(on[one]) do lines[#lines + 1] = "  " .. show.endpoint(object) end
+    table.sort(lines)
+    if #lines > 0 then print(table.concat(lines, "\n")) end
+  end
+  if #relays == 0 then print "no relay is open" end
+end
+
+-- ---- frames -------------------------------------------------------------------------------------------------------
+
+local function open_filter(text)
+  local err = ffi.new("char[?]", C.EL_ERR_MAX)
+  local filter = C.el_filter_open(text, err)
+  if filter == nil then error(ffi.string(err), 0) end
+  return ffi.gc(filter, C.el_filter_close)
+end
+
+local function check_relay(on)
+  if type(on) == "string" then return relay.open(on, { filter = "" }) end
+  if type(on) == "table" and on.default_conn then return on end
+  error(("bad relay %s: a relay, or a text such as \"eth1\" is needed"):format(tostring(on)), 0)
+end
+
+local function sniff(on, text)
+  local filter = text and open_filter(text)
+  local from = check_relay(on)
+  local mirror, started, count = from:default_conn { mirror = true }, sched.now(), 0
+  sched.defer(function()
+    if from ~= on then from:close() else mirror:close() end
+    print(("%d frames"):format(count))
+  end)
+  while true do
+    local frame, reason = mirror:recv_frame()
+    if not frame then return reason end
+    if not filter or C.el_filter_matches(filter, frame) ~= 0 then
+      count = count + 1
+      print(script.frame_text(frame, started))
+    end
+  end
+end
+
+local function bytes_of(x)
+  if type(x) == "string" or ffi.istype("struct el_frame", x) then return tostring(x) end
+  error(("bad bytes %s: a text or a frame is needed"):format(tostring(x)), 0)
+end
+
+-- ---- the functions ------------------------------------------------------------------------------------------------
+
+---@param environment table of the lines: relay
+---@param hidden table<table, boolean> tasks that are the prompt's own
+---@return table<string, function>
+function M.new(environment, hidden)
+  local commands = {}
+
+  -- What there is; what a function does; what is in a table.
+  function commands.help(x) print(help.text(x)) end
+
+  -- The tasks and what each waits for, since when and where; of one by its number every call that it is in.
+  function commands.tasks(id) print(id and tasks.traceback(id) or tasks.list(hidden)) end
+
+  -- Counters of the open relays and endpoints.
+  function commands.stats() print_stats(environment.relay) end
+
+  -- Prints every frame in and out, decoded, until Ctrl-C; the relay is `relay`, one of yours, or a text such as "eth1".
+  -- filter: pcap-filter text, such as "udp port 67" or "vlan 100 and arp".
+  function commands.sniff(on, filter) return sniff(on or environment.relay, filter) end
+
+  -- The layers of a frame.
+  function commands.decode(frame) print(show.layers(bytes_of(frame))) end
+
+  -- The bytes of a text or frame.
+  function commands.hex(x) print(bytes.dump(bytes_of(x))) end
+
+  return commands
+end
+
+return M

@@ -1,0 +1,102 @@
+-- program/test.lua: `etherlua test`: busted inside the program, with its own options and a few of ours.
+
+local runner = require "etherlua.test.runner"
+local script = require "etherlua.program.script"
+
+local M = {}
+
+local USAGE = [[
+Usage: etherlua test [SPECS] [-i SPEC] [--lab] [--netns NAME] [--timeout S] [OPTIONS OF BUSTED]
+
+Run spec files with busted, each test as a task: blocking calls work in it, before_each, setup and the like.
+SPECS are files, or folders with files that end in _spec.lua (default: spec).
+
+   -i, --relay SPEC   What test.relay() and ether.relay() open: KIND:INTERFACE such as afpacket:eth1, or just eth1.
+   --lab              They open a network of their own with an emulated access network behind it.
+   --netns NAME       Enter this network namespace first: a name, a path or a process id.
+   --timeout S        Seconds after which a test that still waits fails (default 30).
+   -h, --help         Show this help.
+
+All else is busted's (busted --help): -o TAP, -o junit, --filter PATTERN, --tags TAGS, --repeat N, ...
+Exit status: that of busted: 0 when all passed, 1 when something failed; 2 wrong usage.
+]]
+
+local NAMES = { ["-i"] = "relay", ["--relay"] = "relay", ["--netns"] = "netns", ["--timeout"] = "timeout" }
+
+local function misuse(...)
+  script.exit(script.USAGE, string.format(...) .. " (etherlua test --help tells more)")
+end
+
+-- One of our options that take a value, as "--name value" or "--name=value".
+---@return string? name, string? value, integer? how many words it takes
+local function option(args, i)
+  local name, value = args[i]:match("^(%-%-[%w-]+)=(.*)$")
+  if NAMES[name] then return NAMES[name], value, 1 end
+  name = NAMES[args[i]]
+  if not name then return nil end
+  return name, args[i + 1] or misuse("option '%s' requires an argument", args[i]), 2
+end
+
+-- Splits into our options and the words for busted.
+local function split(args)
+  local own, rest, i = {}, {}, 1
+  while args[i] do
+    local name, value, words = option(args, i)
+    if name then
+      own[name] = value
+    elseif args[i] == "--lab" then
+      own.lab = true
+    elseif args[i] == "-h" or args[i] == "--help" then
+      own.help = true
+    else
+      rest[#rest + 1] = args[i]
+    end
+    i = i + (words or 1)
+  end
+  return own, rest
+end
+
+local function seconds(text)
+  local value = tonumber(text)
+  if value and value > 0 and value < math.huge then return value end
+  misuse("bad --timeout %q: seconds above 0 are needed", text)
+end
+
+local function load_busted()
+  local found, reason = pcall(require, "busted.core")
+  if not found and reason:find("module 'busted.core' not found", 1, true) then
+    script.exit(script.FAILED, "the test runner needs busted (Debian package lua-busted)")
+  end
+  return found and reason or error(reason, 0)
+end
+
+-- busted takes its own name for messages from the file that calls it.
+local RUN = 'require "busted.runner" { standalone = false }'
+
+---@param args string[] behind `etherlua test`
+---@return integer exit status
+function M.main(args)
+  local own, rest = split(args)
+  if own.help then
+    io.stdout:write(USAGE)
+    return script.DONE
+  end
+  if own.timeout then runner.limit = seconds(own.timeout) end
+  local make_core = load_busted()
+  script.enter_netns(own.netns)
+  script.defaults = { relay = own.relay, lab = own.lab }
+  package.loaded["busted.core"] = function()
+    local core = make_core()
+    runner.install(core, true)
+    return core
+  end
+  table.insert(rest, 1, "--ignore-lua")
+  rest[0] = "etherlua test"
+  _G.arg = rest -- luacheck: ignore 122
+  local ok, reason = pcall(assert(loadstring(RUN, "@etherlua test")))
+  if ok then return script.DONE end
+  if reason ~= nil then error(reason, 0) end
+  return script.FAILED -- busted's way to exit with failures (busted.compatibility) is an error without a message
+end
+
+return M

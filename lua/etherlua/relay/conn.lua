@@ -1,0 +1,251 @@
+-- relay/conn.lua: EtherConn, an Ethernet endpoint with a MAC address, VLAN stack and EtherTypes of its own. An object
+-- is the engine's struct el_conn; relay.lua makes it, close() ends it.
+
+local ffi = require "ffi"
+local effi = require "etherlua.core.ffi"
+local addr = require "etherlua.net.addr"
+local endpoint = require "etherlua.relay.endpoint"
+local sched = require "etherlua.core.sched"
+local udp = require "etherlua.relay.udp"
+
+local C = effi.C
+local tick, to_mac, objects = sched.tick, addr.mac, endpoint.objects
+
+local M = {}
+
+local MULTICAST = { [false] = C.EL_MULTICAST_NONE, [true] = C.EL_MULTICAST_OWN, all = C.EL_MULTICAST_ALL }
+local DEFAULT_ETHERTYPES = ffi.new("uint16_t[3]", 0x0800, 0x86dd, 0x0806)
+
+local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other: garbage is memory, too
+local send_opts_t = ffi.typeof("struct el_send_opts")
+local err = ffi.new("char[?]", C.EL_ERR_MAX)
+
+-- EtherConn: see relay:conn.
+---@class etherlua.conn: etherlua.endpoint
+---@field mac etherlua.mac its own
+---@field vlans etherlua.vlans its own
+local methods = {}
+for name, method in pairs(endpoint.methods) do methods[name] = method end
+
+-- ---- opening and closing ------------------------------------------------------------------------------------------
+
+local function check_count(ethertypes)
+  if #ethertypes > C.EL_ETHERTYPES_MAX then
+    error(("%d EtherTypes given, at most %d are allowed"):format(#ethertypes, C.EL_ETHERTYPES_MAX), 0)
+  end
+end
+
+-- From the i-th on. No loop: an inner one would keep loops that open endpoints from being compiled.
+local function set_ethertypes(opts, ethertypes, i)
+  local ethertype = ethertypes[i]
+  if ethertype == nil then return end
+  if type(ethertype) ~= "number" or ethertype < 0x0600 or ethertype > 0xffff then
+    error(("bad EtherType %s: 0x0600 to 0xffff is allowed"):format(tostring(ethertype)), 0)
+  end
+  opts.ethertypes[i - 1] = ethertype
+  return set_ethertypes(opts, ethertypes, i + 1)
+end
+
+local function set_multicast(opts, multicast)
+  opts.multicast = MULTICAST[multicast or false] or
+    error(('bad multicast %s: false, true or "all" is allowed'):format(tostring(multicast)), 0)
+end
+
+local function new_opts()
+  ffi.fill(shared_opts, ffi.sizeof(shared_opts))
+  return shared_opts
+end
+
+-- The struct for the engine from the table that a user gives to relay:conn or relay:default_conn.
+local function open(relay, opts)
+  opts.id = endpoint.new_id()
+  local conn = C.el_conn_open(relay.handle, opts, err)
+  if conn == nil then
+    endpoint.retire(opts.id)
+    error(ffi.string(err), 0)
+  end
+  objects[opts.id] = conn
+  return conn
+end
+
+---@param relay etherlua.relay that it is opened on
+---@param given etherlua.conn_opts
+---@return etherlua.conn
+function M.open(relay, given)
+  local opts = new_opts()
+  addr.copy_mac(opts.mac, given.mac or relay.mac)
+  if given.ethertypes then
+    check_count(given.ethertypes)
+    set_ethertypes(opts, given.ethertypes, 1)
+  else
+    ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- a loop would not be compiled
+  end
+  set_multicast(opts, given.multicast)
+  opts.vlans = addr.vlans(given.vlans)
+  opts.recv_depth = given.recv_depth or 0
+  opts.fragment, opts.reassemble = given.fragment and 1 or 0, given.reassemble and 1 or 0
+  return open(relay, opts)
+end
+
+---@param relay etherlua.relay
+---@param given table { mirror = boolean, invalid = boolean, recv_depth = }
+---@return etherlua.conn that receives what no other endpoint wants
+function M.open_default(relay, given)
+  local opts = new_opts()
+  opts.mac = to_mac(relay.mac)
+  opts.is_default = 1
+  opts.mirror = given.mirror and 1 or 0
+  opts.invalid = given.invalid and 1 or 0
+  opts.recv_depth = given.recv_depth or 0
+  return open(relay, opts)
+end
+
+local function close_udps(conn)
+  if conn.udps == nil then return end
+  udp.of_node(conn.udps):close()
+  return close_udps(conn)
+end
+
+-- Closes it and its RUDPConns; readers return nil, "closed".
+function methods:close()
+  if self.ep.relay == nil then return end
+  local id = self.ep.id
+  local extra = endpoint.extras[id]
+  if extra and extra.neighbours then extra.neighbours:close() end
+  close_udps(self)
+  C.el_conn_close(self)
+  endpoint.retire(id, C.el_conn_free)
+end
+
+-- ---- receiving ----------------------------------------------------------------------------------------------------
+
+local function payload_of(frame)
+  local fields = endpoint.frame_fields
+  local from = { mac = fields.src_mac(frame), vlans = fields.vlans(frame), ethertype = frame.ethertype }
+  local payload = ffi.string(frame.data + frame.payload, frame.payload_len)
+  C.el_frame_free(frame)
+  return payload, from
+end
+
+-- Where an Ethernet payload came from.
+---@class etherlua.from
+---@field mac string
+---@field vlans etherlua.vlans
+---@field ethertype integer behind the last tag
+
+-- One Ethernet payload; of IP packets without the padding behind them.
+---@param timeout? number seconds; 0 only looks
+---@return string|nil payload
+---@return etherlua.from|string from, or the reason "timeout" or "closed"
+function methods:recv(timeout)
+  return endpoint.take(self, timeout, C.el_recv, payload_of)
+end
+
+-- ---- sending ------------------------------------------------------------------------------------------------------
+
+-- What else an EtherConn that fragments may send.
+local function in_fragments(conn)
+  return (", of IPv4 without DF up to %d, of IPv6 up to %d, in packets as long as they say"):format(
+    C.el_conn_ip_mtu(conn, 4), C.el_conn_ip_mtu(conn, 6))
+end
+
+-- The words for a send that the caller got wrong. Made only then: the hot path builds no strings.
+local function misuse(conn, len, opts)
+  return function(reason)
+    if reason == "too long" then
+      return ("payload of %d bytes does not fit: up to %d are allowed%s%s"):format(len, C.el_conn_mtu(conn),
+        opts and opts.vlans and " (less with more tags)" or "", conn.fragment ~= 0 and in_fragments(conn) or "")
+    end
+    return ("cannot send %d bytes: %s (give opts.ethertype for what is not IP)"):format(len, reason)
+  end
+end
+
+local function send_opts(opts)
+  local out = send_opts_t()
+  if opts.src_mac then out.src_mac, out.has_src_mac = to_mac(opts.src_mac), 1 end
+  if opts.vlans then out.vlans, out.has_vlans = addr.vlans(opts.vlans), 1 end
+  return out
+end
+
+-- A function of its own: one that makes closures is not compiled.
+local function send_again(code, conn, payload, len, mac, ethertype, special, opts)
+  local function try() return C.el_conn_send(conn, payload, len, mac, ethertype, special) end
+  return endpoint.send_slowly(code, try, misuse(conn, len, opts), opts and opts.timeout)
+end
+
+local function send(conn, payload, len, dst, opts)
+  local mac, ethertype, special = to_mac(dst), 0, nil
+  if opts then
+    ethertype = opts.ethertype or 0
+    if opts.src_mac or opts.vlans then special = send_opts(opts) end
+  end
+  local code = C.el_conn_send(conn, payload, len, mac, ethertype, special)
+  if code == 0 then return true end
+  return send_again(code, conn, payload, len, mac, ethertype, special, opts)
+end
+
+---@class etherlua.conn_send_opts
+---@field ethertype? integer (by the IP version of the payload)
+---@field src_mac? string|etherlua.mac instead of its own
+---@field vlans? integer|string|table|etherlua.vlans instead of its own
+---@field timeout? number seconds to wait for room in a full relay (for ever)
+
+-- Sends one Ethernet payload. Blocks only while the relay is full. An EtherConn that fragments sends an IP packet that
+-- does not fit the MTU as fragments, all of them or none; not one with DF.
+---@param payload string|ffi.cdata* a string, or a pointer followed by the length: send(pointer, length, dst, opts)
+---@param dst string|etherlua.mac destination MAC address
+---@param opts? etherlua.conn_send_opts
+---@param last? etherlua.conn_send_opts opts, behind a pointer and a length
+---@return true|nil
+---@return string|nil reason "link down", "interface gone", "full"
+function methods:send(payload, dst, opts, last)
+  tick()
+  if type(payload) == "string" then return send(self, payload, #payload, dst, opts) end
+  return send(self, payload, dst, opts, last)
+end
+
+-- The relay that it is on.
+---@return etherlua.relay
+function methods:relay()
+  if self.ep.relay == nil then error("this endpoint is closed", 2) end
+  return endpoint.relay_of(self.ep)
+end
+
+-- A RUDPConn on this EtherConn, which may have any number.
+---@param address string|etherlua.addr "10.0.0.1:67"; 0.0.0.0 or :: receives what is sent to the port at any address
+---@param opts? etherlua.udp_opts
+---@return etherlua.udp
+function methods:udp(address, opts)
+  return udp.open(self, address, opts or {})
+end
+
+-- ---- answering ----------------------------------------------------------------------------------------------------
+
+---@class etherlua.responder_opts
+---@field match? table|function|string which frames it answers: decoded fields such as { arp = { tpa = "10.0.0.2" } }, a
+---  function of the packet, or a Lua pattern for its line or payload (all)
+---@field reply etherlua.packet|string|table|function a packet, a payload, a list of them, or a function of the packet
+---  that returns one, or nil for none
+
+-- Answers frames in the background, until it or the EtherConn is closed. What the reply leaves out is the request's,
+-- turned around: addresses, ports, the type and number of an echo. It may begin at any layer; a text is the payload
+-- behind the request's headers. Of several responders the first that matches answers.
+--
+-- It is the EtherConn's reader: nobody else reads meanwhile, and what matches none is dropped. An error in a function,
+-- or a reply that cannot be made, is counted in .failed and kept in .last_error; the first is printed on standard
+-- error. The responder goes on, and a run does not wait for it: responder:join() does.
+---@param opts etherlua.responder_opts
+---@return etherlua.responder
+function methods:answer(opts)
+  return require("etherlua.ask.responder").new(self, opts)
+end
+
+effi.metatype("struct el_conn", {
+  __index = methods,
+  __tostring = function(conn)
+    return ("EtherConn %s%s%s"):format(tostring(conn.mac), conn.vlans.count > 0 and " vlan " or "",
+      tostring(conn.vlans))
+  end,
+})
+
+return M

@@ -1,0 +1,389 @@
+-- relay/relay.lua: the thing bound to an interface, or one end of a wire, that EtherConns are opened on. A relay object
+-- owns the engine's relay and closes all endpoints on it when it is closed, at the latest when the run ends.
+
+local ffi = require "ffi"
+local effi = require "etherlua.core.ffi"
+local conn = require "etherlua.relay.conn"
+local endpoint = require "etherlua.relay.endpoint"
+local filter = require "etherlua.relay.filter"
+local sched = require "etherlua.core.sched"
+
+local C = effi.C
+local tick = sched.tick
+
+local M = {}
+
+-- What frames come in and go out by: see ether.open, ether.wire and ether.relay.
+---@class etherlua.relay
+---@field name string such as "afpacket:eth1"
+---@field kind string "afpacket", "xdp", "pcap", "file" or "wire"
+---@field mac string of the interface
+---@field mtu integer bytes of Ethernet payload in an untagged frame
+---@field detail string what was picked on opening, for people; "" when there was nothing to pick
+local Relay = {}
+Relay.__index = Relay
+
+local relay_opts_t, info_t = ffi.typeof("struct el_relay_opts"), ffi.typeof("struct el_relay_info")
+local stats_t = ffi.typeof("struct el_stats")
+local err = ffi.new("char[?]", C.EL_ERR_MAX)
+
+local function check_open(relay)
+  if not relay.handle then error(("relay %s is closed"):format(relay.name), 3) end
+end
+
+-- ---- filter -------------------------------------------------------------------------------------------------------
+
+local DEFAULT_TYPES = { [0x0806] = "arp", [0x0800] = "ip", [0x86dd] = "ip6" }
+
+-- pcap-filter text for the EtherTypes behind any VLAN stack.
+local function filter_for(types)
+  local names = {}
+  for ethertype in pairs(types) do
+    names[#names + 1] = DEFAULT_TYPES[ethertype] or ("ether proto 0x%04x"):format(ethertype)
+  end
+  table.sort(names)
+  local any = table.concat(names, " or ")
+  return filter.nest(function() return any end)
+end
+
+local function default_types()
+  local types = {}
+  for ethertype in pairs(DEFAULT_TYPES) do types[ethertype] = true end
+  return types
+end
+
+-- Replaces the filter.
+---@param text string pcap-filter text; "" lets every frame in
+function Relay:filter(text)
+  check_open(self)
+  if type(text) ~= "string" then error(("bad filter %s: pcap-filter text is needed"):format(tostring(text)), 2) end
+  if C.el_relay_filter(self.handle, text, err) ~= 0 then error(ffi.string(err), 2) end
+  self.types = nil
+end
+
+-- No loop: an inner one would keep loops that open endpoints from being compiled.
+local function lets_in(types, ethertypes, i)
+  if not ethertypes[i] then return true end
+  if not types[ethertypes[i]] then return false end
+  return lets_in(types, ethertypes, i + 1)
+end
+
+local function widen(relay, ethertypes)
+  for _, ethertype in ipairs(ethertypes) do relay.types[ethertype] = true end
+  local text = #ethertypes > 0 and filter_for(relay.types) or ""
+  if C.el_relay_filter(relay.handle, text, err) ~= 0 then error(ffi.string(err), 0) end
+  if text == "" then relay.types = nil end
+end
+
+-- The default filter lets in what endpoints claim, so an endpoint with another EtherType widens it, and one that claims
+-- all lifts it.
+local function widen_filter(relay, ethertypes)
+  if not relay.types or not ethertypes then return end
+  if #ethertypes > 0 and lets_in(relay.types, ethertypes, 1) then return end
+  widen(relay, ethertypes)
+end
+
+-- ---- opening and closing ------------------------------------------------------------------------------------------
+
+local KNOWN = {}
+for name in ("filter capture recv_depth frame_size frames promiscuous outgoing mtu queues mode copy need_wakeup " ..
+  "steer timing follow output program"):gmatch("%S+") do
+  KNOWN[name] = true
+end
+
+local function check_names(given)
+  for name in pairs(given) do
+    if not KNOWN[name] then error(("unknown relay option %q"):format(tostring(name)), 4) end
+  end
+end
+
+local MODES = { auto = C.EL_XDP_AUTO, native = C.EL_XDP_NATIVE, generic = C.EL_XDP_GENERIC }
+local COPIES = { auto = C.EL_COPY_AUTO, copy = C.EL_COPY, zerocopy = C.EL_ZEROCOPY }
+
+local function choice(name, value, choices, allowed)
+  return choices[value or "auto"] or
+    error(("bad %s %s: %s is allowed"):format(name, tostring(value), allowed), 0)
+end
+
+-- steer: "endpoints", "all" (ARP, IPv4 and IPv6) or a list of EtherTypes of which every frame is taken.
+local function set_steering(opts, steer)
+  if steer == nil or steer == "endpoints" then return end
+  if steer == "all" then steer = { 0x0806, 0x0800, 0x86dd } end
+  if type(steer) ~= "table" or #steer == 0 or #steer > C.EL_ETHERTYPES_MAX then
+    error(('bad steer %s: "endpoints", "all" or a list of 1 to %d EtherTypes is allowed'):format(tostring(steer),
+      C.EL_ETHERTYPES_MAX), 0)
+  end
+  opts.steer_all = 1
+  for i, ethertype in ipairs(steer) do
+    if type(ethertype) ~= "number" or ethertype < 0x0600 or ethertype > 0xffff then
+      error(("bad EtherType %s in steer: 0x0600 to 0xffff is allowed"):format(tostring(ethertype)), 0)
+    end
+    opts.steer_ethertypes[i - 1] = ethertype
+  end
+end
+
+-- 0 asks the engine for its default.
+local function whole_number(name, value)
+  if value == nil then return 0 end
+  if type(value) == "number" and value >= 1 and value <= 0x7fffffff and value % 1 == 0 then return value end
+  error(("bad %s %s: a whole number from 1 is needed"):format(name, tostring(value)), 0)
+end
+
+local function path_of(name, value)
+  if type(value) == "string" and value ~= "" then return value end
+  error(("bad %s %s: the path of a file is needed"):format(name, tostring(value)), 0)
+end
+
+-- The C struct, and the strings it points to, which the caller keeps alive for the call.
+local function make_opts(given, types)
+  check_names(given)
+  local opts, keep = relay_opts_t(), {}
+  keep.filter = given.filter or (types and filter_for(types)) or ""
+  opts.filter = keep.filter
+  for _, name in ipairs { "capture", "output", "program" } do
+    if given[name] ~= nil then
+      keep[name] = path_of(name, given[name])
+      opts[name] = keep[name]
+    end
+  end
+  for _, name in ipairs { "recv_depth", "frame_size", "frames", "mtu", "queues" } do
+    opts[name] = whole_number(name, given[name])
+  end
+  opts.mode = choice("mode", given.mode, MODES, '"auto", "native" or "generic"')
+  opts.copy = choice("copy", given.copy, COPIES, '"auto", "copy" or "zerocopy"')
+  opts.no_need_wakeup = given.need_wakeup == false and 1 or 0
+  set_steering(opts, given.steer)
+  opts.promiscuous = given.promiscuous ~= false and 1 or 0
+  opts.outgoing = given.outgoing and 1 or 0
+  opts.timing = given.timing and 1 or 0
+  opts.follow = given.follow and 1 or 0
+  return opts, keep
+end
+
+local CAPTURE_CHECK = 0.5 -- seconds
+
+-- Why nothing more is written to the capture file; nil while it is.
+local function capture_error(relay)
+  local info = info_t()
+  C.el_relay_info(relay.handle, info)
+  if info.capture_error == 0 then return nil end
+  return effi.reason(-info.capture_error)
+end
+
+-- Says so, once. Returns whether there is nothing more to look at.
+local function report_capture(relay)
+  if relay.capture_reported or not relay.handle then return true end
+  local reason = capture_error(relay)
+  if not reason then return false end
+  io.stderr:write(("etherlua: capture to %s stopped: %s\n"):format(relay.capture, reason))
+  relay.capture_reported = true
+  return true
+end
+
+-- Traffic goes on without it, so somebody has to look.
+local function watch_capture(relay)
+  if not pcall(sched.current) then return end -- no run in progress: only closing tells
+  sched.spawn_background(function()
+    repeat sched.sleep(CAPTURE_CHECK) until report_capture(relay)
+  end)
+end
+
+local function wrap(handle, types, capture)
+  local info = info_t()
+  C.el_relay_info(handle, info)
+  local relay = setmetatable({
+    handle = handle,
+    name = ffi.string(info.name),
+    kind = ffi.string(info.kind),
+    mac = tostring(info.mac),
+    mtu = info.mtu,
+    detail = ffi.string(info.detail),
+    types = types,
+    capture = capture,
+    conns = {},
+  }, Relay)
+  endpoint.set_relay(handle, relay)
+  sched.close_at_end(relay)
+  if capture then watch_capture(relay) end
+  return relay
+end
+
+-- The defaults are in brackets.
+---@class etherlua.relay_opts
+---@field filter? string pcap-filter text; "" none (ARP, IPv4 and IPv6 in any VLAN stack, and what endpoints claim)
+---@field capture? string pcap file that gets every frame in and out
+---@field recv_depth? integer frames queued for an endpoint; the oldest go when there are more (1024)
+---@field frames? integer frames of memory (16384)
+---@field frame_size? integer bytes of a frame's memory (2048, or what the MTU needs)
+---@field promiscuous? boolean receive frames to any MAC address (true)
+---@field outgoing? boolean a mirror hears what the host sends on the interface, too; pcap goes by the interface's MAC
+---  address (false)
+---@field mtu? integer bytes; wire (1500) and file (9216) only
+---@field timing? boolean file: receive with the gaps of the file, not as fast as it is read (false)
+---@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
+---@field output? string file: pcap file that gets what is sent; it is overwritten
+---@field queues? integer xdp: receive queues to serve, from the first (all)
+---@field mode? "auto"|"native"|"generic" xdp ("auto")
+---@field copy? "auto"|"copy"|"zerocopy" xdp ("auto")
+---@field need_wakeup? boolean xdp: false has the kernel poll the rings by itself (true)
+---@field steer? "endpoints"|"all"|integer[] xdp: what is taken from the host: frames for endpoints; all of
+---  ARP, IPv4 and IPv6; all of these EtherTypes ("endpoints")
+---@field program? string xdp: object file with an XDP program and a socket map of its own to be used instead
+
+-- Opens a relay. Raises a one-line error when that is not possible.
+---@param spec string "afpacket:eth1", "xdp:eth1", "pcap:eth1", "file:trace.pcap", or "eth1", which picks afpacket
+---@param given? etherlua.relay_opts
+---@return etherlua.relay
+function M.open(spec, given)
+  given = given or {}
+  if type(spec) ~= "string" then error(("bad relay %s: KIND:NAME is needed"):format(tostring(spec)), 2) end
+  local types = not given.filter and default_types() or nil
+  local opts, keep = make_opts(given, types)
+  local handle = C.el_relay_open(sched.engine(), spec, opts, err)
+  if handle == nil or not keep then error(ffi.string(err), 0) end
+  return wrap(handle, types, given.capture)
+end
+
+-- Two relays joined in memory: what one sends, the other receives.
+---@param given? etherlua.relay_opts filter (default none), recv_depth, frame_size, frames, capture (of the first), mtu
+---@return etherlua.relay a
+---@return etherlua.relay b
+function M.wire(given)
+  given = given or {}
+  local pair = ffi.new("struct el_relay *[2]")
+  local opts, keep = make_opts(given)
+  if C.el_wire_open(sched.engine(), opts, pair, err) ~= 0 or not keep then error(ffi.string(err), 0) end
+  return wrap(pair[0], nil, given.capture), wrap(pair[1])
+end
+
+-- Closes all endpoints on it, sends what is pending, and leaves the interface as it was.
+function Relay:close()
+  if not self.handle then return end
+  for _, one in pairs(self.conns) do one:close() end
+  if self.default then self.default:close() end
+  C.el_relay_flush(self.handle)
+  if self.capture then report_capture(self) end
+  endpoint.set_relay(self.handle, nil)
+  C.el_relay_close(self.handle)
+  self.handle, self.conns, self.default = nil, {}, nil
+end
+
+-- ---- endpoints ----------------------------------------------------------------------------------------------------
+
+-- Closed EtherConns are forgotten when the list has doubled.
+local function remember(relay, one)
+  local list = relay.conns
+  if #list >= (relay.sweep_at or 64) then
+    local open = {}
+    for _, other in ipairs(list) do
+      if other.ep.relay ~= nil then open[#open + 1] = other end
+    end
+    relay.conns, relay.sweep_at, list = open, #open * 2 + 64, open
+  end
+  list[#list + 1] = one
+end
+
+-- The defaults are in brackets.
+---@class etherlua.conn_opts
+---@field mac? string|etherlua.mac (the interface's)
+---@field vlans? integer|string|table|etherlua.vlans 100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200},
+---  outer tag first, up to 4 (none)
+---@field ethertypes? integer[] that it receives; {} all (IPv4, IPv6, ARP)
+---@field multicast? boolean|"all" true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
+---  VLAN stack (false)
+---@field recv_depth? integer frames that it queues (the relay's)
+---@field fragment? boolean IP packets and datagrams that do not fit the MTU are sent in fragments (false)
+---@field reassemble? boolean fragments that arrive for it are put together, which takes up to 30 s of waiting for the
+---  missing ones over IPv4 and 60 s over IPv6, and its readers get whole packets (false)
+
+-- An EtherConn. One whose mac is a group address receives what is sent to that very address, and sends nothing without
+-- opts.src_mac.
+---@param given? etherlua.conn_opts
+---@return etherlua.conn
+function Relay:conn(given)
+  check_open(self)
+  given = given or {}
+  local one = conn.open(self, given)
+  remember(self, one)
+  widen_filter(self, given.ethertypes)
+  return one
+end
+
+-- A host: an EtherConn that answers ARP, neighbour discovery and ping, and finds its next hops. See host.lua.
+---@param given? etherlua.host_opts
+---@return etherlua.host
+function Relay:host(given)
+  check_open(self)
+  return require("etherlua.host.host").open(self, given or {})
+end
+
+-- The EtherConn that receives what nobody else wants.
+---@param given? { mirror?: boolean, invalid?: boolean, recv_depth?: integer } mirror: also a copy of everything in and
+---  out (frame.outgoing tells); invalid: also what is not valid, which is only counted otherwise (frame.invalid tells)
+---@return etherlua.conn
+function Relay:default_conn(given)
+  check_open(self)
+  self.default = conn.open_default(self, given or {})
+  return self.default
+end
+
+-- Where frames ended: see struct el_stats in abi.h for the names and the sums that always hold. capture_error, if there
+-- is one, says why the capture stopped.
+---@return table<string, integer>
+function Relay:stats()
+  check_open(self)
+  local stats, out = stats_t(), {}
+  C.el_relay_stats(self.handle, stats)
+  for _, name in ipairs(M.counters) do out[name] = tonumber(stats[name]) end
+  out.capture_error = self.capture and capture_error(self) or nil
+  return out
+end
+
+local function send_again(relay, code, frame, len)
+  if code == -22 then return nil, "too short" end
+  if code == -90 then return nil, "too long" end
+  return endpoint.send_slowly(code, function() return C.el_relay_send(relay.handle, frame, len) end)
+end
+
+-- Sends a whole frame as it is, its Ethernet header included: for frames that come from somewhere else. Blocks only
+-- while the relay is full.
+---@param frame string|ffi.cdata* a string, or a pointer followed by the length
+---@param len? integer
+---@return true|nil
+---@return string|nil reason "too short" for an Ethernet header, "too long" for the MTU, "link down", "interface gone"
+function Relay:send(frame, len)
+  tick()
+  check_open(self)
+  len = len or #frame
+  local code = C.el_relay_send(self.handle, frame, len)
+  if code == 0 then return true end
+  return send_again(self, code, frame, len)
+end
+
+-- When a received frame was on the wire: by the clock on the wall, of a file by its own time stamps.
+---@param timestamp number frame.timestamp
+---@return ffi.cdata* nanoseconds since 1970, an int64_t
+function Relay:wall(timestamp)
+  check_open(self)
+  return C.el_relay_wall(self.handle, timestamp)
+end
+
+-- Sends what is pending now; otherwise that is done when a batch is full or the loop is about to sleep.
+---@return boolean whether the interface took it
+function Relay:flush()
+  check_open(self)
+  return C.el_relay_flush(self.handle) == 0
+end
+
+Relay.__tostring = function(relay) return "relay " .. relay.name end
+
+M.counters = {}
+for name in ("rx_frames rx_copies rx_reassembled rx_delivered rx_queued rx_invalid rx_filtered rx_unclaimed " ..
+  "rx_overflow rx_evicted rx_no_memory rx_closed rx_fragments rx_merged rx_frag_duplicate rx_frag_timeout " ..
+  "rx_frag_overlap rx_frag_invalid rx_frag_limit rx_missed tx_frames tx_sent tx_pending tx_link_down tx_refused " ..
+  "tx_error bytes_rx bytes_tx")
+  :gmatch("%S+") do
+  table.insert(M.counters, name)
+end
+
+return M

@@ -1,0 +1,590 @@
+-- The DHCP client against a server that the test scripts: what it sends and when, what it believes, what it keeps.
+-- Everything happens on a wire in memory.
+
+local addr = require "etherlua.net.addr"
+local dhcp4_client = require "etherlua.role.dhcp4_client"
+local ether = require "etherlua"
+local kinds = require "support.kinds"
+local leaks = require "support.leaks"
+local proto = require "etherlua.proto"
+local sched = require "etherlua.core.sched"
+
+local MAC, SERVER_MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:fe", "02:00:00:00:00:aa"
+local BROADCAST, ANY = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
+local SERVER_IP = "10.0.0.1"
+
+-- ---- the scripted server ------------------------------------------------------------------------------------------
+
+-- Hears everything on its relay: `messages` (DHCP fields with frame and packet), `arps` (ARP fields with frame).
+-- Answers as the functions in `on` say, by message type: each returns the fields of the reply, or nil.
+local Server = {}
+Server.__index = Server
+
+function Server:send_payload(payload, ethertype, to)
+  self.conn:send(payload, to.mac, { ethertype = ethertype, src_mac = to.src_mac or SERVER_MAC, vlans = to.vlans })
+end
+
+-- Sends a reply's bytes; `to` may have mac, ip, src_mac, vlans.
+function Server:send_bytes(bytes, to)
+  local ends = { src = SERVER_IP, dst = to.ip or "255.255.255.255" }
+  local datagram = proto.udp.build({ src_port = 67, dst_port = 68, payload = bytes }, ends)
+  self:send_payload(proto.ipv4.build { src = ends.src, dst = ends.dst, protocol = 17, payload = datagram }, 0x0800, to)
+end
+
+-- The fields of a reply: those that every reply has, and the given ones. options.NAME = false leaves it out.
+local function reply_to(message, kind, fields, options)
+  local all = { op = 2, xid = message.xid, chaddr = message.chaddr, yiaddr = kind ~= "NAK" and "10.0.0.10" or nil,
+    options = { message_type = kind, server_id = SERVER_IP } }
+  if kind ~= "NAK" then all.options.lease_time, all.options.subnet_mask = 3600, "255.255.255.0" end
+  for name, value in pairs(fields or {}) do all[name] = value end
+  for name, value in pairs(options or {}) do all.options[name] = value or nil end
+  return all
+end
+
+function Server:reply(message, fields, to)
+  to = to or {}
+  self:send_bytes(type(fields) == "string" and fields or proto.dhcp4.build(fields),
+    { mac = to.mac or message.chaddr, ip = to.ip, src_mac = to.src_mac, vlans = message.frame.vlans })
+end
+
+function Server:hear(frame)
+  local layers = {}
+  for _, layer in ipairs(proto.dissect(frame)) do layers[layer.name] = layer.fields end
+  local time = ether.now()
+  if layers.arp then
+    layers.arp.frame = layers.ethernet
+    table.insert(self.arps, layers.arp)
+    if self.on.ARP then self.on.ARP(layers.arp) end
+  elseif layers.dhcp4 then
+    local message = layers.dhcp4
+    message.frame, message.packet, message.time = layers.ethernet, layers.ipv4, time
+    table.insert(self.messages, message)
+    local answer = self.on[message.options.message_type]
+    local fields = answer and answer(message, self:count(message.options.message_type))
+    if fields then self:reply(message, fields) end
+  end
+end
+
+-- The messages of this kind.
+function Server:heard(kind)
+  local list = {}
+  for _, message in ipairs(self.messages) do
+    if message.options.message_type == kind then list[#list + 1] = message end
+  end
+  return list
+end
+
+function Server:count(kind)
+  return #self:heard(kind)
+end
+
+-- A server on the relay; `on` replaces what it does by default, which is to lease 10.0.0.10; false: it stays silent.
+local function serve(relay, on)
+  local self = setmetatable({ conn = relay:default_conn(), messages = {}, arps = {}, on = {
+    DISCOVER = function(message) return reply_to(message, "OFFER") end,
+    REQUEST = function(message) return reply_to(message, "ACK") end,
+  } }, Server)
+  for kind, answer in pairs(on or {}) do self.on[kind] = answer end
+  sched.spawn_background(function()
+    while true do
+      local frame = self.conn:recv_frame()
+      if not frame then return end
+      self:hear(tostring(frame))
+    end
+  end)
+  return self
+end
+
+-- ---- tests --------------------------------------------------------------------------------------------------------
+
+-- fn(relay, server, conn) as a task: the client's relay, the server on the other one, an EtherConn with MAC.
+local function on_wire(on, fn, wire_opts)
+  return function()
+    kinds.run(function()
+      sched.spawn_background(function()
+        ether.sleep(10)
+        error("still not done after 10 s")
+      end)
+      local relay, far = ether.wire(wire_opts)
+      fn(relay, serve(far, on), relay:conn { mac = MAC })
+    end)
+  end
+end
+
+local function lease(conn, opts)
+  local all = { first_timeout = 0.5, decline_pause = 0.01 }
+  for name, value in pairs(opts or {}) do all[name] = value end
+  return dhcp4_client.lease(conn, all)
+end
+
+local function settle()
+  ether.sleep(0.01)
+end
+
+describe("a DHCP client", function()
+  after_each(leaks.check)
+
+  -- ---- what it sends --------------------------------------------------------------------------------------------
+
+  it("broadcasts a DISCOVER without an address, with a parameter list", on_wire({}, function(_, server, conn)
+    lease(conn)
+    local message = server.messages[1]
+    assert.same({ "DISCOVER", 1, 1, 6, MAC, 0, false }, { message.options.message_type, message.op, message.htype,
+      message.hlen, message.chaddr, message.secs, message.broadcast })
+    assert.same({ ANY, ANY, ANY, ANY }, { message.ciaddr, message.yiaddr, message.siaddr, message.giaddr })
+    assert.same({ MAC, BROADCAST, ANY, "255.255.255.255" }, { message.frame.src, message.frame.dst, message.packet.src,
+      message.packet.dst })
+    assert.is_nil(message.options.server_id)
+    assert.is_nil(message.options.requested_address)
+    local wanted = {}
+    for _, code in ipairs(message.options.parameter_request_list) do wanted[code] = true end
+    assert.is_true(wanted[1] and wanted[3] and wanted[6] and wanted[51])
+  end))
+
+  it("requests what was offered, of the server that offered it, with the same xid and secs",
+    on_wire({}, function(_, server, conn)
+      lease(conn)
+      local discover, request = unpack(server.messages)
+      assert.same({ "REQUEST", SERVER_IP, "10.0.0.10" }, { request.options.message_type, request.options.server_id,
+        request.options.requested_address })
+      assert.same({ discover.xid, discover.secs, ANY, MAC }, { request.xid, request.secs, request.ciaddr,
+        request.chaddr })
+      assert.same({ BROADCAST, ANY, "255.255.255.255" }, { request.frame.dst, request.packet.src, request.packet.dst })
+    end))
+
+  it("tells the terms of the lease", on_wire({
+    REQUEST = function(message)
+      return reply_to(message, "ACK", {}, { routers = { "10.0.0.2", "10.0.0.3" }, lease_time = 100, renewal_time = 40,
+        rebinding_time = 70 })
+    end,
+  }, function(_, _, conn)
+    local got = assert(lease(conn))
+    assert.same({ "10.0.0.10", "255.255.255.0", "10.0.0.2", SERVER_IP, SERVER_MAC, 100, 40, 70, MAC, "" }, { got.ip,
+      got.mask, got.router, got.server, got.server_mac, got.lease_time, got.renewal_time, got.rebinding_time, got.mac,
+      got.vlans })
+    assert.is_true(got.elapsed > 0 and got.elapsed < 1)
+  end))
+
+  it("asks for an address, and for broadcast replies, when told to", on_wire({}, function(_, server, conn)
+    lease(conn, { requested_address = "10.0.0.77", broadcast = true })
+    assert.equal("10.0.0.77", server.messages[1].options.requested_address)
+    assert.is_true(server.messages[1].broadcast and server.messages[2].broadcast)
+  end))
+
+  it("sends the options that it is given, but behind the lease only those that name it",
+    on_wire({}, function(_, server, conn)
+      assert(lease(conn, { options = { vendor_class = "etherlua", client_id = "\0me", [224] = "x",
+        parameter_request_list = { 1, 42 } } })):close()
+      settle()
+      for i = 1, 2 do
+        local options = server.messages[i].options
+        assert.same({ "etherlua", "\0me", "x", { 1, 42 } }, { options.vendor_class, options.client_id, options[224],
+          options.parameter_request_list })
+      end
+      assert.same({ message_type = "RELEASE", server_id = SERVER_IP, client_id = "\0me" }, server.messages[3].options)
+    end))
+
+  it("uses another xid for each client and each round", on_wire({
+    REQUEST = function(message, count) return reply_to(message, count == 1 and "NAK" or "ACK") end,
+  }, function(relay, server, conn)
+    assert(lease(conn))
+    assert(lease(relay:conn { mac = OTHER_MAC }))
+    local seen, different = {}, 0
+    for _, message in ipairs(server:heard "DISCOVER") do
+      different = different + (seen[message.xid] and 0 or 1)
+      seen[message.xid] = true
+    end
+    assert.equal(3, different)
+  end))
+
+  -- ---- when nobody answers ----------------------------------------------------------------------------------------
+
+  local function check_back_off(messages, first)
+    for i = 2, #messages do
+      local gap, expected = messages[i].time - messages[i - 1].time, first * 2 ^ (i - 2)
+      assert.is_true(gap > expected * 0.7 and gap < expected * 1.5, ("%d: %g instead of %g"):format(i, gap, expected))
+      assert.equal(messages[1].xid, messages[i].xid)
+    end
+  end
+
+  it("repeats the DISCOVER, each time after twice the pause, and gives up",
+    on_wire({ DISCOVER = false }, function(_, server, conn)
+      assert.same({ nil, "no offer" }, { lease(conn, { first_timeout = 0.06, tries = 4 }) })
+      assert.same({ 4, 4 }, { #server.messages, server:count "DISCOVER" })
+      check_back_off(server.messages, 0.06)
+    end))
+
+  it("repeats the REQUEST to a server that froze, each time after twice the pause, and gives up",
+    on_wire({ REQUEST = false }, function(_, server, conn)
+      assert.same({ nil, "no answer to the request" }, { lease(conn, { first_timeout = 0.06, tries = 3 }) })
+      assert.same({ 4, 3 }, { #server.messages, server:count "REQUEST" })
+      check_back_off(server:heard "REQUEST", 0.06)
+    end))
+
+  it("says in secs how long it has been trying", on_wire({
+    DISCOVER = function(message, count) return count == 2 and reply_to(message, "OFFER") or nil end,
+  }, function(_, server, conn)
+    assert(lease(conn, { first_timeout = 1.5 })) -- with its jitter from 1.1 to 1.9
+    assert.same({ 0, 1, 1 }, { server.messages[1].secs, server.messages[2].secs, server.messages[3].secs })
+  end))
+
+  it("gets its lease when the first message of each kind is lost", on_wire({
+    DISCOVER = function(message, count) return count == 2 and reply_to(message, "OFFER") or nil end,
+    REQUEST = function(message, count) return count == 2 and reply_to(message, "ACK") or nil end,
+  }, function(_, _, conn)
+    assert.equal("10.0.0.10", assert(lease(conn, { first_timeout = 0.05 })).ip)
+  end))
+
+  it("says so when the relay is closed meanwhile", on_wire({ DISCOVER = false }, function(relay, _, conn)
+    ether.spawn(function()
+      ether.sleep(0.02)
+      relay:close()
+    end)
+    assert.same({ nil, "closed" }, { lease(conn) })
+  end))
+
+  it("can be cancelled while it waits, and started again", on_wire({
+    DISCOVER = function(message, count) return count > 1 and reply_to(message, "OFFER") or nil end,
+  }, function(_, _, conn)
+    local task = ether.spawn(lease, conn)
+    settle()
+    task:cancel()
+    assert.same({ nil, "cancelled" }, { task:join() })
+    assert(lease(conn))
+  end))
+
+  -- ---- what it believes -------------------------------------------------------------------------------------------
+
+  local function with(kind, fields, options)
+    return function(message) return proto.dhcp4.build(reply_to(message, kind, fields, options)) end
+  end
+
+  -- Replies that are not for it, or of no use.
+  local STRANGE = {
+    ["another xid"] = function(message) return with("OFFER", { xid = (message.xid + 1) % 2 ^ 32 })(message) end,
+    ["another client's hardware address"] = with("OFFER", { chaddr = OTHER_MAC }),
+    ["a request's op code"] = with("OFFER", { op = 1 }),
+    ["no server identifier"] = with("OFFER", nil, { server_id = false }),
+    ["no address"] = with("OFFER", { yiaddr = ANY }),
+    ["a hardware address of three bytes"] = with("OFFER", { hlen = 3, chaddr = "abc" }),
+    ["a wrong magic cookie"] = function(message)
+      return (with("OFFER")(message):gsub("\x63\x82\x53\x63", "abcd", 1))
+    end,
+    ["its end missing"] = function(message) return with("OFFER")(message):sub(1, 245) end,
+    ["nothing but rubbish in it"] = function() return ("\x02\xff"):rep(200) end,
+    ["33 bytes"] = function() return ("x"):rep(33) end,
+    ["no bytes at all"] = function() return "" end,
+  }
+
+  for what, make in pairs(STRANGE) do
+    it("ignores an offer with " .. what .. ", unicast or broadcast", on_wire({}, function(_, server, conn)
+      server.on.DISCOVER = function(message)
+        local strange = make(message)
+        server:reply(message, strange)
+        server:reply(message, strange, { mac = BROADCAST })
+        return reply_to(message, "OFFER", { yiaddr = "10.0.0.99" }, { server_id = "10.0.0.9" })
+      end
+      assert(lease(conn, { tries = 1 }))
+      assert.same({ "10.0.0.9", "10.0.0.99" }, { server.messages[2].options.server_id,
+        server.messages[2].options.requested_address })
+      assert.equal(2, #server.messages)
+    end))
+  end
+
+  it("ignores an ACK or NAK while it waits for an offer", on_wire({}, function(_, server, conn)
+    server.on.DISCOVER = function(message)
+      for _, kind in ipairs { "ACK", "NAK" } do server:reply(message, reply_to(message, kind)) end
+      return reply_to(message, "OFFER", { yiaddr = "10.0.0.99" })
+    end
+    assert(lease(conn, { tries = 1 }))
+    assert.equal("10.0.0.99", server.messages[2].options.requested_address)
+  end))
+
+  it("takes the server from the offer when the ACK does not name it", on_wire({
+    REQUEST = function(message) return reply_to(message, "ACK", {}, { server_id = false }) end,
+  }, function(_, server, conn)
+    assert(lease(conn)):close()
+    settle()
+    assert.equal(SERVER_IP, server:heard("RELEASE")[1].options.server_id)
+  end))
+
+  it("renews at half of the lease and rebinds at 7/8 when the server's times make no sense", function()
+    for _, times in ipairs { { 0, 70 }, { 60, 50 }, { 40, 101 } } do
+      on_wire({
+        REQUEST = function(message)
+          return reply_to(message, "ACK", {}, { lease_time = 100, renewal_time = times[1], rebinding_time = times[2] })
+        end,
+      }, function(_, _, conn)
+        local got = assert(lease(conn))
+        assert.same({ 50, 87.5 }, { got.renewal_time, got.rebinding_time })
+      end)()
+    end
+  end)
+
+  it("starts anew when its request is refused, without the address that it asked for", on_wire({
+    REQUEST = function(message, count) return reply_to(message, count == 1 and "NAK" or "ACK") end,
+  }, function(_, server, conn)
+    assert(lease(conn, { requested_address = "10.0.0.10" }))
+    local first, second = unpack(server:heard "DISCOVER")
+    assert.same({ "10.0.0.10" }, { first.options.requested_address, second.options.requested_address })
+  end))
+
+  it("gives up when it is refused again and again, and hands on the server's words", on_wire({
+    REQUEST = function(message) return reply_to(message, "NAK", {}, { message = "not you" }) end,
+  }, function(_, server, conn)
+    assert.same({ nil, "refused (NAK): not you" }, { lease(conn, { rounds = 2 }) })
+    assert.equal(2, server:count "DISCOVER")
+  end))
+
+  it("hears a NAK that is broadcast", on_wire({}, function(_, server, conn)
+    server.on.REQUEST = function(message) server:reply(message, reply_to(message, "NAK"), { mac = BROADCAST }) end
+    assert.same({ nil, "refused (NAK)" }, { lease(conn, { rounds = 1 }) })
+  end))
+
+  -- ---- many -------------------------------------------------------------------------------------------------------
+
+  -- A server whose addresses end like the client's MAC address, and with the outer VLAN ID in front.
+  local function by_mac(server, to)
+    local function answer(kind)
+      return function(message)
+        local outer = message.frame.vlans[1]
+        server:reply(message, reply_to(message, kind, { yiaddr = ("10.%d.0.%d"):format(outer and outer.vid or 0,
+          tonumber(message.chaddr:sub(-2), 16)) }), to)
+      end
+    end
+    server.on.DISCOVER, server.on.REQUEST = answer "OFFER", answer "ACK"
+  end
+
+  for how, to in pairs { broadcast = { mac = BROADCAST }, unicast = {} } do
+    it(("gets its own %s replies among 20 clients at once"):format(how), on_wire({}, function(relay, server)
+      by_mac(server, to)
+      local tasks, got = {}, {}
+      for i = 1, 20 do tasks[i] = ether.spawn(lease, relay:conn { mac = ether.mac_add(MAC, i) }, { tries = 1 }) end
+      for i, task in ipairs(tasks) do got[i] = assert(task:join()).ip end
+      for i = 1, 20 do assert.equal("10.0.0." .. i + 1, got[i]) end
+    end))
+  end
+
+  it("holds no frame of its relay's pool once it has its lease", on_wire({}, function(relay, server)
+    by_mac(server, {})
+    local leases = {}
+    for i = 1, 200 do leases[i] = assert(lease(relay:conn { mac = ether.mac_add(MAC, i) }, { tries = 1 })) end
+    assert.equal(200, #leases)
+  end, { frames = 128 }))
+
+  it("is told apart from one with the same MAC address on another VLAN stack", on_wire({}, function(relay, server)
+    by_mac(server, { mac = BROADCAST })
+    local stacks = { "", "100", "200", "200.100", { { vid = 100, tpid = 0x88a8 }, 5 } }
+    local tasks, got = {}, {}
+    for i, vlans in ipairs(stacks) do
+      local conn = i == 1 and relay:conn { mac = OTHER_MAC } or relay:conn { mac = OTHER_MAC, vlans = vlans }
+      tasks[i] = ether.spawn(lease, conn, { tries = 1 })
+    end
+    for i, task in ipairs(tasks) do
+      local one = assert(task:join())
+      got[i] = one.ip .. " " .. one.vlans
+    end
+    assert.same({ "10.0.0.170 ", "10.100.0.170 100", "10.200.0.170 200", "10.200.0.170 200.100",
+      "10.100.0.170 100.5" }, got)
+    assert.equal("8100:200.8100:100", addr.vlans_key(addr.vlans(server.messages[4].frame.vlans)))
+  end))
+
+  -- ---- ARP probes -------------------------------------------------------------------------------------------------
+
+  -- Somebody else says that the address is theirs.
+  local function defend(server, ip)
+    server.on.ARP = function(arp)
+      if arp.tpa ~= ip then return end
+      server:send_payload(proto.arp.build { op = 2, sha = OTHER_MAC, spa = ip, tha = arp.sha, tpa = arp.spa }, 0x0806,
+        { mac = arp.sha, src_mac = OTHER_MAC })
+    end
+  end
+
+  -- Offers 10.0.0.10 first, then the next.
+  local function next_address(server)
+    server.on.DISCOVER = function(message, count)
+      return reply_to(message, "OFFER", { yiaddr = "10.0.0." .. 9 + count })
+    end
+    server.on.REQUEST = function(message)
+      return reply_to(message, "ACK", { yiaddr = message.options.requested_address })
+    end
+  end
+
+  it("probes the address three times, tells that it is taken, and answers for it until it is closed",
+    on_wire({}, function(_, server, conn)
+      local got = assert(lease(conn, { probe = "quick" }))
+      settle()
+      local seen = {}
+      for i, arp in ipairs(server.arps) do seen[i] = ("%d %s %s"):format(arp.op, arp.spa, arp.tpa) end
+      local probe = "1 0.0.0.0 10.0.0.10"
+      assert.same({ probe, probe, probe, "1 10.0.0.10 10.0.0.10" }, seen)
+      local function ask()
+        server:send_payload(proto.arp.build { sha = SERVER_MAC, spa = SERVER_IP, tpa = "10.0.0.10" }, 0x0806,
+          { mac = BROADCAST })
+        settle()
+      end
+      ask()
+      assert.same({ 2, MAC, "10.0.0.10" }, { server.arps[5].op, server.arps[5].sha, server.arps[5].spa })
+      got:close()
+      ask()
+      assert.equal(5, #server.arps)
+    end))
+
+  it("sends no ARP when probes are off", on_wire({}, function(_, server, conn)
+    assert(lease(conn))
+    ether.sleep(0.3)
+    assert.equal(0, #server.arps)
+  end))
+
+  it("refuses a way to probe that there is not", on_wire({}, function(_, _, conn)
+    assert.error_matches(function() lease(conn, { probe = "fast" }) end, 'bad probe fast: "rfc", "quick" or false')
+  end))
+
+  it("declines an address that somebody answers for, and asks anew", on_wire({}, function(_, server, conn)
+    next_address(server)
+    defend(server, "10.0.0.10")
+    assert.equal("10.0.0.11", assert(lease(conn, { probe = "quick", requested_address = "10.0.0.10" })).ip)
+    local message = server:heard("DECLINE")[1]
+    assert.same({ message_type = "DECLINE", server_id = SERVER_IP, requested_address = "10.0.0.10" }, message.options)
+    assert.same({ ANY, BROADCAST, ANY }, { message.ciaddr, message.frame.dst, message.packet.src })
+    assert.is_nil(server:heard("DISCOVER")[2].options.requested_address)
+  end))
+
+  it("gives up when every address is somebody's, and says whose", on_wire({}, function(_, server, conn)
+    defend(server, "10.0.0.10")
+    assert.same({ nil, "10.0.0.10 is in use by " .. OTHER_MAC .. " (declined)" }, { lease(conn, { probe = "quick",
+      rounds = 2 }) })
+    settle()
+    assert.equal(2, server:count "DECLINE")
+  end))
+
+  it("declines an address that another host probes for at the same time", on_wire({}, function(_, server, conn)
+    next_address(server)
+    server.on.ARP = function(arp)
+      if arp.tpa ~= "10.0.0.10" then return end
+      server:send_payload(proto.arp.build { sha = OTHER_MAC, tpa = "10.0.0.10" }, 0x0806, { mac = BROADCAST,
+        src_mac = OTHER_MAC })
+    end
+    assert.equal("10.0.0.11", assert(lease(conn, { probe = "quick" })).ip)
+  end))
+
+  it("declines an address that another client on its own relay has", on_wire({}, function(relay, server, conn)
+    local first = assert(lease(conn, { probe = "quick" }))
+    assert.same({ nil, "10.0.0.10 is in use by " .. MAC .. " (declined)" }, { lease(relay:conn { mac = OTHER_MAC },
+      { probe = "quick", rounds = 1 }) })
+    assert.equal("10.0.0.10", first.ip)
+    settle()
+    assert.equal(OTHER_MAC, server:heard("DECLINE")[1].chaddr)
+  end))
+
+  -- ---- keeping it -------------------------------------------------------------------------------------------------
+
+  -- A lease with times that are no whole seconds, as a server could not give them, so that the tests need not wait.
+  local function short_lease(conn, t1, t2, all)
+    local got = assert(lease(conn))
+    got.renewal_time, got.rebinding_time, got.lease_time = t1, t2, all
+    return got
+  end
+
+  -- Answers requests of a client that has an address as fn says, those of others as usual.
+  local function on_renewal(fn)
+    return { REQUEST = function(message)
+      if message.ciaddr == ANY then return reply_to(message, "ACK") end
+      return fn(message)
+    end }
+  end
+
+  it("renews at T1 by unicast to the server, and to the MAC address that the ACK came from", on_wire({
+    REQUEST = function(message) return reply_to(message, "ACK", {}, { lease_time = 4, renewal_time = 1 }) end,
+  }, function(_, server, conn)
+    local got = assert(lease(conn))
+    local events = {}
+    local task = ether.spawn(got.hold, got, function(event, one) events[#events + 1] = event .. " " .. one.ip end)
+    ether.sleep(1.1)
+    task:cancel()
+    local request, ack = server:heard("REQUEST")[2], server:heard("REQUEST")[1]
+    assert.is_true(request.time - ack.time > 0.95 and request.time - ack.time < 1.1)
+    assert.same({ "10.0.0.10", SERVER_MAC, "10.0.0.10", SERVER_IP, ANY }, { request.ciaddr, request.frame.dst,
+      request.packet.src, request.packet.dst, request.yiaddr })
+    assert.is_nil(request.options.server_id)
+    assert.is_nil(request.options.requested_address)
+    assert.not_equal(ack.xid, request.xid)
+    assert.same({ "renewed 10.0.0.10" }, events)
+  end))
+
+  it("renews to the MAC address of a server that broadcasts, too", on_wire({}, function(_, server, conn)
+    for kind, answer in pairs { DISCOVER = "OFFER", REQUEST = "ACK" } do
+      server.on[kind] = function(message) server:reply(message, reply_to(message, answer), { mac = BROADCAST }) end
+    end
+    local got = assert(lease(conn))
+    assert.is_true(got:renew())
+    assert.equal(SERVER_MAC, server:heard("REQUEST")[2].frame.dst)
+  end))
+
+  it("rebinds at T2 by broadcast when the server is silent, and belongs to the one that answers", on_wire(
+    on_renewal(function(message)
+      return message.packet.dst == "255.255.255.255" and
+        reply_to(message, "ACK", {}, { server_id = "10.0.0.2", lease_time = 500 }) or nil
+    end), function(_, server, conn)
+      local got = short_lease(conn, 0.05, 0.1, 10)
+      local event
+      local task = ether.spawn(got.hold, got, function(what) event = what end)
+      ether.sleep(0.2)
+      task:cancel()
+      local _, renewal, rebinding = unpack(server:heard "REQUEST")
+      assert.same({ SERVER_IP, SERVER_MAC }, { renewal.packet.dst, renewal.frame.dst })
+      assert.same({ BROADCAST, "10.0.0.10", "10.0.0.10" }, { rebinding.frame.dst, rebinding.ciaddr,
+        rebinding.packet.src })
+      assert.is_nil(rebinding.options.server_id)
+      assert.same({ "rebound", "10.0.0.2", 500, 250 }, { event, got.server, got.lease_time, got.renewal_time })
+    end))
+
+  it("loses the lease when its time is over and nobody answered", on_wire(on_renewal(function() end),
+    function(_, _, conn)
+      local got, started = short_lease(conn, 0.05, 0.1, 0.2), ether.now()
+      assert.same({ nil, "the lease ended: no server answered" }, { got:hold() })
+      assert.is_true(ether.now() - started > 0.18 and ether.now() - started < 0.4)
+    end))
+
+  it("loses the lease when it is refused", on_wire(on_renewal(function(message) return reply_to(message, "NAK") end),
+    function(_, _, conn)
+      assert.same({ nil, "refused (NAK)" }, { short_lease(conn, 0.05, 1, 2):hold() })
+    end))
+
+  it("loses the lease when another address is given", on_wire(
+    on_renewal(function(message) return reply_to(message, "ACK", { yiaddr = "10.0.0.66" }) end), function(_, _, conn)
+      assert.same({ nil, "another address was given: 10.0.0.66" }, { short_lease(conn, 0.05, 1, 2):hold() })
+    end))
+
+  it("holds a lease for ever without a word", on_wire({
+    REQUEST = function(message) return reply_to(message, "ACK", {}, { lease_time = 0xffffffff }) end,
+  }, function(_, server, conn)
+    local got = assert(lease(conn))
+    local task = ether.spawn(got.hold, got)
+    assert.same({ nil, "timeout" }, { task:join(0.2) })
+    task:cancel()
+    assert.same({ nil, "cancelled" }, { task:join() })
+    assert.equal(2, #server.messages)
+  end))
+
+  it("answers ARP for the address that it holds, also without probes", on_wire({}, function(_, server, conn)
+    local got = assert(lease(conn))
+    local task = ether.spawn(got.hold, got)
+    settle()
+    server:send_payload(proto.arp.build { sha = SERVER_MAC, spa = SERVER_IP, tpa = got.ip }, 0x0806, { mac = MAC })
+    settle()
+    assert.same({ 2, MAC, SERVER_MAC }, { server.arps[1].op, server.arps[1].sha, server.arps[1].tha })
+    task:cancel()
+  end))
+
+  it("releases the lease once, by unicast to its server", on_wire({}, function(_, server, conn)
+    local got = assert(lease(conn))
+    got:close()
+    got:close()
+    settle()
+    local message = server.messages[3]
+    assert.same({ 3, { message_type = "RELEASE", server_id = SERVER_IP } }, { #server.messages, message.options })
+    assert.same({ "10.0.0.10", "10.0.0.10", SERVER_IP, SERVER_MAC }, { message.ciaddr, message.packet.src,
+      message.packet.dst, message.frame.dst })
+  end))
+end)

@@ -1,0 +1,205 @@
+-- The benchmarks: that each runs alone and prints rows that say what they mean. How fast anything is is not asked here.
+
+local cjson = require "cjson"
+local ether = require "etherlua"
+local files = require "support.files"
+local lab = require "etherlua.lab.lab"
+local servers = require "etherlua.test.servers"
+
+local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
+local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
+local QUICK = "--rounds 1 --seconds 0.05"
+
+-- Exit status, standard output, standard error.
+local function shell(command)
+  local err = os.tmpname()
+  local pipe = assert(io.popen(("( timeout 120 %s ) 2>%s </dev/null; echo $?"):format(command, err)))
+  local out, status = pipe:read("*a"):match("^(.*)(%d+)\n$")
+  pipe:close()
+  local errors = files.read_all(err)
+  os.remove(err)
+  return tonumber(status), out, errors
+end
+
+local function bench(name, arguments, user)
+  return shell(("%s%s run scripts/bench/%s.lua %s %s"):format(user or "", ETHERLUA, name, QUICK, arguments or ""))
+end
+
+local function is_there(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+-- ---- rows ---------------------------------------------------------------------------------------------------------
+
+-- Field -> types that it may have.
+local FIELDS = {
+  case = { string = true }, value = { number = true }, floor = { number = true, null = true },
+  unit = { string = true }, ratio = { number = true, null = true }, goal = { string = true, null = true },
+  met = { boolean = true, null = true }, cpu = { number = true, null = true },
+  floor_cpu = { number = true, null = true }, memory = { number = true, null = true },
+  note = { string = true, null = true },
+}
+
+local function type_of(value)
+  return value == cjson.null and "null" or type(value)
+end
+
+local function rows_of(text)
+  local rows = {}
+  for line in text:gmatch("[^\n]+") do rows[#rows + 1] = cjson.decode(line) end
+  return rows
+end
+
+local function check_fields(row)
+  for name, types in pairs(FIELDS) do
+    assert.is_true(types[type_of(row[name])], ("%s of %s is %s"):format(name, row.case, tostring(row[name])))
+  end
+  for name in pairs(row) do assert.is_not_nil(FIELDS[name], name .. " is no documented field") end
+end
+
+-- Whether the value or ratio is where the goal says.
+local function is_met(row)
+  local judged = row.ratio ~= cjson.null and row.ratio or row.value
+  local sign, limit = row.goal:match("^([<>]=) (.+)$")
+  if sign == ">=" then return judged >= tonumber(limit) end
+  if sign == "<=" then return judged <= tonumber(limit) end
+  return math.abs(judged - 1) <= tonumber(row.goal:match("^1 %+%- (.+)$"))
+end
+
+local function check_row(row)
+  check_fields(row)
+  if row.floor ~= cjson.null then -- of a single round the medians are the values
+    assert.is_true(math.abs(row.ratio / (row.value / row.floor) - 1) < 1e-4, "ratio of " .. row.case)
+  end
+  if row.goal == cjson.null then return assert.equal(cjson.null, row.met) end
+  assert.equal(is_met(row), row.met, row.case)
+end
+
+local function check_rows(name, count, arguments)
+  local status, out, err = bench(name, "--json " .. (arguments or ""))
+  assert.same({ 0, "" }, { status, err })
+  local rows = rows_of(out)
+  assert.equal(count, #rows)
+  for _, row in ipairs(rows) do check_row(row) end
+  return rows
+end
+
+-- ---- the benchmarks -----------------------------------------------------------------------------------------------
+
+describe("the benchmark", function()
+  local function lab_it(name, fn)
+    it(name, function()
+      local missing = servers.missing("clang", "ethtool", "taskset", "tc")
+      if missing then return pending(missing) end
+      if shell("taskset -c 1 true") ~= 0 then return pending("needs two cores") end
+      fn()
+    end)
+  end
+
+  lab_it("send measures both kinds of relay", function()
+    for _, row in ipairs(check_rows("send", 6)) do assert.is_true(row.value > 0 and row.floor > 0, row.case) end
+  end)
+
+  lab_it("recv measures floods, and frames lost below them", function()
+    for _, row in ipairs(check_rows("recv", 8)) do
+      local lost = row.case:find("^lost") ~= nil
+      assert.is_true(row.value > 0 or lost and row.value == 0, row.case)
+      assert.matches(lost and "^at .+ M/s$" or "^floor: .+; offered .+ M/s$", row.note)
+    end
+  end)
+
+  lab_it("pingpong measures round trips over the kind of relay that -i names", function()
+    local rows = check_rows("pingpong", 2, "-i xdp")
+    assert.same({ "round trip, median, xdp", "round trip, 99th percentile, xdp" }, { rows[1].case, rows[2].case })
+    assert.is_true(rows[1].value <= rows[2].value and rows[1].floor <= rows[2].floor)
+  end)
+
+  it("endpoints measures without privileges, and draws", function()
+    local path = os.tmpname()
+    local rows = check_rows("endpoints", 4, "--count 1000 --plot " .. path)
+    local plot = files.read_all(path)
+    os.remove(path)
+    for _, row in ipairs(rows) do assert.is_true(row.value > 0) end
+    assert.matches("^<svg .*</svg>\n$", plot)
+    assert.equal(2 * 4, select(2, plot:gsub("<circle", ""))) -- 1, 10, 100 and 1,000 endpoints
+    assert.is_nil(plot:find("nan") or plot:find("inf"))
+  end)
+
+  lab_it("dora measures leases", function()
+    check_rows("dora", 2)
+  end)
+
+  lab_it("pacer measures rates", function()
+    if not ether.pacer then return pending("there is no ether.pacer") end
+    for _, row in ipairs(check_rows("pacer", 8)) do assert.matches("gaps of the last round", row.note) end
+  end)
+
+  lab_it("dhcp measures sessions against its own server and Kea", function()
+    if not is_there("scripts/dhcp4_load.lua") then return pending("there is no scripts/dhcp4_load.lua") end
+    local missing = servers.missing("kea-dhcp4")
+    if missing then return pending(missing) end
+    for _, row in ipairs(check_rows("dhcp", 8, "--clients 200")) do
+      assert.is_true(row.unit == "sessions" and row.value == 0 or row.value > 0, row.case)
+    end
+  end)
+
+  lab_it("says of a case that it cannot run, and why", function()
+    local status, out = bench("send", "--json -i nosuch")
+    assert.equal(0, status)
+    for _, row in ipairs(rows_of(out)) do
+      assert.same({ cjson.null, cjson.null, 'cannot run: no floor program for relay kind "nosuch"' },
+        { row.value, row.met, row.note })
+    end
+  end)
+
+  it("prints a table for people", function()
+    local status, out, err = bench("endpoints", "--count 10")
+    assert.same({ 0, "" }, { status, err })
+    assert.matches("^case +etherlua +floor +unit +ratio +goal +CPU s/M +floor's +MB\n10 endpoints with tasks", out)
+  end)
+
+  it("tells users without privileges what is missing", function()
+    if shell(NOBODY .. "test -x " .. ETHERLUA) ~= 0 then return pending("nobody may not run " .. ETHERLUA) end
+    local status, out, err = bench("send", "--json -i xdp", NOBODY)
+    if status ~= 0 then -- not even a lab can be had
+      assert.equal(1, status)
+      return assert.matches("^etherlua: [^\n]+\n$", err)
+    end
+    for _, row in ipairs(rows_of(out)) do assert.matches("^cannot run: ", row.note) end
+  end)
+end)
+
+describe("all benchmarks", function()
+  it("are run one after the other and end in one table", function()
+    if not lab.root() then return pending("needs root") end
+    local status, out, err = bench("all", "pingpong dora")
+    assert.same({ 0, "" }, { status, err })
+    assert.equal(1, select(2, out:gsub("CPU s/M", "")))
+    assert.equal(1 + 2 + 2, select(2, out:gsub("\n", "")))
+  end)
+
+  it("print the rows of each as JSON", function()
+    if not lab.root() then return pending("needs root") end
+    local status, out = bench("all", "dora --json")
+    local rows = rows_of(out)
+    assert.same({ 0, 2 }, { status, #rows })
+    for _, row in ipairs(rows) do check_row(row) end
+  end)
+
+  it("do not pass over one that ends early", function()
+    if shell(NOBODY .. "test -x " .. ETHERLUA) ~= 0 then return pending("nobody may not run " .. ETHERLUA) end
+    local status, out = bench("all", "pingpong --json", NOBODY .. "env PATH=/nowhere ")
+    local rows = rows_of(out)
+    assert.same({ 1, 1, "pingpong" }, { status, #rows, rows[1].case })
+    assert.same({ cjson.null, cjson.null }, { rows[1].value, rows[1].met })
+    assert.matches("^cannot run: ", rows[1].note)
+  end)
+
+  it("refuse names of others", function()
+    local status, out, err = bench("all", "nosuch")
+    assert.same({ 2, "" }, { status, out })
+    assert.matches("^etherlua: argument 'cases' must be one of 'send', 'recv', ", err)
+  end)
+end)
