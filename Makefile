@@ -7,6 +7,8 @@
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 TESTS   ?= spec
+JOBS    ?= $(shell expr 4 \* $$(nproc))
+LIMIT   ?= 180
 B       := build$(if $(SAN),/san)
 
 # pkg-config is asked when a command runs, not before: `make test` may just have installed it.
@@ -52,6 +54,8 @@ TESTENV += UBSAN_OPTIONS=print_stacktrace=1
 SANITIZER = $(shell $(CC) -print-file-name=libasan.so)
 TESTENV += SANITIZER=$(SANITIZER) LD_PRELOAD=$(SANITIZER)
 endif
+
+BUSTED = env $(TESTENV) luajit $(shell command -v busted) --ignore-lua $(ARGS)
 
 , := ,
 Q   := $(if $(V),,@)
@@ -143,7 +147,7 @@ bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CAS
 
 test: deps-test ## run the specs (TESTS=spec/core/x_spec.lua: only those; SAN=1: with sanitizers)
 	@$(submake) all
-	$(Q)$(TESTENV) luajit "$$(command -v busted)" --ignore-lua $(TESTS)
+	$(Q)BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/test $(TESTS)
 
 doc: ## write the reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)luajit scripts/doc/all.lua build/doc

@@ -61,6 +61,17 @@ return function()
     return nil, true
   end
 
+  -- The same of a test, where whoever runs the file wants to know: in the file that the environment names.
+  local at = os.getenv "AT"
+  local function test_start(element)
+    local file = at and io.open(at, "w")
+    if file then
+      file:write(handler.getFullName(element))
+      file:close()
+    end
+    return nil, true
+  end
+
   local function file_end(file)
     report(function(line) io.write(("%s  %.2f s\n"):format(line, file.duration)) end)
     return nil, true
@@ -75,6 +86,7 @@ return function()
   busted.subscribe({ "suite", "start" }, suite_start)
   busted.subscribe({ "file", "start" }, file_start)
   busted.subscribe({ "file", "end" }, file_end)
+  busted.subscribe({ "test", "start" }, test_start)
   busted.subscribe({ "exit" }, exit)
   return handler
 end
