@@ -64,6 +64,15 @@ describe("options", function()
     assert.equal("no rate given to a pacer: 1e-06 to 1000000000 is allowed", message_of(OPTIONS.read, OPTIONS))
   end)
 
+  it("may have a second name, whose value is checked like the first one's", function()
+    local client = options.new("a client", { timeout = options.seconds(4), first_timeout = options.alias "timeout" })
+    assert.same({ timeout = 1 }, client:read { first_timeout = 1 })
+    assert.same({ timeout = 4 }, client:read {})
+    assert.equal("bad timeout x: seconds as a number are needed", message_of(client.read, client,
+      { first_timeout = "x" }))
+    assert.same({ "timeout" }, client:names())
+  end)
+
   it("may be another thing's with some of their own", function()
     local more = options.new("a loader", { clients = options.whole(1, nil, 10) }, OPTIONS)
     assert.same({ rate = 1, clients = 10, jitter = false, mode = "auto" }, more:read { rate = 1 })

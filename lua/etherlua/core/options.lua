@@ -123,6 +123,15 @@ function M.one_of(values, default)
   return option(function(value) return allowed[value] end, in_words(values), default)
 end
 
+-- Another name of an option, such as one that it had before: read() gives its value the other one.
+---@param name string
+---@return etherlua.option
+function M.alias(name)
+  local one = M.any()
+  one.stands_for = name
+  return one
+end
+
 -- ---- tables of them -----------------------------------------------------------------------------------------------
 
 -- The options of one thing.
@@ -143,10 +152,12 @@ function M.new(owner, known, base)
   return setmetatable({ owner = owner, known = all }, Options)
 end
 
----@return string[] their names, sorted
+---@return string[] their names, sorted; of one with several the one that it has now
 function Options:names()
   local names = {}
-  for name in pairs(self.known) do names[#names + 1] = name end
+  for name, one in pairs(self.known) do
+    if not one.stands_for then names[#names + 1] = name end
+  end
   table.sort(names)
   return names
 end
@@ -176,19 +187,27 @@ function Options:check(given)
   return check(self, given)
 end
 
+-- What is given, each under the name that it has now.
+local function renamed(self, given)
+  local opts = {}
+  for name, value in pairs(given) do
+    local one = self.known[name]
+    opts[one and one.stands_for or name] = value
+  end
+  return opts
+end
+
 -- What is given, checked, and defaults for the rest.
 ---@param given? table
 ---@return table opts a new one
 function Options:read(given)
-  local opts = {}
-  if given ~= nil then self:check(given) end
+  local opts = type(given) == "table" and renamed(self, given) or given == nil and {} or given
+  self:check(opts)
   for name, one in pairs(self.known) do
-    local value = given and given[name]
-    if value == nil then value = one.default end
-    if value == nil and one.is_needed then
+    if opts[name] == nil then opts[name] = one.default end
+    if opts[name] == nil and one.is_needed then
       misuse.raise("no %s given to %s: %s", name, self.owner, one.allowed)
     end
-    opts[name] = value
   end
   return opts
 end
