@@ -444,8 +444,8 @@ describe("an emulated host", function()
       return ether.now() - before
     end
     assert.is_true(send() > 1.4)
-    assert.is_true(send() < 0.1)
-    assert.equal(3, #far.frames)
+    send()
+    assert.equal(3, #far.frames) -- it did not ask again
     far:answer_for { [GATEWAY] = MAC2 }
     ether.sleep(1)
     assert.is_true(udp:send("x", AWAY .. ":7"))

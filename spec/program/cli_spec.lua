@@ -2,6 +2,7 @@
 
 local cjson = require "cjson"
 local lab = require "etherlua.lab.lab"
+local eventually = require("support.wait").eventually
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
@@ -36,15 +37,6 @@ end
 
 local function etherlua(arguments)
   return shell(("timeout 20 %s %s"):format(ETHERLUA, arguments))
-end
-
-local function eventually(fn)
-  for _ = 1, 100 do
-    local value = fn()
-    if value then return value end
-    os.execute("sleep 0.05")
-  end
-  return fn()
 end
 
 local function is_alive(pid)
@@ -394,7 +386,7 @@ describe("the etherlua program", function()
     assert.is_true(is_held())
     local session = program.pid
     program:stop(KILL)
-    assert.is_true(eventually(function() return not is_held() end))
+    assert.is_truthy(eventually(function() return not is_held() end))
     assert.equal("", output_of("ps -o pid= -s " .. session))
     assert.is_false(is_alive(session))
   end)

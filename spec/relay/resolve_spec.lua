@@ -81,7 +81,7 @@ kinds.each('resolve', function(it)
     local before = ether.now()
     assert.same({ nil, "no answer from neighbour 10.0.0.9" }, { near:send("x", "10.0.0.9:2") })
     local took = ether.now() - before
-    assert.is_true(took >= 1 and took < 3, tostring(took))
+    assert.is_true(took >= 1 and took < 10, tostring(took))
     for _ = 1, 3 do
       local request = arp.parse((rest:recv(0)))
       assert.same({ 1, A, "10.0.0.1", "10.0.0.9" }, { request.op, request.sha, request.spa, request.tpa })

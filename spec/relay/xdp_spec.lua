@@ -9,6 +9,7 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local sched = require "etherlua.core.sched"
+local eventually = require("support.wait").eventually
 
 local A, B = frames.MAC_A, frames.MAC_B
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
@@ -28,15 +29,6 @@ end
 
 local function open(ns, opts)
   return ns:enter(ether.open, "xdp:eth0", opts)
-end
-
--- Waits until fn() is true, for three seconds.
-local function eventually(fn)
-  for _ = 1, 150 do
-    if fn() then return true end
-    ether.sleep(0.02)
-  end
-  return false
 end
 
 -- Waits for a program without keeping the tasks from running; returns its exit status.
@@ -279,7 +271,7 @@ describe("the kernel beside an xdp relay", function()
         ether.defer(function() os.remove(log) end)
         for i = 1, 1000 do conns[i] = b:conn { mac = mac(i) } end
         local server = l.far:start { "busybox", "nc", "-l", "-p", "7777", "-e", "sha256sum" } -- its result goes back
-        assert.is_true(eventually(function() return l.far:run("cat /proc/net/tcp*"):find(":1E61", 1, true) end))
+        assert.is_truthy(eventually(function() return l.far:run("cat /proc/net/tcp*"):find(":1E61", 1, true) ~= nil end))
         local bytes = "yes etherlua | head -c 20000000"
         local client = l.near:start({ "sh", "-c", bytes .. " | busybox nc 10.0.0.2 7777" }, { log = log })
         local rounds = 0
@@ -468,11 +460,11 @@ describe("what an xdp relay sends", function()
       if not ok then reasons[reason] = true end
       if i % 64 == 0 then ether.sleep(0) end
     end
-    assert.is_true(eventually(function() return a:stats().tx_pending == 0 end))
+    assert.is_truthy(eventually(function() return a:stats().tx_pending == 0 end))
     local stats = frames.assert_balanced(a)
     assert.equal(200000, stats.tx_frames)
     local before = received
-    assert.is_true(eventually(function()
+    assert.is_truthy(eventually(function()
       near:send(packet, B)
       return received > before
     end))
@@ -561,7 +553,7 @@ describe("what an xdp relay leaves behind", function()
         conn:recv()]]):format(mode, B))
       file:close()
       local program = l.far:start({ ETHERLUA, "run", script }, { log = log })
-      assert.is_true(eventually(function() return program:log() == "open\n" end), program:log())
+      assert.is_truthy(eventually(function() return program:log() == "open\n" end), program:log())
       local found = bpf_objects(program.pid)
       assert.is_true(#found.programs >= 1 and #found.maps >= 3)
       assert.is_true(exists(found.programs[1], bpf.bpf_prog_get_fd_by_id))
@@ -571,7 +563,7 @@ describe("what an xdp relay leaves behind", function()
       program:stop(KILL)
       assert.is_true(all_gone(found))
       assert.same({ nil, "0" }, { xdp_words(l.far), promiscuity(l.far) })
-      assert.is_true(eventually(function() return rxvlan(l.far) == "on" end))
+      assert.is_truthy(eventually(function() return rxvlan(l.far) == "on" end))
       assert.equal("1 queue", open(l.far).detail:match("1 queue"))
     end)
   end

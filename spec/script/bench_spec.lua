@@ -1,4 +1,5 @@
 -- The benchmarks: that each runs alone and prints rows that say what they mean. How fast anything is is not asked here.
+-- Runs alone: the programs that it measures against keep both processors busy.
 
 local cjson = require "cjson"
 local ether = require "etherlua"
