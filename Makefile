@@ -62,7 +62,7 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc deps deps-test deps-portable deps-deb deps-bench deps-lint demo bench test lint format portable deb install \
+.PHONY: all doc deps deps-test deps-portable deps-deb deps-bench deps-lint demo bench test test-fast lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -147,7 +147,12 @@ bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CAS
 
 test: deps-test ## run the specs (TESTS=spec/core/x_spec.lua: only those; SAN=1: with sanitizers)
 	@$(submake) all
-	$(Q)BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/test $(TESTS)
+	$(Q)BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
+
+test-fast: ## those that need no root, no namespaces and no packages but lua-busted
+	$(call need,$(DEPS) lua-busted)
+	@$(submake) all
+	$(Q)FAST=1 BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
 
 doc: ## write the reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)luajit scripts/doc/all.lua build/doc

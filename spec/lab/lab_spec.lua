@@ -1,6 +1,8 @@
 -- Labs: what they join, and that nothing of them is left.
 
 local lab = require "etherlua.lab.lab"
+local lab_it = require("support.root_it").as_root
+local shell = require "support.shell"
 local eventually = require("support.wait").eventually
 
 local function output_of(command)
@@ -8,18 +10,6 @@ local function output_of(command)
   local text = pipe:read("*a")
   pipe:close()
   return text
-end
-
-local function is_root()
-  return output_of("id -u") == "0\n"
-end
-
--- A spec that needs a lab; pending when this process may not make one.
-local function lab_it(name, fn)
-  it(name, function()
-    if not is_root() then return pending("needs root") end
-    fn()
-  end)
 end
 
 -- Whether any process is in the network namespace or holds it open.
@@ -175,7 +165,7 @@ describe("a namespace", function()
 
   before_each(function()
     log = os.tmpname()
-    if is_root() then ns = lab.namespace() end
+    if shell.is_root then ns = lab.namespace() end
   end)
 
   after_each(function()

@@ -2,6 +2,7 @@
 
 local cjson = require "cjson"
 local lab = require "etherlua.lab.lab"
+local root_it = require("support.root_it").as_root
 local eventually = require("support.wait").eventually
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
@@ -22,8 +23,6 @@ local function output_of(command)
   pipe:close()
   return text
 end
-
-local is_root = output_of("id -u") == "0\n"
 
 -- Runs a shell command; returns exit status, standard output, standard error.
 local function shell(command)
@@ -81,13 +80,6 @@ end
 
 describe("the etherlua program", function()
   after_each(close_all)
-
-  local function root_it(name, fn)
-    it(name, function()
-      if not is_root then return pending("needs root") end
-      fn()
-    end)
-  end
 
   -- ---- what it says -----------------------------------------------------------------------------------------------
 
@@ -152,7 +144,7 @@ describe("the etherlua program", function()
   for _, wrong in ipairs(WRONG) do
     local arguments, first, last = wrong[1], "etherlua: " .. wrong[2], (wrong[3] or "") .. "\n"
     it(("answers %q with one clear line and status 2"):format(arguments:sub(1, 60)), function()
-      if wrong.root and not is_root then return pending("needs root") end
+      if wrong.root and not require("support.shell").is_root then return pending("needs root") end
       local status, out, err = etherlua(arguments)
       assert.same({ 2, "" }, { status, out })
       assert.equal(first, err:sub(1, #first))

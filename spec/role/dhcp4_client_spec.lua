@@ -203,7 +203,8 @@ describe("a DHCP client", function()
   local function check_back_off(messages, first)
     for i = 2, #messages do
       local gap, expected = messages[i].time - messages[i - 1].time, first * 2 ^ (i - 2)
-      assert.is_true(gap > expected * 0.7 and gap < expected * 1.5 + 1, ("%d: %g instead of %g"):format(i, gap, expected))
+      local text = ("%d: %g instead of %g"):format(i, gap, expected)
+      assert.is_true(gap > expected * 0.7 and gap < expected * 1.5 + 1, text)
       assert.equal(messages[1].xid, messages[i].xid)
     end
   end

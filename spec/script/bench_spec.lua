@@ -6,6 +6,7 @@ local ether = require "etherlua"
 local files = require "support.files"
 local lab = require "etherlua.lab.lab"
 local servers = require "etherlua.test.servers"
+local tc = require "support.tc"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
@@ -92,7 +93,7 @@ end
 describe("the benchmark", function()
   local function lab_it(name, fn)
     it(name, function()
-      local missing = servers.missing("clang", "ethtool", "taskset", "tc")
+      local missing = tc.missing() or servers.missing("clang", "ethtool", "taskset", "tc")
       if missing then return pending(missing) end
       if shell("taskset -c 1 true") ~= 0 then return pending("needs two cores") end
       fn()

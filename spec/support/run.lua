@@ -4,9 +4,9 @@
 --
 --   luajit spec/support/run.lua JOBS SECONDS LOGS [FILE OR FOLDER ...]
 --
--- JOBS files at once, each for SECONDS at the longest; LOGS is a folder for what they print, and for how long they took,
--- so that the next run starts the longest first. The environment names the command, BUSTED. xargs(1) counts the jobs;
--- a file's processes are in a PID namespace of their own where that is possible, and end with it.
+-- JOBS files at once, each for SECONDS at the longest; LOGS is a folder for what they print, and for how long they
+-- took, so that the next run starts the longest first. The environment names the command, BUSTED. xargs(1) counts the
+-- jobs; a file's processes are in a PID namespace of their own where that is possible, and end with it.
 
 local jobs, limit, logs = arg[1], arg[2], arg[3]
 local BUSTED = assert(os.getenv "BUSTED", "BUSTED is not set")

@@ -1,5 +1,5 @@
--- wait.lua: waiting in specs for what happens in its own time: looked for again and again, never slept for, since nobody
--- knows how busy the machine is. Tasks go on meanwhile.
+-- wait.lua: waiting in specs for what happens in its own time: looked for again and again, never slept for, since
+-- nobody knows how busy the machine is. Tasks go on meanwhile.
 
 local sched = require "etherlua.core.sched"
 
