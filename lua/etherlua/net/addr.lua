@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local effi = require "etherlua.core.ffi"
+local misuse = require("etherlua.core.misuse").raise
 
 local C = effi.C
 local band, bor, bxor, lshift, rshift = bit.band, bit.bor, bit.bxor, bit.lshift, bit.rshift
@@ -38,12 +39,6 @@ local addr_t = ffi.typeof("struct el_addr")
 local vlans_t = ffi.typeof("struct el_vlans")
 local text_buffer = ffi.new("char[64]")
 local ip_buffer = ffi.new("uint8_t[16]")
-
--- Level for error(): the caller of the public function that was given the bad value is not known here; the message
--- names the value, and position 0 leaves file names out of a user's mistake in an option.
-local function misuse(...)
-  error(string.format(...), 0)
-end
 
 -- ---- MAC addresses ------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local misuse = require "etherlua.core.misuse"
 
 local C = effi.C
 
@@ -28,7 +29,7 @@ local MOVES = { vlan = true, mpls = true, pppoes = true, geneve = true, vxlan = 
 ---@param text string pcap-filter text
 function M.check(text)
   local filter = C.el_filter_open(text, err)
-  if filter == nil then error(ffi.string(err), 0) end
+  if filter == nil then misuse.raise("%s", ffi.string(err)) end
   C.el_filter_close(filter)
 end
 
