@@ -22,7 +22,7 @@ M.option_codes = dhcp4_options.codes
 -- A command line's "60=text", "43=0x0102", "dns_servers=1.1.1.1,8.8.8.8" as a key and value for the table of options.
 M.option = dhcp4_options.option
 
--- The same for the whole text, as an option parser's convert() wants it.
+-- Reads an option of DHCP that a command line gives as NAME=VALUE, as an option parser's convert() wants it.
 ---@param text string "60=text"
 ---@return table|nil pair { key, value }
 ---@return string|nil reason
