@@ -1,4 +1,5 @@
--- html.lua: pages for people: one a module, one for the C interface, one a chapter of the manual, an index. Plain HTML that needs no script.
+-- html.lua: pages for people: one a module, one for the C interface, one a chapter of the manual, an index.
+-- Plain HTML that needs no script.
 
 local M = {}
 

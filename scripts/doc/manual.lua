@@ -1,5 +1,5 @@
--- manual.lua: the README and the chapters of the manual as HTML. cmark-gfm makes it out of Markdown, in the dialect that
--- forges show; here headings get the names that forges give them, and links lead to the pages of the reference.
+-- manual.lua: the README and the chapters of the manual as HTML. cmark-gfm makes it out of Markdown, in the dialect
+-- that forges show. Here headings get the names that forges give them, and links lead to the pages of the reference.
 
 local M = {}
 

@@ -1,5 +1,5 @@
--- The manual tells the truth: every code block of its chapters is run, and prints what it says. The chapter that changes
--- the sources has a spec of its own, changing_spec.lua.
+-- The manual tells the truth: every code block of its chapters is run, and prints what it says. The chapter that
+-- changes the sources has a spec of its own, changing_spec.lua.
 
 local blocks = require "support.blocks"
 
