@@ -146,7 +146,7 @@ function Host:next_hop(to)
   return hop4(self, to)
 end
 
--- The same as text. Blocks until the neighbour answers, or the tries are used up.
+-- The MAC address of the next hop to an address, as text. Blocks until the neighbour answers, or the tries are used up.
 ---@param ip string
 ---@return string|nil mac
 ---@return string|nil reason

@@ -136,7 +136,7 @@ function Neighbours:hop(key, source)
   return wait_for(self, key, source)
 end
 
--- The same with addresses as text.
+-- A neighbour's MAC address as text, by its IP address as text. Blocks while it is asked for.
 ---@param ip string
 ---@param source string own address
 ---@return string|nil mac

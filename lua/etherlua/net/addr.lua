@@ -81,7 +81,7 @@ function M.mac(x)
   return mac
 end
 
--- The same without a new object.
+-- Sets a MAC address in place, so that no new object is made.
 ---@param mac etherlua.mac that is set
 ---@param x string|etherlua.mac
 function M.copy_mac(mac, x)
@@ -288,7 +288,8 @@ effi.metatype("struct el_vlans", {
     for i = 0, vlans.count - 1 do vids[i + 1] = band(vlans.tag[i].tci, 0xfff) end
     return table.concat(vids, ".")
   end,
-  -- The same to the demux. The other side may be anything that M.vlans takes.
+  -- Equal are stacks that the demux takes for one: priorities do not count. The other side may be anything that
+  -- M.vlans takes.
   __eq = function(a, b)
     if rawequal(a, nil) or rawequal(b, nil) then return false end
     return M.vlans_key(M.vlans(a)) == M.vlans_key(M.vlans(b))

@@ -33,7 +33,7 @@ function M.check(text)
   C.el_filter_close(filter)
 end
 
--- The same filter for frames with any VLAN stack: what it says of an untagged frame it says of the frame behind the
+-- Makes a filter see through VLAN tags: what it says of an untagged frame it says of the frame behind any stack of
 -- tags. One that speaks of vlan, mpls, pppoes, geneve or vxlan by itself is left as it is.
 ---@param text string pcap-filter text; "" is every frame
 ---@return string text raises for what is no filter
