@@ -36,7 +36,7 @@ EXPORTS    = -Wl,--export-dynamic-symbol=el_*,--export-dynamic-symbol=lua*
 # What Debian and Ubuntu call it.
 DEPS_RUN  := lua-argparse lua-cjson iproute2
 DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev \
-             libedit-dev $(DEPS_RUN)
+             libedit-dev cmark-gfm $(DEPS_RUN)
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy libcap2-bin mandoc tidy isc-dhcp-relay nftables tmux tshark iputils-ping iputils-arping \
              radvd traceroute fping
@@ -154,19 +154,20 @@ test-fast: ## those that need no root, no namespaces and no packages but lua-bus
 	@$(submake) all
 	$(Q)FAST=1 BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
 
-doc: ## write the reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
+doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)luajit scripts/doc/all.lua build/doc
 
 # $(call check,NAME,COMMAND): a line for the tool, what it said when it failed, and on to the next.
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
 
-lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck and luacheck, none of which may complain
+lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck, luacheck and comments, none of which may complain
 	@$(call check,gcc,set -e; for f in $(SOURCES) $(OTHERS); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
 	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES) $(OTHERS)) \
 	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \
 	$(call check,cppcheck,cppcheck -q --std=c11 -D__x86_64__ --enable=warning$(,)performance$(,)portability \
 		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine $(OTHERS)) \
 	$(call check,luacheck,luacheck --no-color -q lua engine/package scripts spec) \
+	$(call check,comments,luajit scripts/doc/comments.lua engine bpf lua scripts spec) \
 	exit $${bad:-0}
 
 format: ## reformat the C files
@@ -184,10 +185,11 @@ install: all doc ## install below PREFIX (default /usr/local), staged in DESTDIR
 	$(Q)find scripts -type f -exec install -D -m 644 {} $(root)/share/etherlua/{} \;
 	$(Q)install -D -m 644 -t $(root)/share/man/man1 lua/etherlua.1
 	$(Q)cd build/doc/luals && find . -type f -exec install -D -m 644 {} $(root)/share/etherlua/luals/{} \;
+	$(Q)install -D -m 644 -t $(root)/share/doc/etherlua build/doc/*.html
 
 uninstall: ## remove what install put there
 	$(Q)rm -f $(root)/bin/etherlua $(root)/lib/libetherlua.so $(root)/share/man/man1/etherlua.1
-	$(Q)rm -rf $(root)/share/lua/5.1/etherlua $(root)/share/etherlua
+	$(Q)rm -rf $(root)/share/lua/5.1/etherlua $(root)/share/etherlua $(root)/share/doc/etherlua
 
 ARCH    = $(shell dpkg --print-architecture)
 DEBROOT = $(B)/deb/etherlua

@@ -17,4 +17,4 @@ struct steer_key {
 	__u32 tag[STEER_TAGS_MAX];
 };
 
-/* The map "ethertypes" (key __u16) is looked at when steer_all is set: frames of these go to the sockets, all of them. */
+/* The map "ethertypes" (key __u16) is looked at when steer_all is set: all frames of these go to the sockets. */

@@ -80,7 +80,7 @@ function M.flows(opts)
   return flows
 end
 
--- The same flows the other way.
+-- The flows that answer these: from their destinations to their sources.
 ---@param first integer number that the first one has in packets
 ---@return etherlua.traffic_flows
 function Flows:reversed(first)
@@ -168,7 +168,7 @@ function M.load32(bytes, at)
   return ffi.cast(int32_p, bytes + at)[0]
 end
 
--- The same, to be written.
+-- Writes a number into four bytes of a packet, as the machine has it in memory.
 ---@param bytes ffi.cdata* uint8_t pointer
 ---@param at integer offset
 ---@param value integer
