@@ -11,6 +11,7 @@ local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
 local told = require "support.told"
 local segment = require "etherlua.host.segment"
+local settle = require("support.wait").settle
 
 local MAC, MAC2, PEER = "02:00:00:00:00:05", "02:00:00:00:00:06", "02:00:00:00:00:fe"
 local BROADCAST = "ff:ff:ff:ff:ff:ff"
@@ -33,10 +34,6 @@ local function listen(far)
     table.insert(far.frames, layers)
     if far.answer then far.answer(layers) end
   end
-end
-
-local function settle()
-  ether.sleep(0.01)
 end
 
 -- Sends a packet of layers behind an Ethernet header to the host, and returns what came back, at most one frame.

@@ -3,6 +3,7 @@
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local settle = require("support.wait").settle
 
 local A, B, C = frames.MAC_A, frames.MAC_B, "02:00:00:00:00:0c"
 
@@ -16,7 +17,7 @@ local function flood(from, mac, n)
     from:send(numbered(i), mac)
     if i % 64 == 0 then ether.sleep(0) end
   end
-  ether.sleep(0.02)
+  settle()
 end
 
 kinds.each("a read", function(it)
@@ -32,7 +33,7 @@ kinds.each("a read", function(it)
   it("with timeout 0 finds what is there already", function(a, b)
     local from, conn = a:conn { mac = A }, b:conn { mac = B }
     from:send(frames.udp(), B)
-    ether.sleep(0.02)
+    settle()
     assert.equal(frames.udp(), (conn:recv(0)))
   end)
 
@@ -51,7 +52,7 @@ kinds.each("a read", function(it)
     local from, conn = a:conn { mac = A }, b:conn { mac = B }
     local before = ether.now()
     ether.spawn(function()
-      ether.sleep(0.02)
+      settle()
       from:send(frames.udp(), B)
     end)
     assert.equal(frames.udp(), (conn:recv(30)))
@@ -78,7 +79,7 @@ kinds.each("a read", function(it)
     local udp, rest = conn:udp("10.0.0.2:1"), b:default_conn()
     for _, endpoint in ipairs { udp, conn, rest } do
       local reader = ether.spawn(function() return endpoint:recv() end)
-      ether.sleep(0.01)
+      settle()
       endpoint:close()
       assert.same({ nil, "closed" }, { reader:join() })
     end
@@ -90,7 +91,7 @@ kinds.each("a read", function(it)
     for i, endpoint in ipairs { conn, conn:udp("10.0.0.2:1"), b:default_conn() } do
       readers[i] = ether.spawn(function() return endpoint:recv() end)
     end
-    ether.sleep(0.01)
+    settle()
     b:close()
     for _, reader in ipairs(readers) do assert.same({ nil, "closed" }, { reader:join() }) end
   end)
@@ -306,7 +307,7 @@ kinds.each("the counters of a relay", function(it)
       end
       if i % 1000 == 0 then table.remove(open):close() end
     end
-    ether.sleep(0.02)
+    settle()
     local stats = frames.assert_balanced(b)
     frames.assert_balanced(a)
     assert.equal(6000, stats.rx_frames + stats.rx_missed)
@@ -351,7 +352,7 @@ describe("a wire", function()
       local a, b = ether.wire { capture = path }
       a:conn({ mac = A }):send(frames.udp { payload = ("x"):rep(500) }, B)
       b:conn({ mac = B }):send(frames.udp6(), A)
-      ether.sleep(0.01)
+      settle()
     end)
     local file = assert(io.open(path, "rb"))
     local text = file:read("*a")

@@ -4,6 +4,7 @@ local arp = require "etherlua.proto.arp"
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local settle = require("support.wait").settle
 
 local A, B = frames.MAC_A, frames.MAC_B
 
@@ -25,7 +26,7 @@ kinds.each('resolve', function(it)
     local asked, rest = {}, b:default_conn()
     local udp = a:conn({ mac = A }):udp("10.0.0.1:1", { resolve = function(ip)
       asked[#asked + 1] = ip
-      ether.sleep(0.01)
+      settle()
       return B
     end })
     assert.is_true(udp:send("x", "10.0.0.2:2"))
@@ -70,7 +71,7 @@ kinds.each('resolve', function(it)
     for i = 1, 20 do tasks[i] = ether.spawn(function() return near:send("x", "10.0.0.2:2") end) end
     for _, task in ipairs(tasks) do assert.is_true((task:join())) end
     for _ = 1, 20 do near:send("x", "10.0.0.2:2") end
-    ether.sleep(0.01)
+    settle()
     assert.equal(1 + 40, a:stats().tx_sent)
   end)
 

@@ -9,6 +9,7 @@ local leaks = require "support.leaks"
 local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
 local eventually = require("support.wait").eventually
+local settle = require("support.wait").settle
 
 local MAC, SERVER_MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:fe", "02:00:00:00:00:aa"
 local BROADCAST, ANY = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
@@ -116,10 +117,6 @@ local function lease(conn, opts)
   local all = { first_timeout = 0.5, decline_pause = 0.01 }
   for name, value in pairs(opts or {}) do all[name] = value end
   return dhcp4_client.lease(conn, all)
-end
-
-local function settle()
-  ether.sleep(0.01)
 end
 
 describe("a DHCP client", function()
@@ -239,7 +236,7 @@ describe("a DHCP client", function()
 
   it("says so when the relay is closed meanwhile", on_wire({ DISCOVER = false }, function(relay, _, conn)
     ether.spawn(function()
-      ether.sleep(0.02)
+      settle()
       relay:close()
     end)
     assert.same({ nil, "closed" }, { lease(conn) })

@@ -7,6 +7,7 @@ local kinds = require "support.kinds"
 local leaks = require "support.leaks"
 local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
+local settle = require("support.wait").settle
 
 local A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 local BROADCAST, ANY = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
@@ -382,7 +383,7 @@ describe("the gateway", function()
       gw.ask_conn:send(payload, i % 2 == 0 and BROADCAST or gw.mac, { src_mac = A, ethertype = ethertype })
       if i % 50 == 0 then ether.sleep(0) end
     end
-    ether.sleep(0.01)
+    settle()
     while gw.ask_conn:recv_frame(0) do end -- no answer is left that could be taken for the last one
     assert.equal(2, assert(ask(arp(), { ethertype = 0x0806 })).arp.op)
     assert.is_true(gw.counters.arp > 100 and gw.counters.ping > 100 and gw.server.counters.discover > 100)

@@ -9,6 +9,7 @@ local ipv6 = require "etherlua.proto.ipv6"
 local kinds = require "support.kinds"
 local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
+local wait = require "support.wait"
 
 local M = {}
 
@@ -48,7 +49,7 @@ end
 -- Sends a router advertisement to all.
 function Router:say(fields, ip_fields, mac)
   self.conn:send(M.packet(advertisement(fields), ip_fields), mac or M.ALL_NODES_MAC, { src_mac = M.ROUTER_MAC })
-  ether.sleep(0.01)
+  wait.settle()
 end
 
 -- How many messages of this type were heard.
@@ -77,7 +78,7 @@ function M.on_link(fn)
       fn(relay, router, far)
       relay:close()
       far:close()
-      ether.sleep(0.01)
+      wait.settle()
     end)
   end
 end
@@ -87,7 +88,7 @@ function M.quick_host(relay, more)
   local given = { mac = M.MAC, ip6 = "auto", dad = false }
   for name, value in pairs(more or {}) do given[name] = value end
   local host = relay:host(given)
-  ether.sleep(0.01)
+  wait.settle()
   return host
 end
 

@@ -15,7 +15,9 @@ local ATTACH = "unshare -m tc filter add dev %s %s bpf da obj %s sec tc/%s"
 ---@param name string of an interface
 ---@return integer
 function M.ifindex(ns, name)
-  return tonumber(ns:run("ip -o link show dev " .. name):match("^(%d+):"))
+  -- Not at the beginning: ip(8) may complain first, of what changed while it looked.
+  local text = ns:run("ip -o link show dev " .. name)
+  return tonumber(text:match("(%d+): " .. name)) or error("no interface " .. name .. ":\n" .. text)
 end
 
 -- Has tc run programs of a source on frames of interfaces; the object file is needed only meanwhile.

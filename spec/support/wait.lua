@@ -26,6 +26,12 @@ function M.eventually(fn, seconds)
   return fn()
 end
 
+-- Lets what is under way between the tasks and relays of this process arrive. It is turns of the loop that this takes,
+-- and of these there are several, also when the machine is so busy that the time is over at once.
+function M.settle()
+  for _ = 1, 10 do sched.sleep(0.001) end
+end
+
 -- Waits until a program's log has the text, or raises an error with the log, when it ends without or takes too long.
 ---@param process etherlua.process started with a log
 ---@param text string no pattern
