@@ -6,6 +6,7 @@ local effi = require "etherlua.core.ffi"
 local conn = require "etherlua.relay.conn"
 local endpoint = require "etherlua.relay.endpoint"
 local filter = require "etherlua.relay.filter"
+local numbers = require "etherlua.net.numbers"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
@@ -33,7 +34,8 @@ end
 
 -- ---- filter -------------------------------------------------------------------------------------------------------
 
-local DEFAULT_TYPES = { [0x0806] = "arp", [0x0800] = "ip", [0x86dd] = "ip6" }
+local ARP, IPV4, IPV6 = numbers.ethertype.ARP, numbers.ethertype.IPV4, numbers.ethertype.IPV6
+local DEFAULT_TYPES = { [ARP] = "arp", [IPV4] = "ip", [IPV6] = "ip6" }
 
 -- pcap-filter text for the EtherTypes behind any VLAN stack.
 local function filter_for(types)
@@ -108,7 +110,7 @@ end
 -- steer: "endpoints", "all" (ARP, IPv4 and IPv6) or a list of EtherTypes of which every frame is taken.
 local function set_steering(opts, steer)
   if steer == nil or steer == "endpoints" then return end
-  if steer == "all" then steer = { 0x0806, 0x0800, 0x86dd } end
+  if steer == "all" then steer = { ARP, IPV4, IPV6 } end
   if type(steer) ~= "table" or #steer == 0 or #steer > C.EL_ETHERTYPES_MAX then
     error(('bad steer %s: "endpoints", "all" or a list of 1 to %d EtherTypes is allowed'):format(tostring(steer),
       C.EL_ETHERTYPES_MAX), 0)
