@@ -146,8 +146,8 @@ local function fill_selectors(whole, i, asked)
   for _, name in ipairs(proto[asked.name].selectors or {}) do fill(whole[i].fields, name, asked.fields[name]) end
 end
 
---- The frame of a reply: what it leaves out is the request's, turned around. It may begin at any layer of the request,
---- or at one that its layers carry; a text is data behind them.
+-- The frame of a reply: what it leaves out is the request's, turned around. It may begin at any layer of the request,
+-- or at one that its layers carry; a text is data behind them.
 ---@param request { name: string, fields: table }[] from proto.dissect
 ---@param reply etherlua.packet|string
 ---@param mac string of the host that replies
@@ -170,7 +170,7 @@ end
 
 -- ---- sending ------------------------------------------------------------------------------------------------------
 
---- A whole frame with its own addresses and tags. Blocks only while the relay is full.
+-- A whole frame with its own addresses and tags. Blocks only while the relay is full.
 ---@param conn etherlua.conn
 ---@param frame table of proto.ethernet.parse
 ---@return true|nil

@@ -71,7 +71,7 @@ function M.build(fields)
     .. hardware_bytes("arp tha", fields.tha, hln) .. protocol_bytes("arp tpa", fields.tpa, pln, pro)
 end
 
---- What a request and its answers have in common.
+-- What a request and its answers have in common.
 ---@param fields table from parse
 ---@param is_reply? boolean
 ---@return string
@@ -79,7 +79,7 @@ function M.exchange(fields, is_reply)
   return is_reply and fields.spa or fields.tpa
 end
 
---- Whether a reply is about the address that was asked for. Whom it is for is not looked at: what brings it says that.
+-- Whether a reply is about the address that was asked for. Whom it is for is not looked at: what brings it says that.
 ---@param reply table from parse
 ---@param request table from parse
 ---@return boolean
@@ -87,7 +87,7 @@ function M.answers(reply, request)
   return request.op == M.REQUEST and reply.op == M.REPLY and reply.spa == request.tpa
 end
 
---- What a reply has where nobody says otherwise.
+-- What a reply has where nobody says otherwise.
 ---@param request table from parse
 ---@param mac string of the host that answers
 ---@return table fields

@@ -65,7 +65,7 @@ local function walk(message, len, at, reply)
   return walk(message, len, at + 2 + size, reply)
 end
 
--- The same two options by the whole parser.
+-- Reads message type and server identifier by the whole parser, which copes with overloaded and split options.
 local function walk_slowly(message, len, reply)
   local fields = dhcp4.parse(ffi.string(message, len))
   if not fields then return false end

@@ -26,7 +26,7 @@ M.selectors = { "ethertype" }
 -- What marks a VLAN tag.
 M.tpids = { [TYPES.DOT1Q] = true, [TYPES.DOT1AD] = true, [TYPES.QINQ] = true }
 
---- Whether an address stands for several hosts.
+-- Whether an address stands for several hosts.
 ---@param mac string
 ---@return boolean
 function M.is_group(mac)
@@ -101,7 +101,7 @@ local function same_vlans(one, other)
   return true
 end
 
---- Whether a frame came back to who sent the other one, or to all, in the same VLAN stack; priorities may differ.
+-- Whether a frame came back to who sent the other one, or to all, in the same VLAN stack; priorities may differ.
 ---@param reply table from parse
 ---@param request table from parse
 ---@return boolean
@@ -110,7 +110,7 @@ function M.answers(reply, request)
     and same_vlans(reply.vlans, request.vlans)
 end
 
---- What a reply has where nobody says otherwise: it comes from the address that was asked, or from the host's own.
+-- What a reply has where nobody says otherwise: it comes from the address that was asked, or from the host's own.
 ---@param request table from parse
 ---@param mac string of the host that answers
 ---@return table fields

@@ -27,7 +27,7 @@ M.derived = { "version", "payload_length", "next_header" }
 
 M.UNSPECIFIED = "::"
 
---- Whether an address stands for several hosts: multicast (RFC 4291 section 2.7).
+-- Whether an address stands for several hosts: multicast (RFC 4291 section 2.7).
 ---@param ip string
 ---@return boolean
 M.is_group = group.is_group_ip
@@ -62,7 +62,7 @@ end
 ---@param packet string
 ---@param quoted? boolean it is quoted by an ICMPv6 error, which may have cut it off behind the extension headers
 ---@return table? fields version, traffic_class, flow_label, payload_length, next_header, hop_limit, src, dst,
---- extension_headers = list, see ipv6_extensions.lua, protocol (at the end of the chain), payload
+---  extension_headers = list, see ipv6_extensions.lua, protocol (at the end of the chain), payload
 ---@return string? reason
 function M.parse(packet, quoted)
   local have = #packet
@@ -90,7 +90,7 @@ function M.parse(packet, quoted)
 end
 
 ---@param fields table as from parse; src, dst and protocol (or, without extension headers, next_header) are needed.
---- payload_length and all next headers are filled in; payload_length and that of the fixed header may be given
+---  payload_length and all next headers are filled in; payload_length and that of the fixed header may be given
 ---@return string packet
 function M.build(fields)
   local headers, payload = fields.extension_headers or {}, bytes.string("ipv6 payload", fields.payload)
@@ -104,7 +104,7 @@ function M.build(fields)
     .. bytes.ip("ipv6 src", fields.src, 16) .. bytes.ip("ipv6 dst", fields.dst, 16) .. chain .. payload
 end
 
---- What a reply has where nobody says otherwise. No source when the request went to a group: who answers has to say.
+-- What a reply has where nobody says otherwise. No source when the request went to a group: who answers has to say.
 ---@param request table from parse
 ---@return table fields
 function M.turn(request)

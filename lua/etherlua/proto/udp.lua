@@ -73,7 +73,7 @@ function M.checksum_ok(datagram, context)
   return bytes.checksum(sub(datagram, 1, fields.length), start) == 0
 end
 
---- What a datagram and its answers have in common: the ports.
+-- What a datagram and its answers have in common: the ports.
 ---@param fields table from parse
 ---@param is_reply? boolean
 ---@return integer
@@ -89,7 +89,7 @@ function M.answers(reply, request)
   return M.exchange(reply, true) == M.exchange(request)
 end
 
---- What a reply has where nobody says otherwise.
+-- What a reply has where nobody says otherwise.
 ---@param request table from parse
 ---@return table fields
 function M.turn(request)
