@@ -5,7 +5,9 @@ local ipv6 = require "etherlua.proto.ipv6"
 local memory = require "etherlua.net.memory"
 
 local function buffer(text)
-  return ffi.new("uint8_t[?]", #text, text)
+  local p = ffi.new("uint8_t[?]", #text)
+  ffi.copy(p, text, #text)
+  return p
 end
 
 describe("numbers in memory", function()
@@ -47,7 +49,9 @@ describe("MAC addresses in memory", function()
   end)
 
   it("are what the engine wants where they lie", function()
-    assert.equal("02:00:00:00:00:01", tostring(memory.mac_at(buffer "xx\2\0\0\0\0\1" + 2)))
+    local p = buffer "xx\2\0\0\0\0\1"
+    assert.equal("02:00:00:00:00:01", tostring(memory.mac_at(p + 2)))
+    assert.equal(2, p[2]) -- it lives until here
   end)
 end)
 
