@@ -1,0 +1,17 @@
+/*
+ * terminal.h: the terminal of the prompt: its settings, which are as they were found when the program ends or is
+ * stopped, whatever ends it but SIGKILL; and how wide things are on it. Nothing is written here. State of the
+ * process.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <wchar.h>
+
+/* From now on. To be called before el_signals_catch(), which hands a second Ctrl-C to what is here. */
+void terminal_guard(void);
+/* Whether the program was stopped, and somebody else has used the terminal, since this was last asked. */
+bool terminal_was_stopped(void);
+int terminal_columns(void);
+/* Columns of a character, as libedit shows it. */
+int terminal_width_of(wchar_t c);
