@@ -7,9 +7,11 @@
 #include "clock.h"
 #include "demux.h"
 #include "endpoint.h"
+#include "frame.h"
 #include "frame_memory.h"
 #include "kind.h"
 #include "parse.h"
+#include "pool.h"
 #include "reassemble.h"
 #include "wire_format.h"
 

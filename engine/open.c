@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "capture.h"
 #include "clock.h"
 #include "conn.h"
 #include "endpoint.h"

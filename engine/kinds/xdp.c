@@ -5,15 +5,11 @@
  * are held by file descriptors alone, so nothing is left when the process ends.
  */
 #include <errno.h>
-#include <linux/ethtool.h>
 #include <linux/filter.h>
 #include <linux/if_link.h>
 #include <linux/if_xdp.h>
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,6 +24,7 @@
 #include "kinds/offload.h"
 #include "kinds/packet_socket.h"
 #include "kinds/steer.h"
+#include "os/netdev.h"
 #include "pool.h"
 #include "relay.h"
 #include "transmit.h"
@@ -95,21 +92,6 @@ static int claim(struct el_relay *relay, const struct el_mac *mac, const struct 
 }
 
 /* ---- queues ---- */
-
-/* Receive queues of the interface, 1 where the driver does not tell. */
-static uint32_t count_queues(const struct xdp *self)
-{
-	struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
-	struct ifreq request = {0};
-	uint32_t count;
-
-	memcpy(request.ifr_name, self->group.interface, IFNAMSIZ);
-	request.ifr_data = (void *)&channels;
-	if (ioctl(self->group.fd, SIOCETHTOOL, &request))
-		return 1;
-	count = channels.combined_count + channels.rx_count;
-	return count ? count : 1;
-}
 
 static struct el_frame *frame_at(struct el_pool *pool, uint64_t address)
 {
@@ -222,7 +204,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	error = el_packet_socket_open(&self->group, relay, name, opts, err);
 	if (error)
 		return error;
-	self->queues = count_queues(self);
+	self->queues = el_netdev_queues(self->group.fd, self->group.interface);
 	if (opts->queues > self->queues || self->queues > STEER_QUEUES_MAX)
 		return el_fail(err, -EINVAL, "bad number of queues %u: %s has %u, up to %d are possible",
 		               opts->queues ? opts->queues : self->queues, name, self->queues, STEER_QUEUES_MAX);

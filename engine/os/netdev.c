@@ -2,6 +2,8 @@
  * netdev.c: asks the kernel by ioctl (netdevice(7)).
  */
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -57,4 +59,18 @@ int el_netdev_state(int fd, int ifindex)
 	if (ioctl(fd, SIOCGIFNAME, &request) || ioctl(fd, SIOCGIFFLAGS, &request))
 		return ENXIO;
 	return request.ifr_flags & IFF_UP ? 0 : ENETDOWN;
+}
+
+uint32_t el_netdev_queues(int fd, const char *name)
+{
+	struct ethtool_channels channels = {.cmd = ETHTOOL_GCHANNELS};
+	struct ifreq request = {0};
+	uint32_t count;
+
+	strcpy(request.ifr_name, name);
+	request.ifr_data = (void *)&channels;
+	if (ioctl(fd, SIOCETHTOOL, &request))
+		return 1;
+	count = channels.combined_count + channels.rx_count;
+	return count ? count : 1;
 }

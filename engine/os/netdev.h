@@ -22,3 +22,5 @@ int el_netdev_facts(struct el_netdev *out, int fd, const char *name, char err[EL
 int el_netdev_refused(const char *name, char err[EL_ERR_MAX]);
 /* 0 up, ENETDOWN down, ENXIO no more. fd: any socket of the interface's namespace. */
 int el_netdev_state(int fd, int ifindex);
+/* How many receive queues the interface has, 1 where the driver does not tell. fd as above. */
+uint32_t el_netdev_queues(int fd, const char *name);

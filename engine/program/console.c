@@ -22,44 +22,32 @@
 #include <lua.h>
 
 #include "program/console.h"
+#include "program/line_history.h"
 #include "program/terminal.h"
 
-enum { STACK_SIZE = 256 * 1024, HISTORY_SIZE = 1000, PROMPT_MAX = 32, PATH_SIZE = 4096, READ_SIZE = 4096 };
+enum { STACK_SIZE = 256 * 1024, PROMPT_MAX = 32, READ_SIZE = 4096 };
 
 enum state { IDLE, TYPING, COMPLETING, CANCELLED };
 
 static struct console {
 	EditLine *editor;
-	History *history;
+	struct line_history history;
 	char *stack;
 	ucontext_t program, editing;
 	enum state state;
 	bool shown;
 	char prompt[PROMPT_MAX];
-	char path[PATH_SIZE]; /* of the history, "": nowhere */
-	int completer;        /* reference of the Lua function */
-	int columns;          /* of the terminal, when it was last looked at */
-	const char *line;     /* what el_gets returned */
+	int completer;    /* reference of the Lua function */
+	int columns;      /* of the terminal, when it was last looked at */
+	const char *line; /* what el_gets returned */
 } console = {.completer = LUA_NOREF};
 
 /* ---- where the cursor is ---- */
 
-/* The place, counted in columns from the prompt's beginning, that is reached behind these bytes of the line. */
+/* The place that is reached behind these bytes of the line, counted in columns from the prompt's beginning. */
 static int place_of(const char *text, const char *end)
 {
-	int column = (int)strlen(console.prompt);
-	mbstate_t state = {0};
-
-	while (text < end) {
-		wchar_t c;
-		size_t used = mbrtowc(&c, text, (size_t)(end - text), &state);
-
-		if (used == 0 || used > (size_t)(end - text)) /* no character */
-			break;
-		text += used;
-		column = c == '\n' ? (column / console.columns + 1) * console.columns : column + terminal_width_of(c);
-	}
-	return column;
+	return terminal_place(text, end, (int)strlen(console.prompt), console.columns);
 }
 
 /* ---- hiding and showing what is being typed ---- */
@@ -167,18 +155,6 @@ static void edit(void)
 
 /* ---- on the program's stack ---- */
 
-static void new_history(void)
-{
-	HistEvent event;
-
-	console.history = history_init();
-	if (!console.history)
-		return;
-	history(console.history, &event, H_SETSIZE, HISTORY_SIZE);
-	history(console.history, &event, H_SETUNIQUE, 1);
-	el_set(console.editor, EL_HIST, history, console.history);
-}
-
 static char *get_prompt(EditLine *editor)
 {
 	(void)editor;
@@ -214,7 +190,7 @@ static bool open_editor(void)
 	el_set(console.editor, EL_PROMPT, get_prompt);
 	el_set(console.editor, EL_GETCFN, read_key);
 	bind_keys(console.editor);
-	new_history();
+	line_history_open(&console.history, console.editor);
 	return true;
 }
 
@@ -358,23 +334,14 @@ static int console_cancel(lua_State *L)
 /* history(path) -> boolean: where it is kept from now on, read when there is one */
 static int console_history(lua_State *L)
 {
-	HistEvent event;
-
-	snprintf(console.path, sizeof console.path, "%s", luaL_checkstring(L, 1));
-	lua_pushboolean(L, console.history && history(console.history, &event, H_LOAD, console.path) >= 0);
+	lua_pushboolean(L, line_history_load(&console.history, luaL_checkstring(L, 1)));
 	return 1;
 }
 
 /* remember(line) -> boolean: whether the history could be written */
 static int console_remember(lua_State *L)
 {
-	const char *line = luaL_checkstring(L, 1);
-	HistEvent event;
-
-	if (console.history)
-		history(console.history, &event, H_ENTER, line);
-	lua_pushboolean(L, console.history && console.path[0] &&
-	                           history(console.history, &event, H_SAVE, console.path) >= 0);
+	lua_pushboolean(L, line_history_add(&console.history, luaL_checkstring(L, 1)));
 	return 1;
 }
 
@@ -383,8 +350,7 @@ static int console_close(lua_State *L)
 {
 	if (console.editor)
 		el_end(console.editor);
-	if (console.history)
-		history_end(console.history);
+	line_history_close(&console.history);
 	free(console.stack);
 	luaL_unref(L, LUA_REGISTRYINDEX, console.completer);
 	console = (struct console){.completer = LUA_NOREF};

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "program/terminal.h"
 
@@ -66,9 +67,25 @@ int terminal_columns(void)
 	return ioctl(STDIN_FILENO, TIOCGWINSZ, &size) || size.ws_col < 2 ? 80 : size.ws_col;
 }
 
-int terminal_width_of(wchar_t c)
+static int width_of(wchar_t c)
 {
 	int width = wcwidth(c);
 
 	return width >= 0 ? width : c < ' ' || c == 0x7f ? 2 : 8; /* as libedit shows it: ^X, or \U+1F4A */
+}
+
+int terminal_place(const char *text, const char *end, int place, int columns)
+{
+	mbstate_t state = {0};
+
+	while (text < end) {
+		wchar_t c;
+		size_t used = mbrtowc(&c, text, (size_t)(end - text), &state);
+
+		if (used == 0 || used > (size_t)(end - text)) /* no character */
+			break;
+		text += used;
+		place = c == '\n' ? (place / columns + 1) * columns : place + width_of(c);
+	}
+	return place;
 }

@@ -6,12 +6,14 @@
 #pragma once
 
 #include <stdbool.h>
-#include <wchar.h>
 
 /* From now on. To be called before el_signals_catch(), which hands a second Ctrl-C to what is here. */
 void terminal_guard(void);
 /* Whether the program was stopped, and somebody else has used the terminal, since this was last asked. */
 bool terminal_was_stopped(void);
 int terminal_columns(void);
-/* Columns of a character, as libedit shows it. */
-int terminal_width_of(wchar_t c);
+/*
+ * The place, counted in columns of lines that have so many, which is reached behind this text when it begins at
+ * `place`. Characters are as wide as libedit shows them.
+ */
+int terminal_place(const char *text, const char *end, int place, int columns);
