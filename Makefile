@@ -18,11 +18,11 @@ CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) $(
 LIBS     = $(shell pkg-config --libs libpcap libxdp libbpf)
 HOSTLIBS = $(shell pkg-config --libs luajit libedit)
 
-SOURCES := $(wildcard engine/*.c)
+SOURCES := $(filter-out engine/package/%,$(wildcard engine/*.c engine/*/*.c))
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
 OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c engine/package/*.c))
-HOST    := $(B)/main.o $(B)/console.o
-FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch] engine/package/*.c)
+HOST    := $(filter $(B)/program/%,$(OBJECTS))
+FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
@@ -43,6 +43,7 @@ DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base bus
 DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
+DEPS_STRUCTURE := graphviz
 DEPS_LINT := clang clang-format cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -62,7 +63,8 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc deps deps-test deps-portable deps-deb deps-bench deps-lint demo bench test test-fast lint format portable deb install \
+.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-lint demo bench test \
+        test-fast lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -83,7 +85,7 @@ $(B)/portable/files.c: engine/package/embed.lua $(shell find lua scripts -maxdep
 	@mkdir -p $(@D)
 	$(Q)luajit $< >$@
 
-$(B)/portable/etherlua: $(B)/portable/files.c engine/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
+$(B)/portable/etherlua: $(B)/portable/files.c engine/program/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
 	$(call say,LD)
 	$(Q)$(CC) $(CCARGS) -s -static-libgcc $(LDFLAGS) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
 		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
@@ -94,8 +96,9 @@ $(B)/%.o: engine/%.c Makefile
 	$(Q)$(CC) $(CCARGS) -MMD -MP -c -o $@ $<
 
 # By .incbin, which -MMD does not see.
-$(B)/abi.o: engine/abi.h $(B)/steer.bpf.o
-$(B)/abi.o: CCARGS += -DSTEER_OBJECT='"$(B)/steer.bpf.o"'
+$(B)/abi.o: engine/abi.h
+$(B)/kinds/steer.o: $(B)/steer.bpf.o
+$(B)/kinds/steer.o: CCARGS += -DSTEER_OBJECT='"$(B)/steer.bpf.o"'
 
 %/steer.bpf.o: bpf/steer.bpf.c bpf/steer.h Makefile
 	$(call say,BPF)
@@ -133,6 +136,9 @@ deps-deb: ## install what makes a Debian package
 deps-bench: ## install what the benchmarks need
 	$(call need,$(DEPS) $(DEPS_BENCH))
 
+deps-structure: ## install what draws the structure
+	$(call need,$(DEPS) $(DEPS_STRUCTURE))
+
 deps-lint: ## install what lint needs
 	$(call need,$(DEPS) $(DEPS_LINT))
 
@@ -156,6 +162,9 @@ test-fast: ## those that need no root, no namespaces and no packages but lua-bus
 
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)luajit scripts/doc/all.lua build/doc
+
+structure: deps-structure ## draw rooms, units and their arrows: build/structure.svg
+	$(Q)mkdir -p build && luajit scripts/doc/structure.lua | dot -Tsvg -o build/structure.svg
 
 # $(call check,NAME,COMMAND): a line for the tool, what it said when it failed, and on to the next.
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;

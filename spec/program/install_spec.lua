@@ -393,7 +393,7 @@ describe("a program with capabilities on its file", function()
 
   capable_it("enters a network namespace with CAP_SYS_ADMIN, and says so without", function(program, give)
     local holder, here = serve().near:start { "sleep", "60" }, keep(lab.open())
-    local name = "etherlua-spec-" .. holder.pid
+    local name = "etherlua-spec-" .. output_of(("readlink /proc/%d/ns/net"):format(holder.pid)):match "%d+"
     output_of(("ip netns attach %s %d"):format(name, holder.pid))
     keep { close = function() os.execute("ip netns delete " .. name) end }
     local by_name = ("run --netns %s dhcp4_client -i eth0"):format(name)
