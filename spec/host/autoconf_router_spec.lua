@@ -3,6 +3,7 @@
 local ether = require "etherlua"
 local leaks = require "support.leaks"
 local link = require "support.router"
+local wait = require "support.wait"
 
 local MAC, OTHER, ROUTER, ALL_NODES_MAC = link.MAC, "02:00:00:00:00:02", link.IP, link.ALL_NODES_MAC
 local LINK, GLOBAL, PEER = "fe80::ff:fe00:1", "2001:db8::ff:fe00:1", "2001:db8:0:9::9"
@@ -140,12 +141,16 @@ describe("an IPv6 host", function()
         router:say()
         close(host)
         host:close()
+        assert.has_error(function() host.conn:recv(0) end, "this endpoint is closed")
       end
     end
     for i = 1, 20 do relay:host { mac = ether.mac_add(MAC, 100 + i), ip6 = "auto" } end
     router:say()
     ether.sleep(0.5)
     relay:close()
-    ether.sleep(2.2)
+    wait.settle()
+    local heard = #router.frames
+    ether.sleep(2.2) -- in which all would have gone on asking
+    assert.equal(heard, #router.frames)
   end))
 end)

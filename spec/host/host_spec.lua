@@ -644,13 +644,21 @@ describe("an emulated host", function()
   end))
 
   it("ends with its relay while it is flooded", on_wire(function(relay, far)
-    host4(relay, { ip6 = "auto" })
-    local request = echo4():build()
+    local host = host4(relay, { ip6 = "auto" })
+    local request, answered = echo4():build(), nil
     for i = 1, 200 do
+      if i == 100 then
+        settle()
+        relay:close()
+        answered = #far.frames
+      end
       far.conn:send(request, MAC, { src_mac = PEER })
-      if i == 100 then relay:close() end
       if i % 20 == 0 then ether.sleep(0) end
     end
+    settle()
+    assert.is_true(answered >= 99, answered) -- neighbour discovery comes with these
+    assert.equal(answered, #far.frames)
+    assert.same({ nil, "closed" }, { host.conn:recv(0) })
   end))
 
   it("survives each good packet cut short anywhere and with any byte changed", on_wire(function(relay, far)
