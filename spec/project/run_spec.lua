@@ -4,7 +4,8 @@ local root_it = require "support.root_it"
 local shell = require "support.shell"
 
 local SANITIZER = os.getenv "SANITIZER"
-local RUN = "BUSTED=\"env %s luajit $(command -v busted) --ignore-lua %s\" %s luajit spec/support/run.lua 4 %d %s/logs %s"
+local BUSTED = "BUSTED=\"env %s luajit $(command -v busted) --ignore-lua %s\" "
+local RUN = BUSTED .. "%s luajit spec/support/run.lua 4 %d %s/logs %s"
 
 local folder
 
