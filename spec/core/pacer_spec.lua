@@ -197,8 +197,8 @@ describe("while a task waits for its slot", function()
           assert.equal(count, received)
           to:close()
           reader:join()
-          -- Those that went late, several at once, leave later.
-          if at_once < count / 20 then return ("%d of %d were received"):format(at_once, count) end
+          -- Those that went late, several at once, leave later, but each 256th gives way in any case.
+          if at_once <= 1 + 2 * count / 256 then return ("%d of %d were received"):format(at_once, count) end
         end)
       end)
     end)
