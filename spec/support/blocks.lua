@@ -47,7 +47,7 @@ function M.read(path)
     local block = { language = language, text = body, line = line_at(text, position - 1), above = script,
       skip = above:match("^<!%-%- not run: (.+) %-%->$") }
     if language == "lua" then
-      block.name = body:match("^%-%- ([%w_]+%.lua)") or FIRST
+      block.name = body:match("^%-%- ([%w_/]+%.lua)") or FIRST
       script = block
     end
     blocks[#blocks + 1] = block
