@@ -16,11 +16,11 @@ CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) $(
 LIBS     = $(shell pkg-config --libs libpcap libxdp libbpf)
 HOSTLIBS = $(shell pkg-config --libs luajit libedit)
 
-SOURCES := $(wildcard engine/*.c)
+SOURCES := $(filter-out engine/package/%,$(wildcard engine/*.c engine/*/*.c))
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
 OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c engine/package/*.c))
-HOST    := $(B)/main.o $(B)/console.o
-FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch] engine/package/*.c)
+HOST    := $(filter $(B)/program/%,$(OBJECTS))
+FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
@@ -79,7 +79,7 @@ $(B)/portable/files.c: engine/package/embed.lua $(shell find lua scripts -maxdep
 	@mkdir -p $(@D)
 	$(Q)luajit $< >$@
 
-$(B)/portable/etherlua: $(B)/portable/files.c engine/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
+$(B)/portable/etherlua: $(B)/portable/files.c engine/program/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
 	$(call say,LD)
 	$(Q)$(CC) $(CCARGS) -s -static-libgcc $(LDFLAGS) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
 		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
@@ -90,8 +90,9 @@ $(B)/%.o: engine/%.c Makefile
 	$(Q)$(CC) $(CCARGS) -MMD -MP -c -o $@ $<
 
 # By .incbin, which -MMD does not see.
-$(B)/abi.o: engine/abi.h $(B)/steer.bpf.o
-$(B)/abi.o: CCARGS += -DSTEER_OBJECT='"$(B)/steer.bpf.o"'
+$(B)/abi.o: engine/abi.h
+$(B)/kinds/steer.o: $(B)/steer.bpf.o
+$(B)/kinds/steer.o: CCARGS += -DSTEER_OBJECT='"$(B)/steer.bpf.o"'
 
 %/steer.bpf.o: bpf/steer.bpf.c bpf/steer.h Makefile
 	$(call say,BPF)

@@ -1,5 +1,6 @@
 /*
- * steer.h: what the steering program in the kernel and relay_xdp.c have to agree on: names, limits and map layouts.
+ * steer.h: what the steering program in the kernel and engine/kinds/xdp.c have to agree on: names, limits and map
+ * layouts.
  */
 #pragma once
 

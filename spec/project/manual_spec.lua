@@ -87,7 +87,7 @@ describe("etherlua(1)", function()
   end)
 
   it("has every variable of the environment that the program reads", function()
-    local _, text = shell "grep -rhoE 'getenv[ (]*\"[A-Z_]+' lua engine/main.c | grep -oE '[A-Z_]+$' | sort -u"
+    local _, text = shell "grep -rhoE 'getenv[ (]*\"[A-Z_]+' lua engine/program/main.c | grep -oE '[A-Z_]+$' | sort -u"
     for name in text:gmatch "%S+" do assert.truthy(page:find("Ev " .. name, 1, true), name .. " is not in the page") end
     assert.truthy(text:find "NO_COLOR")
   end)

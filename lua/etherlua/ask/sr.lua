@@ -7,6 +7,7 @@ local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
 local composed = require "etherlua.ask.fill"
 local ffi = require "ffi"
+local group = require "etherlua.net.group"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local resolver = require "etherlua.host.resolver"
@@ -17,7 +18,7 @@ local M = {}
 local TIMEOUT = 1    -- seconds
 local BURST = 32     -- packets that are sent between two looks at what came
 local ASKERS = 64    -- next hops that are asked for at the same time
-local BROADCAST = "ff:ff:ff:ff:ff:ff"
+local BROADCAST = group.BROADCAST
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 

@@ -9,12 +9,15 @@ local bit = require "bit"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local effi = require "etherlua.core.ffi"
+local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv4 = require "etherlua.proto.ipv4"
 local ipv6 = require "etherlua.proto.ipv6"
+local memory = require "etherlua.net.memory"
 local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
@@ -25,14 +28,15 @@ local tap = require "etherlua.host.tap"
 
 local C = effi.C
 local band, bnot = bit.band, bit.bnot
-local load32 = tap.load32
+local load16, native32 = memory.load16, memory.native32
 
 local M = {}
 
-local ARP, ICMP, ICMP6, UDP = 0x0806, 1, 58, 17
+local ARP = numbers.ethertype.ARP
+local ICMP, ICMP6, UDP = numbers.protocol.ICMP, numbers.protocol.ICMP6, numbers.protocol.UDP
 local TAPPED = C.EL_TAP_NEIGHBOUR + C.EL_TAP_ICMP + C.EL_TAP_UDP
 local DEPTH = 64 -- frames that nobody answers by himself, such as TCP
-local BROADCAST = addr.mac "ff:ff:ff:ff:ff:ff"
+local BROADCAST = addr.mac(group.BROADCAST)
 
 -- See relay:host.
 ---@class etherlua.host
@@ -109,7 +113,7 @@ local function no_route(to)
 end
 
 local function hop4(self, to)
-  local key = load32(to.ip, 0)
+  local key = native32(to.ip, 0)
   if key == self.directed and self.prefix.length < 31 then return BROADCAST end
   local gateway = band(key, self.mask) ~= self.net
   if gateway and not self.gateway_key then return no_route(to) end
@@ -123,24 +127,13 @@ local function hop6(self, to)
   return self.neighbours:hop(key, source)
 end
 
--- RFC 1112 section 6.4, RFC 2464 section 7; nil for what is no group.
-local function group_mac(to)
-  local ip = to.ip
-  if to.version == 6 then
-    return ip[0] == 0xff and addr.mac(addr.mac_text("\x33\x33" .. ffi.string(ip + 12, 4))) or nil
-  elseif ip[0] >= 224 and ip[0] < 240 then
-    return addr.mac(addr.mac_text("\1\0\x5e" .. string.char(band(ip[1], 0x7f), ip[2], ip[3])))
-  end
-  return load32(ip, 0) == -1 and BROADCAST or nil
-end
-
 -- The MAC address of the next hop to an address. Blocks while it is asked for.
 ---@param to etherlua.addr
 ---@return etherlua.mac|nil mac valid until the task waits for something
 ---@return string|nil reason
 function Host:next_hop(to)
-  local group = group_mac(to)
-  if group then return group end
+  local mac = group.mac(to)
+  if mac then return mac end
   if to.version == 6 then return hop6(self, to) end
   if not self.ip then return nil, "the host has no IPv4 address" end
   return hop4(self, to)
@@ -174,7 +167,7 @@ end
 
 -- Whoever sent the request takes its reply as it lies: of these there may be very many.
 local function hear_reply(self, protocol, message, size, frame)
-  local asker = self.askers[message[4] * 0x100 + message[5]]
+  local asker = self.askers[load16(message, 4)]
   if asker then return asker(frame) end
   tell(self, protocol, message, size, frame)
 end
@@ -182,7 +175,7 @@ end
 local function hear_icmp(self, frame)
   local message, size = frame.data + frame.l4, frame.l3 + frame.l3_len - frame.l4
   if size < 8 or C.el_checksum(message, size, 0) ~= 0 then return self.tap:count("invalid") end
-  if not is_own(self, load32(frame.data + frame.l3, 16)) then return self.tap:count("ignored") end
+  if not is_own(self, native32(frame.data + frame.l3, 16)) then return self.tap:count("ignored") end
   if message[0] == icmp.ECHO_REQUEST and message[1] == 0 then return responder.echo4(self, frame, size) end
   local hear = message[0] == icmp.ECHO_REPLY and hear_reply or tell
   hear(self, icmp, message, size, frame)
@@ -194,7 +187,7 @@ local function hear_icmp6(self, frame)
   if kind == icmp6.ROUTER_ADVERTISEMENT then return self.autoconf:hear(frame) end
   if kind >= icmp6.ROUTER_SOLICITATION and kind <= icmp6.REDIRECT then return self.segment:hear_nd(frame) end
   local ip = frame.data + frame.l3
-  if size < 8 or tap.icmp6_checksum(ip + 8, message, size) ~= 0 then return self.tap:count("invalid") end
+  if size < 8 or memory.icmp6_checksum(ip + 8, message, size) ~= 0 then return self.tap:count("invalid") end
   if not is_own(self, ffi.string(ip + 24, 16)) then return self.tap:count("ignored") end
   if kind == icmp6.ECHO_REQUEST and message[1] == 0 then return responder.echo6(self, frame, size) end
   local hear = kind == icmp6.ECHO_REPLY and hear_reply or tell
@@ -206,7 +199,7 @@ end
 ---@return boolean
 function Host:is_for(frame)
   local ip = frame.data + frame.l3
-  return is_own(self, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and load32(ip, 16) or ffi.string(ip + 24, 16)) and true
+  return is_own(self, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and native32(ip, 16) or ffi.string(ip + 24, 16)) and true
     or false
 end
 

@@ -4,10 +4,11 @@
 -- It keeps no routes: every address is asked for on the link.
 
 local arp = require "etherlua.proto.arp"
-local broadcast = require "etherlua.host.broadcast"
 local effi = require "etherlua.core.ffi"
 local endpoint = require "etherlua.relay.endpoint"
+local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
+local numbers = require "etherlua.net.numbers"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
@@ -17,8 +18,8 @@ local C = effi.C
 
 local M = {}
 
-local BROADCAST, ANY4, ANY6 = broadcast.ADDRESS, "0.0.0.0", "::"
-local ARP = 0x0806
+local BROADCAST, ANY4, ANY6 = group.BROADCAST, "0.0.0.0", "::"
+local ARP = numbers.ethertype.ARP
 
 local TRIES, TRY_TIMEOUT = 3, 0.5 -- seconds for each request
 local NEGATIVE_TIME = 1           -- seconds for which nobody asks again for an address that did not answer
@@ -62,9 +63,9 @@ end
 -- ---- resolving ----------------------------------------------------------------------------------------------------
 
 local function solicit(self, ip, source)
-  local group, mac = icmp6.solicited_node(ip)
+  local to_all, mac = icmp6.solicited_node(ip)
   return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = ip,
-    source_link_layer_address = source ~= ANY6 and self.mac or nil }, source, group, mac)
+    source_link_layer_address = source ~= ANY6 and self.mac or nil }, source, to_all, mac)
 end
 
 local function ask(self, ip, source)

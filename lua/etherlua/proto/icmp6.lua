@@ -5,15 +5,17 @@
 
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
+local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
 local layout = require "etherlua.proto.layout"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.icmp6_options"
 
 local format = string.format
 
 local M = {}
 
-local PROTOCOL = 58
+local PROTOCOL = numbers.protocol.ICMP6
 
 M.DESTINATION_UNREACHABLE, M.PACKET_TOO_BIG, M.TIME_EXCEEDED, M.PARAMETER_PROBLEM = 1, 2, 3, 4
 M.ECHO_REQUEST, M.ECHO_REPLY, M.ROUTER_SOLICITATION, M.ROUTER_ADVERTISEMENT = 128, 129, 133, 134
@@ -91,13 +93,13 @@ M.types = {
 }
 
 -- Where a neighbour solicitation for an address is sent: the group of its last 24 bits (RFC 4291 section 2.7.1) and the
--- MAC address of that (RFC 2464 section 7).
+-- MAC address of that.
 ---@param ip string
 ---@return string group
 ---@return string mac
 function M.solicited_node(ip)
-  local low = bytes.ip("address", ip, 16):sub(14)
-  return addr.ip_text("\xff\2\0\0\0\0\0\0\0\0\0\1\xff" .. low), addr.mac_text("\x33\x33\xff" .. low)
+  local solicited = addr.ip_text("\xff\2\0\0\0\0\0\0\0\0\0\1\xff" .. bytes.ip("address", ip, 16):sub(14))
+  return solicited, group.mac_text(solicited)
 end
 
 local DISCOVERY = { hop_limit = 255 }

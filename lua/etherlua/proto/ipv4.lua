@@ -3,19 +3,22 @@
 
 local bit = require "bit"
 local bytes = require "etherlua.net.bytes"
+local group = require "etherlua.net.group"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.options"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local byte, format, sub = string.byte, string.format, string.sub
 local u16, put8, put16 = bytes.u16, bytes.put8, bytes.put16
+local PROTOCOLS = numbers.protocol
 
 local M = {}
 
 -- Protocol -> the module that reads the payload.
 M.next = {
-  [1] = "icmp",
-  [6] = "tcp",
-  [17] = "udp",
+  [PROTOCOLS.ICMP] = "icmp",
+  [PROTOCOLS.TCP] = "tcp",
+  [PROTOCOLS.UDP] = "udp",
 }
 
 M.selectors = { "protocol" }
@@ -30,10 +33,7 @@ M.UNSPECIFIED = "0.0.0.0"
 -- a subnet cannot be told without its prefix.
 ---@param ip string
 ---@return boolean
-function M.is_group(ip)
-  local first = tonumber(ip:match("^%d+"))
-  return first >= 224 and first < 240 or ip == "255.255.255.255"
-end
+M.is_group = group.is_group_ip
 
 local function is_fragment(fields)
   return fields.mf or fields.fragment_offset > 0

@@ -5,18 +5,21 @@ local bit = require "bit"
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
 local extensions = require "etherlua.proto.ipv6_extensions"
+local group = require "etherlua.net.group"
+local numbers = require "etherlua.net.numbers"
 
 local band, rshift = bit.band, bit.rshift
 local byte, format, sub = string.byte, string.format, string.sub
 local u16, u32, put8, put16, put32 = bytes.u16, bytes.u32, bytes.put8, bytes.put16, bytes.put32
+local PROTOCOLS = numbers.protocol
 
 local M = {}
 
 -- Protocol -> the module that reads the payload.
 M.next = {
-  [6] = "tcp",
-  [17] = "udp",
-  [58] = "icmp6",
+  [PROTOCOLS.TCP] = "tcp",
+  [PROTOCOLS.UDP] = "udp",
+  [PROTOCOLS.ICMP6] = "icmp6",
 }
 
 M.selectors = { "protocol" }
@@ -27,9 +30,7 @@ M.UNSPECIFIED = "::"
 -- Whether an address stands for several hosts: multicast (RFC 4291 section 2.7).
 ---@param ip string
 ---@return boolean
-function M.is_group(ip)
-  return addr.ip_bytes(ip):byte() == 0xff
-end
+M.is_group = group.is_group_ip
 
 local function fragment_header(fields)
   for _, header in ipairs(fields.extension_headers or {}) do

@@ -3,6 +3,7 @@
 
 local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.options"
 local udp = require "etherlua.proto.udp"
 
@@ -11,7 +12,7 @@ local u16, u32 = bytes.u16, bytes.u32
 
 local M = {}
 
-local PROTOCOL = 6
+local PROTOCOL = numbers.protocol.TCP
 
 -- Kinds of options (RFC 9293 section 3.2, RFC 7323, RFC 2018).
 M.MAXIMUM_SEGMENT_SIZE, M.WINDOW_SCALE, M.SACK_PERMITTED, M.SACK, M.TIMESTAMPS = 2, 3, 4, 5, 8

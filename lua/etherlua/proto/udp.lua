@@ -2,13 +2,14 @@
 -- The checksum covers the IP addresses, so building a datagram takes them as a context. No jumbograms.
 
 local bytes = require "etherlua.net.bytes"
+local numbers = require "etherlua.net.numbers"
 
 local format, sub = string.format, string.sub
 local u16, put16 = bytes.u16, bytes.put16
 
 local M = {}
 
-local PROTOCOL = 17
+local PROTOCOL = numbers.protocol.UDP
 
 -- Port -> the module that reads the payload; the destination's is tried first.
 M.next = {

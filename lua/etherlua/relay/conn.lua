@@ -7,6 +7,7 @@ local addr = require "etherlua.net.addr"
 local endpoint = require "etherlua.relay.endpoint"
 local frames = require "etherlua.relay.frame"
 local misuse = require "etherlua.core.misuse"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 local udp = require "etherlua.relay.udp"
@@ -17,7 +18,8 @@ local tick, to_mac, objects = sched.tick, addr.mac, endpoint.objects
 local M = {}
 
 local MULTICAST = { [false] = C.EL_MULTICAST_NONE, [true] = C.EL_MULTICAST_OWN, all = C.EL_MULTICAST_ALL }
-local DEFAULT_ETHERTYPES = ffi.new("uint16_t[3]", 0x0800, 0x86dd, 0x0806)
+local DEFAULT_ETHERTYPES = ffi.new("uint16_t[3]", numbers.ethertype.IPV4, numbers.ethertype.IPV6,
+  numbers.ethertype.ARP)
 
 local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other: garbage is memory, too
 local send_opts_t = ffi.typeof("struct el_send_opts")

@@ -8,6 +8,7 @@ local endpoint = require "etherlua.relay.endpoint"
 local errno = require "etherlua.core.errno"
 local filter = require "etherlua.relay.filter"
 local misuse = require "etherlua.core.misuse"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 
@@ -36,7 +37,8 @@ end
 
 -- ---- filter -------------------------------------------------------------------------------------------------------
 
-local DEFAULT_TYPES = { [0x0806] = "arp", [0x0800] = "ip", [0x86dd] = "ip6" }
+local ARP, IPV4, IPV6 = numbers.ethertype.ARP, numbers.ethertype.IPV4, numbers.ethertype.IPV6
+local DEFAULT_TYPES = { [ARP] = "arp", [IPV4] = "ip", [IPV6] = "ip6" }
 
 -- pcap-filter text for the EtherTypes behind any VLAN stack.
 local function filter_for(types)
@@ -134,7 +136,7 @@ end
 -- steer: "endpoints", "all" (ARP, IPv4 and IPv6) or a list of EtherTypes of which every frame is taken.
 local function set_steering(opts, steer)
   if steer == "endpoints" then return end
-  if steer == "all" then steer = { 0x0806, 0x0800, 0x86dd } end
+  if steer == "all" then steer = { ARP, IPV4, IPV6 } end
   if type(steer) ~= "table" or #steer == 0 or #steer > C.EL_ETHERTYPES_MAX then bad_steer(steer) end
   opts.steer_all = 1
   for i, ethertype in ipairs(steer) do opts.steer_ethertypes[i - 1] = conn.check_ethertype(ethertype, " in steer") end

@@ -8,12 +8,14 @@ local addr = require "etherlua.net.addr"
 local endpoint = require "etherlua.relay.endpoint"
 local errno = require "etherlua.core.errno"
 local frames = require "etherlua.relay.frame"
+local group = require "etherlua.net.group"
 local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
 local tick, to_addr, objects, take = sched.tick, addr.addr, endpoint.objects, endpoint.take
+local is_group = group.is_group
 
 local M = {}
 
@@ -156,12 +158,6 @@ local function words_for(udp, len, to)
     end
     return ("cannot send %d bytes to %s: %s"):format(len, tostring(to), reason)
   end
-end
-
-local function is_group(to)
-  local first = to.ip[0]
-  if to.version == 6 then return first == 0xff end
-  return first >= 0xe0 and first < 0xf0 or first == 0xff and to.ip[1] == 0xff and to.ip[2] == 0xff and to.ip[3] == 0xff
 end
 
 -- A function of its own: one that makes closures is not compiled, and neither is what calls it.
