@@ -41,6 +41,7 @@ DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base bus
 DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
+DEPS_STRUCTURE := graphviz
 DEPS_LINT := clang clang-format cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -58,7 +59,7 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc deps deps-test deps-portable deps-deb deps-bench deps-lint demo bench test lint format portable deb install \
+.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-lint demo bench test lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -130,6 +131,9 @@ deps-deb: ## install what makes a Debian package
 deps-bench: ## install what the benchmarks need
 	$(call need,$(DEPS) $(DEPS_BENCH))
 
+deps-structure: ## install what draws the structure
+	$(call need,$(DEPS) $(DEPS_STRUCTURE))
+
 deps-lint: ## install what lint needs
 	$(call need,$(DEPS) $(DEPS_LINT))
 
@@ -149,6 +153,9 @@ test: deps-test ## run the specs (TESTS=spec/core/x_spec.lua: only those; SAN=1:
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)rm -rf build/doc
 	$(Q)luajit scripts/doc/all.lua build/doc
+
+structure: deps-structure ## draw rooms, units and their arrows: build/structure.svg
+	$(Q)mkdir -p build && luajit scripts/doc/structure.lua | dot -Tsvg -o build/structure.svg
 
 # $(call check,NAME,COMMAND): a line for the tool, what it said when it failed, and on to the next.
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
