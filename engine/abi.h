@@ -96,10 +96,14 @@ uint32_t el_ready(struct el_engine *engine, const uint32_t **ids);
 int el_timer(struct el_engine *engine, uint32_t task, double deadline);
 
 /*
- * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there;
- * -EBADF: closed; -ENXIO: the relay's interface is gone; -ENODATA: end of the file. -EBADMSG: the
- * file is no pcap file from here on, or became shorter than what was read of it. -ESTALE: a file that is followed was
- * deleted or replaced. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
+ * Why nothing more can come to the endpoint, beyond what is queued; 0: more can. -EBADF: closed; -ENXIO: the relay's
+ * interface is gone; -ENODATA: end of the file; -EBADMSG: the file is no pcap file from here on, or became shorter than
+ * what was read of it; -ESTALE: a file that is followed was deleted or replaced.
+ */
+int el_ended(const struct el_endpoint *endpoint);
+/*
+ * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there; else
+ * errors as el_ended. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
  */
 int el_wait_frame(struct el_endpoint *endpoint, uint32_t task, double deadline);
 void el_unwait(struct el_endpoint *endpoint, uint32_t task);

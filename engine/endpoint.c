@@ -66,12 +66,17 @@ void el_frame_free(struct el_frame *frame)
 
 /* ---- waiting ---- */
 
+int el_ended(const struct el_endpoint *ep)
+{
+	return ep->relay ? -ep->relay->ended : -EBADF;
+}
+
 int el_wait_frame(struct el_endpoint *ep, uint32_t task, double deadline)
 {
-	if (!ep->relay)
-		return -EBADF;
-	if (ep->relay->ended)
-		return -ep->relay->ended;
+	int error = el_ended(ep);
+
+	if (error)
+		return error;
 	if (ep->waiter && ep->waiter != task)
 		return -EBUSY;
 	if (el_timer(ep->relay->engine, task, deadline))

@@ -106,10 +106,10 @@ end
 -- ---- reading ------------------------------------------------------------------------------------------------------
 
 -- Why nothing more can come: "interface gone", "closed" at the end of a file, "file broken" where it breaks off, "file
--- gone" where one is followed. 0 is no task: the engine is asked. Another task that waits (-EBUSY) is no reason.
+-- gone" where one is followed. nil: more can.
 local function ended(ep)
-  local code = C.el_wait_frame(ep, 0, -1)
-  return code ~= 0 and code ~= EBUSY and errno.reason(code) or nil
+  local code = C.el_ended(ep)
+  return code ~= 0 and errno.reason(code) or nil
 end
 
 -- No loop: the compiler would give up on every function from which it comes to one, recv first of all.
