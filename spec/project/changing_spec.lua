@@ -39,9 +39,12 @@ local function apply(block)
   write(path, text:sub(1, first - 1) .. table.concat(new) .. text:sub(last + 1))
 end
 
--- The output of a command, which has to succeed.
+-- The output of a command, which has to succeed. A program in build/san would look for its library in build/.
 local function run(command)
-  if SAN then command = command:gsub("make", "make SAN=1", 1):gsub("build/etherlua", "build/san/etherlua") end
+  if SAN then
+    command = command:gsub("make", "make SAN=1", 1)
+      :gsub("build/etherlua", "ETHERLUA_LIB=build/san/libetherlua.so build/san/etherlua")
+  end
   return shell.output_of(CLEAN:format(copy) .. command)
 end
 
