@@ -14,6 +14,22 @@ for chapter in listing:lines() do
 end
 listing:close()
 
+-- ---- links ---------------------------------------------------------------------------------------------------------
+
+describe("the links of README and manual", function()
+  it("lead to files from where they stand, as on a forge", function()
+    local count, found = 0, io.popen "ls README.md scripts/doc/manual/*.md"
+    for path in found:lines() do
+      for target in files.read_all(path):gmatch "%]%(([^)#:]+)#?[^):]*%)" do
+        assert.is_string(files.read_all((path:match "^.*/" or "") .. target), path .. " links to " .. target)
+        count = count + 1
+      end
+    end
+    found:close()
+    assert.is_true(count > 15)
+  end)
+end)
+
 -- ---- the tour -----------------------------------------------------------------------------------------------------
 
 -- Rooms to which files are added without a word elsewhere.
