@@ -151,6 +151,7 @@ test: deps-test ## run the specs (TESTS=spec/core/x_spec.lua: only those; SAN=1:
 	$(Q)$(TESTENV) luajit "$$(command -v busted)" --ignore-lua $(TESTS)
 
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
+	$(Q)rm -rf build/doc
 	$(Q)luajit scripts/doc/all.lua build/doc
 
 structure: deps-structure ## draw rooms, units and their arrows: build/structure.svg
