@@ -59,7 +59,7 @@ end
 local function fill_ip(fields, name, src)
   fill(fields, "src", src)
   if not fields.src then
-    misuse.raise("bad packet: %s has no src, and there is none to guess: give it, or opts.src", proto[name].short)
+    misuse.raise("bad packet: %s has no src, and there is none to guess: give it, or opts.src", proto.short_of(name))
   end
 end
 

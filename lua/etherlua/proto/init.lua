@@ -10,7 +10,8 @@
 --   describe(fields)         -> a part of a line for people. details(fields), of what has ports: the same without them.
 --   fields                   the names in wire order, their aliases, defaults, and which ones build() derives unless
 --                            given: see proto/schema.lua. build() raises for a name that is not among them.
---   short                    a shorter name for layers and patterns, such as "ip4".
+--   checksum_ok(bytes, context)  -> whether the checksum is right
+--   short                    a shorter name for layers and patterns, such as "ip4"
 --
 -- Where it carries others:
 --   next                     number -> name of the module that reads the payload
@@ -72,12 +73,19 @@ function M.names()
   return names
 end
 
+-- The name that layers and patterns have for a protocol.
+---@param name string of its module
+---@return string "ip4", "udp"
+function M.short_of(name)
+  return M[name].short or name
+end
+
 -- The protocol of a name, long or short.
 ---@param name string "ipv4", "ip4"
 ---@return string|nil name of its module
 function M.find(name)
   for _, full in ipairs(M.names()) do
-    if full == name or M[full].short == name then return full end
+    if full == name or M.short_of(full) == name then return full end
   end
   local ok, module = pcall(function() return M[name] end)
   return ok and is_protocol(module) and name or nil

@@ -120,9 +120,8 @@ local function schema_of(name)
 end
 
 local function known_layers()
-  local names = proto.names()
-  for _, name in ipairs { "ip", "data", "malformed" } do names[#names + 1] = name end
-  for i, name in ipairs(names) do names[i] = proto.ends[name] and name or name ~= "ip" and proto[name].short or name end
+  local names = { "ip", "data", "malformed" }
+  for _, name in ipairs(proto.names()) do names[#names + 1] = proto.short_of(name) end
   return names
 end
 

@@ -17,7 +17,7 @@ local PLAIN = { data = proto.ends.data, malformed = proto.ends.malformed, vlan =
   padding = schema.new("padding", { "payload" }) }
 
 local function short_of(name)
-  return not PLAIN[name] and proto[name].short or name
+  return PLAIN[name] and name or proto.short_of(name)
 end
 
 local function schema_of(name)
@@ -57,8 +57,8 @@ local function bytes_layer(name, payload)
 end
 
 local function known_names()
-  local names = proto.names()
-  for i, name in ipairs(names) do names[i] = short_of(name) end
+  local names = {}
+  for _, name in ipairs(proto.names()) do names[#names + 1] = short_of(name) end
   for name in pairs(PLAIN) do names[#names + 1] = name end
   return names
 end

@@ -53,7 +53,7 @@ local function load_layers()
   name_it "vlan"
   for _, name in ipairs(proto.names()) do
     name_it(name)
-    name_it(proto[name].short or name)
+    name_it(proto.short_of(name))
   end
 end
 
