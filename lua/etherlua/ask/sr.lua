@@ -12,8 +12,8 @@ local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
+local resolver = require "etherlua.host.resolver"
 local sched = require "etherlua.core.sched"
-local udp = require "etherlua.relay.udp"
 
 local M = {}
 
@@ -104,10 +104,11 @@ end
 local function new_resolvers(conn, resolve)
   local resolvers = { releases = {} }
   return setmetatable(resolvers, { __index = function(_, src)
-    local ask_for, release = udp.resolver(conn, addr.addr(src), resolve)
-    resolvers[src] = ask_for or function() return BROADCAST end
-    table.insert(resolvers.releases, release)
-    return resolvers[src]
+    if resolve == "broadcast" then return function() return BROADCAST end end
+    local hops = resolver.new(conn, addr.addr(src), resolve)
+    resolvers[src] = hops.find
+    table.insert(resolvers.releases, hops.release)
+    return hops.find
   end })
 end
 

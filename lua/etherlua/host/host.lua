@@ -15,9 +15,10 @@ local icmp6 = require "etherlua.proto.icmp6"
 local ipv4 = require "etherlua.proto.ipv4"
 local ipv6 = require "etherlua.proto.ipv6"
 local memory = require "etherlua.net.memory"
+local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
 local numbers = require "etherlua.net.numbers"
-local ping = require "etherlua.role.ping"
+local options = require "etherlua.core.options"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local responder = require "etherlua.host.icmp_responder"
@@ -64,7 +65,7 @@ end
 
 local function check_gateway(gateway, version)
   if gateway and prefix.new(gateway).version ~= version then
-    error(("bad gateway %q: an IPv%d address is needed"):format(gateway, version), 0)
+    misuse.raise("bad gateway %q: an IPv%d address is needed", gateway, version)
   end
 end
 
@@ -73,7 +74,7 @@ end
 ---@param gateway? string next hop for all other addresses
 function Host:set_ip(ip, gateway)
   local own = ip and prefix.new(ip)
-  if own and own.version ~= 4 then error(("bad ip %q: an IPv4 address such as 10.0.0.5/24 is needed"):format(ip), 0) end
+  if own and own.version ~= 4 then misuse.raise("bad ip %q: an IPv4 address such as 10.0.0.5/24 is needed", ip) end
   check_gateway(gateway, 4)
   if self.ip then self.neighbours:release(self.ip) end
   self.ip, self.gateway, self.prefix = own and own.ip, gateway, own
@@ -138,7 +139,7 @@ function Host:next_hop(to)
   return hop4(self, to)
 end
 
--- The same as text. Blocks until the neighbour answers, or the tries are used up.
+-- The MAC address of the next hop to an address, as text. Blocks until the neighbour answers, or the tries are used up.
 ---@param ip string
 ---@return string|nil mac
 ---@return string|nil reason
@@ -235,7 +236,7 @@ function Host:watch_echo(identifier, fn)
     if not self.askers[number] then break end
     number = (number + 1) % 0x10000
   end
-  if self.askers[number] then error(("identifier %d is in use"):format(number), 0) end
+  if self.askers[number] then misuse.raise("identifier %d is in use", number) end
   self.askers[number] = fn
   return number, function() self.askers[number] = nil end
 end
@@ -280,12 +281,12 @@ end
 ---@return etherlua.pong|string reply, or why there is none: "timeout", who said that it cannot be reached, or why it
 ---  could not be sent
 function Host:ping(ip, opts)
-  return ping.once(self, ip, opts)
+  return require("etherlua.role.ping").once(self, ip, opts)
 end
 
 -- Leaves the wire; its RUDPConns are closed.
 function Host:close()
-  if self.conn.ep.relay == nil then return end
+  if not self.conn:is_open() then return end
   self.autoconf:close()
   self.conn:close()
 end
@@ -312,23 +313,24 @@ end
 ---@field multicast? boolean as for relay:conn; RUDPConns of the host hear group frames (false)
 ---@field fragment? boolean as for relay:conn (false)
 ---@field reassemble? boolean as for relay:conn (false)
-
-local NAMES = { mac = true, vlans = true, ip = true, gateway = true, ip6 = true, gateway6 = true, dad = true,
-  recv_depth = true, multicast = true, fragment = true, reassemble = true }
+local OPTIONS = options.new("relay:host", {
+  mac = options.any(), vlans = options.any(), ip = options.text(), gateway = options.text(), ip6 = options.text(),
+  gateway6 = options.text(), dad = options.boolean(true), recv_depth = options.whole(1, nil, DEPTH),
+  multicast = options.boolean(), fragment = options.boolean(), reassemble = options.boolean(),
+})
 
 local function check(given)
-  for name in pairs(given) do
-    if not NAMES[name] then error(("unknown option %s of a host"):format(tostring(name)), 0) end
-  end
-  if given.gateway and not given.ip then error("a gateway needs an IPv4 address, ip", 0) end
-  check_gateway(given.gateway6, 6)
+  local opts = OPTIONS:read(given)
+  if opts.gateway and not opts.ip then misuse.raise("a gateway needs an IPv4 address, ip") end
+  check_gateway(opts.gateway6, 6)
+  return opts
 end
 
 -- Two hosts on one relay and VLAN stack cannot have one address.
 local function check_free(self, ip)
   local claim = self.segment.claims[segment.key(ip)]
   if claim and claim.conn ~= self.conn then
-    error(("address %s is in use by host %s of this relay"):format(ip, claim.mac), 0)
+    misuse.raise("address %s is in use by host %s of this relay", ip, claim.mac)
   end
 end
 
@@ -336,10 +338,10 @@ end
 ---@param given etherlua.host_opts
 ---@return etherlua.host
 function M.open(relay, given)
-  check(given)
-  local own = given.ip and prefix.new(given.ip)
-  local conn = relay:conn { mac = given.mac, vlans = given.vlans, recv_depth = given.recv_depth or DEPTH,
-    multicast = given.multicast, fragment = given.fragment, reassemble = given.reassemble }
+  local opts = check(given)
+  local own = opts.ip and prefix.new(opts.ip)
+  local conn = relay:conn { mac = opts.mac, vlans = opts.vlans, recv_depth = opts.recv_depth,
+    multicast = opts.multicast, fragment = opts.fragment, reassemble = opts.reassemble }
   local self = setmetatable({ conn = conn, mac = tostring(conn.mac), tap = tap.of(relay), watchers = {},
     askers = {}, addresses = {}, hop_limit = 64 }, Host)
   self.neighbours = neighbour.of(conn)
@@ -347,8 +349,8 @@ function M.open(relay, given)
   self.tap:add(conn, TAPPED, self)
   local ok, reason = pcall(function()
     if own then check_free(self, own.ip) end
-    self:set_ip(given.ip, given.gateway)
-    self.autoconf = autoconf.open(self, given)
+    self:set_ip(opts.ip, opts.gateway)
+    self.autoconf = autoconf.open(self, opts)
   end)
   if not ok then
     conn:close()

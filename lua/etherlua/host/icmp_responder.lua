@@ -63,7 +63,7 @@ function M.echo4(owner, frame, size)
   owner.tap:answer("echo", owner.conn, scratch, IP4_HEADER + size, mac_at(frame.data + 6), IP4)
 end
 
--- The same for ICMPv6.
+-- Answers an ICMPv6 echo request that has come to a host's address.
 ---@param owner table
 ---@param frame etherlua.frame
 ---@param size integer

@@ -4,6 +4,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
 local endpoint = require "etherlua.relay.endpoint"
 local sched = require "etherlua.core.sched"
 
@@ -37,6 +38,7 @@ end
 
 local function read(tap)
   local source = { ep = tap.ep }
+  sched.defer(function() endpoint.retire(tap.id) end)
   while tap.ep.relay ~= nil do
     local frame = endpoint.take(source, nil, C.el_recv, same)
     if not frame then return end
@@ -51,7 +53,7 @@ local taps = setmetatable({}, { __mode = "k" }) -- relay -> tap
 local function open(relay)
   local tap = setmetatable({ owners = {}, counters = counters(), id = endpoint.new_id() }, Tap)
   tap.ep = C.el_tap_open(relay.handle, DEPTH, tap.id)
-  if tap.ep == nil then error("out of memory", 0) end
+  if tap.ep == nil then error(errno.reason(-errno.ENOMEM), 0) end
   ffi.gc(tap.ep, C.el_tap_free)
   sched.spawn_background(read, tap)
   return tap
@@ -88,7 +90,7 @@ end
 -- A function of its own: the loop would keep the way to it from being compiled.
 local function answer_slowly(tap, code, conn, data, len, mac, ethertype)
   local deadline = sched.now() + GIVE_UP
-  while code == -11 and sched.now() < deadline do
+  while code == -errno.EAGAIN and sched.now() < deadline do
     sched.sleep(RETRY)
     code = C.el_conn_send(conn, data, len, mac, ethertype, nil)
   end

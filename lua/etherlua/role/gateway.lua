@@ -160,7 +160,7 @@ end
 -- What labs have, where nobody is misled by a router that leads nowhere.
 M.LAB = { pool = "10.0.0.10-10.0.255.254", ip6 = "2001:db8::/64" }
 
--- The same as labs have it.
+-- The gateway that a lab has: with the options in gateway.LAB where others are not given.
 ---@param relay etherlua.relay
 ---@param opts? etherlua.gateway_opts instead of those in gateway.LAB
 ---@return etherlua.gateway

@@ -80,7 +80,7 @@ function M.flows(opts)
   return flows
 end
 
--- The same flows the other way.
+-- The flows that answer these: from their destinations to their sources.
 ---@param first integer number that the first one has in packets
 ---@return etherlua.traffic_flows
 function Flows:reversed(first)
