@@ -42,7 +42,7 @@ end
 -- The output of a command, which has to succeed.
 local function run(command)
   if SAN then command = command:gsub("make", "make SAN=1", 1):gsub("build/etherlua", "build/san/etherlua") end
-  local status, output = shell(CLEAN:format(copy) .. command)
+  local output, status = shell.run(CLEAN:format(copy) .. command)
   assert.equal(0, status, command .. " failed:\n" .. output)
   return output
 end
