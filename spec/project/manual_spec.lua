@@ -14,9 +14,7 @@ local function shell(command)
   return tonumber(status), text
 end
 
-local function has(program)
-  return shell("command -v " .. program) == 0
-end
+local lacks = require("support.shell").missing
 
 -- ---- the man page -------------------------------------------------------------------------------------------------
 
@@ -66,7 +64,7 @@ describe("etherlua(1)", function()
   local known = commands_in_help()
 
   it("is well-formed", function()
-    if not has "mandoc" then return pending "mandoc is not installed" end
+    if lacks "mandoc" then return pending(lacks "mandoc") end
     assert.equal("", select(2, shell("mandoc -Tlint -W warning " .. PAGE)))
   end)
 
@@ -110,7 +108,7 @@ describe("make doc", function()
   teardown(function() os.execute("rm -r " .. folder) end)
 
   it("writes valid HTML", function()
-    if not has "tidy" then return pending "tidy is not installed" end
+    if lacks "tidy" then return pending(lacks "tidy") end
     assert.equal("", select(2, shell(("tidy -q -e %s/doc/*.html"):format(folder))))
   end)
 
