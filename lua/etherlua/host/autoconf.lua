@@ -6,6 +6,7 @@
 local channel = require "etherlua.core.channel"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
+local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
 local prefix = require "etherlua.net.prefix"
 local sched = require "etherlua.core.sched"
@@ -361,6 +362,22 @@ function Autoconf:router()
   return key and segment.text(key)
 end
 
+-- What routers have told.
+---@return { router: string?, mtu: integer?, managed: boolean, other: boolean, addresses: { ip: string, length: integer,
+---  state: string, duplicate: string? }[] } summary addresses: all but the link-local one, by their text
+function Autoconf:summary()
+  local list = {}
+  for _, address in ipairs(self.order) do
+    if address ~= self.link then
+      list[#list + 1] = { ip = address.ip, length = address.length, state = address.state,
+        duplicate = address.duplicate }
+    end
+  end
+  table.sort(list, function(a, b) return a.ip < b.ip end)
+  return { router = self:router(), mtu = self.mtu, managed = self.managed, other = self.other or false,
+    addresses = list }
+end
+
 -- Nothing more is heard or done.
 function Autoconf:close()
   if self.closed then return end
@@ -377,7 +394,7 @@ function M.open(host, given)
   local mode = given.ip6
   local static = mode and mode ~= "auto" and mode ~= "link" and prefix.new(mode)
   if static and static.version ~= 6 then
-    error(("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is needed"):format(mode), 0)
+    misuse.raise("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is needed", mode)
   end
   local self = setmetatable({ host = host, mode = mode, dad = given.dad ~= false, order = {}, routers = {},
     prefixes = {}, routes = {}, route_count = 0, event = channel.new(), managed = false, other = false,

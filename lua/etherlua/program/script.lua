@@ -7,6 +7,7 @@ local argparse = require "argparse"
 local cjson = require "cjson"
 local effi = require "etherlua.core.ffi"
 local lab = require "etherlua.lab.lab"
+local misuse = require "etherlua.core.misuse"
 local proto = require "etherlua.proto"
 local relay = require "etherlua.relay.relay"
 local sched = require "etherlua.core.sched"
@@ -42,7 +43,7 @@ function M.check(fn, ...)
   local ok, value, second = pcall(fn, ...)
   if ok then return value, second end
   if type(value) == "table" then error(value, 0) end
-  M.exit(M.USAGE, tostring(value))
+  M.exit(M.USAGE, misuse.words(value))
 end
 
 -- ---- options ------------------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ end
 function M.accepted_by(fn)
   return function(text)
     local ok, reason = pcall(fn, text)
-    if not ok then return nil, tostring(reason) end
+    if not ok then return nil, misuse.words(reason) end
     return text
   end
 end
@@ -203,7 +204,7 @@ function M.relay(opts, given)
   end
   local ok, value = pcall(relay.open, opts.relay, given)
   if ok then return value end
-  M.exit(tostring(value):find("privilege", 1, true) and M.FAILED or M.USAGE, tostring(value))
+  M.exit(tostring(value):find("privilege", 1, true) and M.FAILED or M.USAGE, misuse.words(value))
 end
 
 -- A frame that passed as a line: when, in seconds since `started`, which way, and decoded.
