@@ -109,9 +109,11 @@ end
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
 local targets, vlans = ip_range.new(opts.addresses, opts.all), vlan_range.new(opts.vlan_range)
+local given = { targets = targets, vlans = vlans, mac = opts.mac or random.mac(), source = opts.ip, rate = opts.rate,
+  tries = opts.retry + 1, timeout = opts.timeout }
+script.check(arp_scan.check, given)
 local relay = script.relay(opts)
-local scan = script.check(arp_scan.new, relay, { targets = targets, vlans = vlans, mac = opts.mac or random.mac(),
-  source = opts.ip, rate = opts.rate, tries = opts.retry + 1, timeout = opts.timeout })
+local scan = script.check(arp_scan.new, relay, given)
 local started = ether.now()
 
 -- Also after Ctrl-C.

@@ -76,10 +76,12 @@ if not opts.ip and not opts.ip6 then
   script.exit(script.USAGE, "no addresses: give --ip IP/LENGTH, or --ip6 IP/LENGTH, auto or link")
 end
 if opts.gateway and not opts.ip then script.exit(script.USAGE, "--gateway needs --ip") end
+local given = { count = opts.count, mac = opts.mac or random.mac(), mac_step = opts.mac_step,
+  vlans = vlan_range.new(opts.vlan_range or opts.vlan), ip = opts.ip, ip_step = opts.ip_step, gateway = opts.gateway,
+  ip6 = opts.ip6, ip6_step = opts.ip6_step, gateway6 = opts.gateway6, dad = not opts.no_dad }
+script.check(hosts.check, given)
 local relay = script.relay(opts)
-local all = script.check(hosts.new, relay, { count = opts.count, mac = opts.mac or random.mac(),
-  mac_step = opts.mac_step, vlans = vlan_range.new(opts.vlan_range or opts.vlan), ip = opts.ip, ip_step = opts.ip_step,
-  gateway = opts.gateway, ip6 = opts.ip6, ip6_step = opts.ip6_step, gateway6 = opts.gateway6, dad = not opts.no_dad })
+local all = script.check(hosts.new, relay, given)
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 

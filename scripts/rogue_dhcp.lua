@@ -149,10 +149,11 @@ end
 local sent_options = {}
 for _, pair in ipairs(opts.option) do sent_options[pair[1]] = pair[2] end
 
+local given = { vlans = vlan_range.new(opts.vlan_range), mac = opts.mac or random.mac(), tries = opts.tries,
+  rate = opts.rate, timeout = opts.wait, broadcast = opts.broadcast, options = sent_options }
+script.check(dhcp4_discover.check, given)
 local relay = script.relay(opts)
-local discover = script.check(dhcp4_discover.new, relay, { vlans = vlan_range.new(opts.vlan_range),
-  mac = opts.mac or random.mac(), tries = opts.tries, rate = opts.rate, timeout = opts.wait,
-  broadcast = opts.broadcast, options = sent_options })
+local discover = script.check(dhcp4_discover.new, relay, given)
 local started = ether.now()
 
 -- Also after Ctrl-C.

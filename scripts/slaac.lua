@@ -38,9 +38,11 @@ local function options()
 end
 
 local opts = options()
+local given = { count = opts.count, mac = opts.mac or random.mac(), ip6 = "auto",
+  vlans = vlan_range.new(opts.vlan_range or opts.vlan), dad = not opts.no_dad }
+script.check(hosts.check, given)
 local relay = script.relay(opts)
-local all = script.check(hosts.new, relay, { count = opts.count, mac = opts.mac or random.mac(), ip6 = "auto",
-  vlans = vlan_range.new(opts.vlan_range or opts.vlan), dad = not opts.no_dad })
+local all = script.check(hosts.new, relay, given)
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 

@@ -39,16 +39,16 @@ local mac = opts.mac or random.mac()
 
 -- ---- what is asked ------------------------------------------------------------------------------------------------
 
+local by_arp = #opts.arp > 0 and { targets = ip_range.new(opts.arp), vlans = vlans, mac = mac, source = opts.ip,
+  rate = opts.rate, tries = opts.retry + 1, timeout = opts.timeout }
+local by_dhcp = (opts.dhcp or not by_arp) and { vlans = vlans, mac = mac, tries = opts.retry + 1, rate = opts.rate,
+  timeout = opts.timeout }
+if by_arp then script.check(arp_scan.check, by_arp) end
+if by_dhcp then script.check(dhcp4_discover.check, by_dhcp) end
+
 local relay = script.relay(opts)
-local scan, discover
-if #opts.arp > 0 then
-  scan = script.check(arp_scan.new, relay, { targets = ip_range.new(opts.arp), vlans = vlans, mac = mac,
-    source = opts.ip, rate = opts.rate, tries = opts.retry + 1, timeout = opts.timeout })
-end
-if opts.dhcp or not scan then
-  discover = script.check(dhcp4_discover.new, relay, { vlans = vlans, mac = mac, tries = opts.retry + 1,
-    rate = opts.rate, timeout = opts.timeout })
-end
+local scan = by_arp and script.check(arp_scan.new, relay, by_arp)
+local discover = by_dhcp and script.check(dhcp4_discover.new, relay, by_dhcp)
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 

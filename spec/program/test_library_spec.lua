@@ -160,7 +160,7 @@ describe("a lab of a test", function()
 
   lab_it("refuses what is not there in one line", function()
     local net = test.lab()
-    assert.equal('no host "x" in this lab: there are far, near', failure_of(net.host, net, "x"))
+    assert.equal('no host "x" in this lab: there are far, near', misuse.words(failure_of(net.host, net, "x")))
     assert.matches('unknown option "frob" of test.lab: known are: addresses, checksum, ',
       failure_of(test.lab, { frob = 1 }))
     assert.matches("bad VLAN ID 4095 of port a: 1 to 4094", failure_of(test.lab, { switch = { a = 4095 } }))

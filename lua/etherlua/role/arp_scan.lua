@@ -305,14 +305,22 @@ local OPTIONS = options.new("an ARP scan", {
   tries = options.whole(1, 255, 2), timeout = options.seconds(0.5),
 })
 
--- A scan; nothing is opened yet. Raises an error when it is too large.
+-- Raises an error for options that are none, and when the scan is too large: without a relay yet.
+---@param given etherlua.arp_scan_opts
+---@return table opts all of them
+---@return integer count questions
+function M.check(given)
+  local opts = OPTIONS:read(given)
+  return opts, check_size(opts)
+end
+
+-- A scan; nothing is opened yet. Raises as check().
 ---@param relay etherlua.relay
 ---@param given etherlua.arp_scan_opts
 ---@return etherlua.arp_scan
 function M.new(relay, given)
   role.check("an ARP scan", relay, "relay")
-  local opts = OPTIONS:read(given)
-  local count = check_size(opts)
+  local opts, count = M.check(given)
   return setmetatable({ relay = relay, targets = opts.targets, vlans = opts.vlans, mac = addr.mac(opts.mac),
     rate = opts.rate, tries = opts.tries, timeout = opts.timeout, questions = questions_t(count), count = count,
     template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, leaked = {},

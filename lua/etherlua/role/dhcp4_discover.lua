@@ -209,17 +209,26 @@ local function message_options(given)
   return sent
 end
 
--- A search; nothing is opened yet. Raises an error when it is too large.
----@param relay etherlua.relay
+-- Raises an error for options that are none, and when the search is too large: without a relay yet.
 ---@param given etherlua.dhcp4_discover_opts
----@return etherlua.dhcp4_discover
-function M.new(relay, given)
-  role.check("a search for DHCP servers", relay, "relay")
+---@return table opts all of them
+---@return integer count DISCOVERs
+function M.check(given)
   local opts = OPTIONS:read(given)
   local count = opts.vlans.count * opts.tries
   if count > M.DISCOVERS_MAX then
     misuse.raise("%.0f DISCOVERs (VLAN stacks times tries) are too many: up to %d are possible", count, M.DISCOVERS_MAX)
   end
+  return opts, count
+end
+
+-- A search; nothing is opened yet. Raises as check().
+---@param relay etherlua.relay
+---@param given etherlua.dhcp4_discover_opts
+---@return etherlua.dhcp4_discover
+function M.new(relay, given)
+  role.check("a search for DHCP servers", relay, "relay")
+  local opts, count = M.check(given)
   return setmetatable({ relay = relay, vlans = opts.vlans, mac = tostring(addr.mac(opts.mac)), count = count,
     rate = opts.rate, timeout = opts.timeout, broadcast = opts.broadcast, options = message_options(opts.options),
     xid = random.u32(), udps = {}, conns = {}, sent_at = {}, found = {}, by_key = {}, sent = 0, unsent = 0,

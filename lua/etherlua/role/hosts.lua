@@ -60,26 +60,32 @@ local OPTIONS = options.new("hosts", {
   ip6_step = options.number(0, 2 ^ 32, 1), gateway6 = options.text(), dad = options.boolean(true),
 })
 
--- Nothing is opened yet. Raises when addresses do not fit their network.
+-- Raises an error for options that are none, and when addresses do not fit their network: without a relay yet.
+---@param opts etherlua.hosts_opts
+---@return table given all of them
+---@return table? ip first address and its length
+---@return table? ip6
+function M.check(opts)
+  local given = OPTIONS:read(opts)
+  check_step(given, "MAC address", given.mac_step)
+  return given, range(given, given.ip, 4, given.ip_step), range(given, given.ip6, 6, given.ip6_step)
+end
+
+-- Nothing is opened yet. Raises as check().
 ---@param relay etherlua.relay
 ---@param opts etherlua.hosts_opts
 ---@return etherlua.hosts
 function M.new(relay, opts)
   role.check("hosts", relay, "relay")
-  local given = OPTIONS:read(opts)
-  local self = setmetatable({ relay = relay, given = given, count = given.count, opened = 0, duplicates = 0, told = {},
-    list = {}, ready_count = 0, counters = tap.of(relay).counters, mac_step = given.mac_step, ip_step = given.ip_step,
-    ip6_step = given.ip6_step }, Hosts)
-  check_step(given, "MAC address", self.mac_step)
-  self.ip = range(given, given.ip, 4, self.ip_step)
-  self.ip6 = range(given, given.ip6, 6, self.ip6_step)
-  return self
+  local given, ip, ip6 = M.check(opts)
+  return setmetatable({ relay = relay, given = given, count = given.count, opened = 0, duplicates = 0, told = {},
+    list = {}, ready_count = 0, counters = tap.of(relay).counters, ip = ip, ip6 = ip6 }, Hosts)
 end
 
 ---@param i integer from 0
 ---@return string
 function Hosts:mac(i)
-  return addr.mac_add(self.given.mac, i * self.mac_step)
+  return addr.mac_add(self.given.mac, i * self.given.mac_step)
 end
 
 local function address(first, i, step)
@@ -92,8 +98,8 @@ end
 function Hosts:open_one(i)
   local given = self.given
   self.list[i] = self.relay:host { mac = self:mac(i), vlans = given.vlans:at(i), gateway = given.gateway,
-    ip = self.ip and address(self.ip, i, self.ip_step), gateway6 = given.gateway6, dad = given.dad,
-    ip6 = self.ip6 and address(self.ip6, i, self.ip6_step) or given.ip6 }
+    ip = self.ip and address(self.ip, i, given.ip_step), gateway6 = given.gateway6, dad = given.dad,
+    ip6 = self.ip6 and address(self.ip6, i, given.ip6_step) or given.ip6 }
   self.opened = self.opened + 1
   return self.list[i]
 end

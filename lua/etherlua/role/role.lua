@@ -7,6 +7,7 @@
 --
 --   new(on, opts)   on: the relay, EtherConn or host that it works on, which stays the caller's. Raises an error for
 --                   what the caller did wrong. Returns nil and a reason where the world has not what it needs.
+--   check(opts)     where a program wants it: raises as new(), before there is anything to be on.
 --   :open()         where there is much to open: opens it, giving way to others. run() does so by itself.
 --   :run(tell)      blocks its task until all is done. A role has this one, or
 --   :serve(tell)    blocks its task until it is closed. Of both, tell, if it is given, is called with what happens.
