@@ -4,6 +4,7 @@
 local files = require "support.files"
 local frames = require "support.frames"
 local lab = require "etherlua.lab.lab"
+local misuse = require "etherlua.core.misuse"
 local test = require "etherlua.test"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"

@@ -3,6 +3,7 @@
 
 local ether = require "etherlua"
 local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
 
@@ -105,7 +106,7 @@ end
 
 local function catch_signals()
   local code = C.el_signals_catch(sched.engine())
-  if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. effi.reason(code)) end
+  if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. errno.reason(code)) end
 end
 
 -- Room for compiled code. LuaJIT's own limits are made for less: it throws everything away when they are reached.
@@ -115,9 +116,10 @@ end
 
 local function run(args, dir)
   local own, name, rest = split(args)
-  script.defaults = run_parser(dir):parse(own)
-  script.enter_netns(script.defaults.netns)
-  script.defaults.netns = nil
+  local given = run_parser(dir):parse(own)
+  script.enter_netns(given.netns)
+  given.netns = nil
+  script.use_defaults(given)
   if not name then script.exit(script.USAGE, "no script given (etherlua run --help lists those that are shipped)") end
   local path, load = find_script(name, dir)
   local chunk = load_script(path, load)

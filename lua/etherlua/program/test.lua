@@ -84,7 +84,7 @@ function M.main(args)
   if own.timeout then runner.limit = seconds(own.timeout) end
   local make_core = load_busted()
   script.enter_netns(own.netns)
-  script.defaults = { relay = own.relay, lab = own.lab }
+  script.use_defaults { relay = own.relay, lab = own.lab }
   package.loaded["busted.core"] = function()
     local core = make_core()
     runner.install(core, true)

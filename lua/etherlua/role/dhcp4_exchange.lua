@@ -7,13 +7,15 @@ local addr = require "etherlua.net.addr"
 local broadcast = require "etherlua.host.broadcast"
 local channel = require "etherlua.core.channel"
 local dhcp4 = require "etherlua.proto.dhcp4"
+local group = require "etherlua.net.group"
+local numbers = require "etherlua.net.numbers"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 local select = require "etherlua.core.select"
 
 local M = {}
 
-M.SERVERS = addr.addr("255.255.255.255:67")
+M.SERVERS = addr.addr(group.BROADCAST4 .. ":67")
 local ANY = "0.0.0.0"
 local PARAMETERS = { 1, 3, 6, 12, 15, 28, 42, 51, 58, 59 }
 
@@ -33,7 +35,7 @@ local function read_broadcasts(listener)
   end
 end
 
-local listener_of = broadcast.readers(0x0800, function(conn)
+local listener_of = broadcast.readers(numbers.ethertype.IPV4, function(conn)
   return { udp = conn:udp(ANY .. ":68"), clients = {} }
 end, read_broadcasts)
 

@@ -17,7 +17,7 @@
 
 local addr = require "etherlua.net.addr"
 local bit = require "bit"
-local ffi = require "ffi"
+local ethernet = require "etherlua.proto.ethernet"
 local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
 local options = require "etherlua.core.options"
@@ -33,7 +33,7 @@ M.FLOW, M.SEQUENCE, M.SECONDS, M.NANOSECONDS, M.LENGTH = 3, 6, 10, 14, 18
 M.WARM_UP = bit.tobit(0x80000000)
 M.MAX_FLOWS = 100000
 
-local ETHERNET, FCS, TAG, UDP = 14, 4, 4, 8
+local ETHERNET, FCS, UDP = 14, 4, 8
 local IP_HEADER = { [4] = 20, [6] = 40 }
 local RECV_DEPTH = 16384 -- frames of one endpoint, which may be all there are
 
@@ -91,7 +91,7 @@ function M.flows(given)
   return flows
 end
 
--- The same flows the other way.
+-- The flows that answer these: from their destinations to their sources.
 ---@param first integer number that the first one has in packets
 ---@return etherlua.traffic_flows
 function Flows:reversed(first)
@@ -128,12 +128,12 @@ function M.packet_size(size)
   return size - ETHERNET - FCS
 end
 
--- The MTU that an interface has to have for frames of that size with so many VLAN tags: one tag passes for nothing.
+-- The MTU that an interface has to have for frames of that size with so many VLAN tags.
 ---@param size integer
 ---@param tags integer
 ---@return integer
 function M.mtu_for(size, tags)
-  return M.packet_size(size) + TAG * math.max(tags - 1, 0)
+  return M.packet_size(size) + ethernet.tags_in_mtu(tags)
 end
 
 -- ---- endpoints ----------------------------------------------------------------------------------------------------
@@ -181,26 +181,6 @@ end
 function Endpoints:close()
   for _, conn in pairs(self.conns) do conn:close() end
   self.conns = {}
-end
-
--- ---- memory -------------------------------------------------------------------------------------------------------
-
-local int32_p = ffi.typeof "int32_t *"
-
--- Four bytes of a packet as the machine has them in memory.
----@param bytes ffi.cdata* uint8_t pointer
----@param at integer offset
----@return integer
-function M.load32(bytes, at)
-  return ffi.cast(int32_p, bytes + at)[0]
-end
-
--- The same, to be written.
----@param bytes ffi.cdata* uint8_t pointer
----@param at integer offset
----@param value integer
-function M.store32(bytes, at, value)
-  ffi.cast(int32_p, bytes + at)[0] = value
 end
 
 return M
