@@ -52,7 +52,7 @@ local ROLES = {
   dhcp4_load = function(relay) return relay, { count = 3, mac = MAC, timeout = 60 } end,
   gateway = function(relay) return relay, { pool = "10.0.0.10-10.0.0.20", ip6 = "2001:db8::/64" } end,
   hosts = function(relay)
-    return relay, { count = 3, mac = MAC, vlans = vlan_range.new(), ip = ME .. "/24", ip6 = "link" }
+    return relay, { count = 3, mac = MAC, vlans = vlan_range.new(), ip = ME .. "/24" }
   end,
   ping = function(relay) return host(relay), { target = PEER, interval = 60 } end,
   replay = function(relay) return relay, { path = pcap.file(pcap.many(10)), rate = 0.1 } end,
