@@ -165,6 +165,7 @@ test-fast: ## those that need no root, no namespaces and no packages but lua-bus
 	$(Q)FAST=1 $(run_specs)
 
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
+	$(Q)rm -rf build/doc
 	$(Q)luajit scripts/doc/all.lua build/doc
 
 structure: deps-structure ## draw rooms, units and their arrows: build/structure.svg

@@ -6,6 +6,7 @@
 local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_client = require "etherlua.role.dhcp4_client"
+local dhcp4_option = require "etherlua.program.dhcp4_option"
 local ether = require "etherlua"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
@@ -24,7 +25,7 @@ local function options()
   parser:option("--rate", "Hosts to start a second (default: all at once)."):argname("PER_SECOND")
     :convert(script.number(0.001, math.huge))
   parser:option("--option", "DHCP option to send, by number or name: 60=etherlua, 43=0x0102, host_name=cpe. May be " ..
-    "given several times."):count("*"):argname("NAME=VALUE"):convert(dhcp4.option_text)
+    "given several times."):count("*"):argname("NAME=VALUE"):convert(dhcp4_option.convert)
   parser:option("--request", "Ask the server for this address; it may give another one."):argname("IP")
     :convert(script.accepted_by(addr.ip4_number))
   parser:option("--arp-probe", "Ask by ARP whether somebody else has the address, before it is used: quick, for up " ..
@@ -48,7 +49,8 @@ local function lease_opts()
   local sent = {}
   for _, pair in ipairs(opts.option) do sent[pair[1]] = pair[2] end
   return { options = sent, requested_address = opts.request, broadcast = opts.broadcast or nil, tries = opts.tries,
-    first_timeout = opts.timeout, probe = opts.arp_probe ~= "off" and opts.arp_probe or nil }
+    timeout = opts.timeout, probe = opts.arp_probe ~= "off" and opts.arp_probe or nil,
+    release = not opts.no_release }
 end
 
 -- Bytes of the options that the client adds, and of the headers in front of a message.
@@ -78,8 +80,9 @@ end
 
 local function report(mac, vlans, lease, reason)
   if opts.json and lease then
-    return script.print_json(LEASE, { mac = mac, vlans = vlans, ip = lease.ip, mask = lease.mask,
-      router = lease.router, server = lease.server, lease_time = lease.lease_time, elapsed_ms = lease.elapsed * 1000 })
+    local values = lease:summary()
+    values.elapsed_ms = values.elapsed * 1000
+    return script.print_json(LEASE, values)
   elseif opts.json then
     return script.print_json(FAILURE, { mac = mac, vlans = vlans, error = reason })
   elseif not lease then
@@ -128,12 +131,7 @@ local function host(i)
   local conn = relay:conn { mac = mac, vlans = vlans }
   local lease, reason = dhcp4_client.lease(conn, settings)
   report(mac, tostring(vlans), lease, reason)
-  if lease then
-    ether.defer(function()
-      lease.released = opts.no_release
-      lease:close()
-    end)
-  end
+  if lease then ether.defer(function() lease:close() end) end
   count(lease and "bound" or "failed")
   if lease then keep(lease) end
 end

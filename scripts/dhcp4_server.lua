@@ -4,7 +4,7 @@
 --   etherlua run dhcp4_server -i eth1 --pool 10.0.0.10-10.0.255.254
 
 local addr = require "etherlua.net.addr"
-local dhcp4 = require "etherlua.proto.dhcp4"
+local dhcp4_option = require "etherlua.program.dhcp4_option"
 local ether = require "etherlua"
 local gateway = require "etherlua.role.gateway"
 local script = require "etherlua.script"
@@ -23,7 +23,7 @@ local function options()
   parser:option("--lease", "Lease time in seconds.", "3600"):argname("SECONDS")
     :convert(script.number(1, 0xffffffff, true))
   parser:option("--option", "More DHCP options for clients, such as host_name=x or 43=0x0102."):count("*")
-    :argname("NAME=VALUE"):convert(dhcp4.option_text)
+    :argname("NAME=VALUE"):convert(dhcp4_option.convert)
   parser:option("--duration", "Seconds to run (default: until Ctrl-C)."):argname("SECONDS")
     :convert(script.number(0.001, math.huge))
   parser:epilog("With -i only: the lab of --lab has such a server already.")
@@ -32,13 +32,6 @@ end
 
 local COUNTERS = { "discover", "offer", "request", "ack", "nak", "release", "decline", "inform", "exhausted", "ignored",
   "arp", "ping", "too_long", "bound" }
-
-local function counters_of(gw)
-  local all = { bound = gw.server:bound() }
-  for name, value in pairs(gw.counters) do all[name] = value end
-  for name, value in pairs(gw.server.counters) do all[name] = value end
-  return all
-end
 
 local function line_of(all)
   local parts = {}
@@ -58,15 +51,15 @@ local gw = script.check(gateway.new, relay, { pool = opts.pool, server = opts.se
   router = opts.router, dns = #opts.dns > 0 and opts.dns or nil, lease_time = opts.lease, options = more })
 
 ether.defer(function()
-  if opts.json then script.print_json(COUNTERS, counters_of(gw)) else print(line_of(counters_of(gw))) end
+  if opts.json then script.print_json(COUNTERS, gw:summary()) else print(line_of(gw:summary())) end
   script.status = script.DONE
 end)
 if not opts.json then
   print(("serving %s on %s as %s (%s)"):format(opts.pool, relay.name, opts.server, relay.mac))
 end
-script.progress(function() return line_of(counters_of(gw)) end)
+script.progress(function() return line_of(gw:summary()) end)
 
-local server = ether.spawn(function() return gw:run() end)
-local problem = server:join(opts.duration)
-if problem then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
+local server = ether.spawn(function() return gw:serve() end)
+local _, problem = server:join(opts.duration)
+if problem ~= "timeout" then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
 server:cancel()

@@ -82,7 +82,7 @@ describe("conn:answer", function()
 
   it("answers a datagram from the port that it came to, with a text or a layer", on_wire(function(conn, host)
     host:answer { match = { udp = { dst_port = 53 } }, reply = "text" }
-    host:answer { match = { udp = { dst_port = 54 } }, reply = p.udp { sport = 99 } / "layer" }
+    host:answer { match = { udp = { dport = 54 } }, reply = p.udp { sport = 99 } / "layer" }
     local found = ask(conn, QUERY)
     assert.same({ 53, 1000, "text" }, { found.udp.src_port, found.udp.dst_port, found.data.payload })
     conn:send((p.ip4 { src = IP_A, dst = IP_B } / p.udp { sport = 1000, dport = 54 }):build(), B)
@@ -306,11 +306,15 @@ describe("conn:answer", function()
 
   it("refuses what it cannot be", on_wire(function(_, host)
     local answer = host.answer
-    raises("bad responder nil: a table is needed", answer, host)
-    raises('unknown option "mach" of answer', answer, host, { mach = {}, reply = "" })
+    raises("bad options 5 of answer: a table is needed", answer, host, 5)
+    raises('unknown option "mach" of answer, did you mean "match"?', answer, host, { mach = {}, reply = "" })
+    raises('bad pattern: unknown layer "upd", did you mean "udp"?', answer, host, { match = { upd = {} }, reply = "" })
+    raises('unknown field "dst_prot" of udp, did you mean "dst_port"?', answer, host,
+      { match = { udp = { dst_prot = 53 } }, reply = "" })
+    raises("spec/ask/answer_spec.lua:", answer, host, { match = { upd = {} }, reply = "" })
     raises("bad match 5: a table of fields, a function or a Lua pattern is needed", answer, host,
       { match = 5, reply = "" })
-    raises("no reply: a packet, a string or a function that returns one is needed", answer, host, {})
+    raises("no reply given to answer: a packet, a string or a function that returns one is needed", answer, host)
     host:close()
     raises("this endpoint is closed", answer, host, { reply = "" })
   end))

@@ -58,7 +58,7 @@ describe("make install", function()
 
   local SAN = SANITIZED and " SAN=1" or ""
   -- What a tree has besides etherlua; uninstalling leaves these folders, which others may use.
-  local SHARED = { ".", "./bin", "./lib", "./share", "./share/lua", "./share/lua/5.1", "./share/man",
+  local SHARED = { ".", "./bin", "./lib", "./share", "./share/doc", "./share/lua", "./share/lua/5.1", "./share/man",
     "./share/man/man1" }
 
   local function make(target, settings)
@@ -69,7 +69,8 @@ describe("make install", function()
     local folder = new_folder()
     make("install", "PREFIX=" .. folder)
     assert_runs_from(folder)
-    for _, path in ipairs { "share/man/man1/etherlua.1", "share/etherlua/luals/etherlua/init.lua" } do
+    for _, path in ipairs { "share/man/man1/etherlua.1", "share/etherlua/luals/etherlua/init.lua",
+      "share/doc/etherlua/index.html", "share/doc/etherlua/10-recipes.html" } do
       assert.is_true(succeeds(("test -s %s/%s"):format(folder, path)), path)
     end
   end)

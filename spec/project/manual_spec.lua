@@ -124,6 +124,16 @@ describe("make doc", function()
     end
   end)
 
+  it("has every chapter of the manual, linked from the index", function()
+    local index = read_page(folder .. "/doc", "index")
+    local _, listing = shell "ls scripts/doc/manual"
+    for name in listing:gmatch "([%w-]+)%.md" do
+      assert.truthy(index:find(('href="%s.html"'):format(name), 1, true), name .. " is not in the index")
+      assert.truthy(read_page(folder .. "/doc", name):find("<h1>", 1, true))
+    end
+    assert.truthy(read_page(folder .. "/doc", "30-api"):find("<table>", 1, true))
+  end)
+
   it("has every function of the API", function()
     local text = read_page(folder .. "/doc", "etherlua")
     for name, value in pairs(require "etherlua") do
@@ -170,7 +180,8 @@ describe("make doc", function()
 
   -- A copy of the sources in which something is missing.
   local function doc_of_changed(file, pattern, replacement)
-    shell(("rm -rf %s/copy && mkdir %s/copy && cp -r README.md lua scripts engine %s/copy"):format(folder, folder, folder))
+    shell(("rm -rf %s/copy && mkdir %s/copy"):format(folder, folder))
+    shell(("cp -r README.md lua scripts engine %s/copy"):format(folder))
     local path = folder .. "/copy/" .. file
     local text, count = files.read_all(path):gsub(pattern, replacement)
     assert.is_true(count > 0)
