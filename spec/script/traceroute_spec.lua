@@ -220,7 +220,7 @@ describe("the script traceroute", function()
   root_it("ends at Ctrl-C with status 3", function()
     local running = program.start(client, ("traceroute -i eth0 %s --timeout 30 --json 10.0.1.77"):format(
       routed.HOST[4]))
-    os.execute "sleep 0.5"
+    program.wait_for_socket(client)
     local status, text = running:interrupt()
     assert.equal(3, status, text)
     assert.is_false(program.objects(text)[1].reached)
