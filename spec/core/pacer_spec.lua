@@ -23,8 +23,8 @@ local function wait_for(pacer, count)
   return now() - start
 end
 
--- Waits for `count` slots; after each fifth the task sleeps that long. Returns by how much the one of the second half was
--- late that was it least: what is late by chance is not late every time.
+-- Waits for `count` slots; after each fifth the task sleeps that long. Returns by how much the one of the second
+-- half was late that was it least: what is late by chance is not late every time.
 local function least_late(pacer, count, seconds)
   local start, least = now(), math.huge
   for i = 0, count - 1 do
