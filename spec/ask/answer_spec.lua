@@ -8,6 +8,7 @@ local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local p = require "etherlua.proto.packet"
 local sched = require "etherlua.core.sched"
+local settle = require("support.wait").settle
 
 local A, B, ALL = frames.MAC_A, frames.MAC_B, frames.BROADCAST
 local IP_A, IP_B = "10.0.0.1", "10.0.0.2"
@@ -185,7 +186,7 @@ describe("conn:answer", function()
     local responder = host:answer { match = { ip = { dst = "10.0.0.9" } }, reply = "" }
     conn:send((p.ip4 { src = IP_A, dst = IP_B } / p.icmp { type = 3 }
       / (p.ip4 { src = IP_B, dst = "10.0.0.9" } / p.udp { dport = 7 })):build(), B)
-    ether.sleep(0.01)
+    settle()
     assert.same({ 0, 1 }, { responder.matched, responder.ignored })
   end))
 
@@ -198,7 +199,7 @@ describe("conn:answer", function()
     conn:send(frames.udp(), B)
     assert.is_string((host:recv(1)))
     responder = host:answer { reply = "" }
-    ether.sleep(0.01) -- now its reader waits
+    settle() -- now its reader waits
     responder:close()
     assert.same({ nil, "timeout" }, { ether.sr1(host, p.arp { tpa = IP_A }, { timeout = 0 }) })
     host:answer { match = { icmp = {} }, reply = "" }
@@ -239,7 +240,7 @@ describe("conn:answer", function()
     local responder = host:answer { match = { icmp = {} }, reply = function() ether.sleep(60) end }
     assert.equal("", errors_of(function()
       conn:send((p.ip4 { src = IP_A, dst = IP_B } / p.icmp { type = 8 }):build(), B)
-      ether.sleep(0.01)
+      settle()
       responder:close()
       assert.same({ nil, "cancelled" }, { responder:join(1) })
     end))
@@ -257,7 +258,7 @@ describe("conn:answer", function()
       local bad = p.ip4 { src = IP_A, dst = IP_B } / p.icmp { type = 8 } / "bad"
       local text = errors_of(function()
         for _ = 1, 3 do conn:send(bad:build(), B) end
-        ether.sleep(0.02)
+        settle()
       end)
       assert.matches("^etherlua: responder on EtherConn 02:.*answer_spec.lua:%d+: attempt to index field 'nothing'",
         text)
