@@ -47,11 +47,11 @@ end
 
 -- One end's view for select: ready when there is room.
 local function room(channel)
-  return {
+  return setmetatable({
     ready = function() return channel.closed or channel:count() < channel.capacity end,
     watch = function(_, task) channel:watch(task) end,
     unwatch = function(_, task) channel:unwatch(task) end,
-  }
+  }, { __tostring = function() return "room in " .. tostring(channel) end })
 end
 
 -- Puts a value in. Blocks while there is no room.
@@ -95,6 +95,10 @@ end
 function Channel:close()
   self.closed = true
   wake_all(self)
+end
+
+function Channel.__tostring(self)
+  return ("channel (%d of %d%s)"):format(self:count(), self.capacity, self.closed and ", closed" or "")
 end
 
 return M

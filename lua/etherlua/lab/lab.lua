@@ -111,6 +111,7 @@ lab.__index = lab
 
 -- Stops what was started in it and removes it.
 function lab:close()
+  sched.forget(self)
   if self.far then self.far:close() end
   if self.near then self.near:close() end
 end
