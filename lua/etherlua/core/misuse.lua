@@ -1,0 +1,45 @@
+-- core/misuse.lua: a caller's mistake, told at the caller's line: "first.lua:3: bad rate 0: ...". The line is that of
+-- the innermost code that is not ours, however deep the call went, so nobody counts levels. Programs that take values
+-- from a command line show the words alone.
+
+local M = {}
+
+local getinfo = debug.getinfo
+
+-- What sources of ours begin with: a folder, or "etherlua/" inside of a portable program.
+local OWN = debug.getinfo(1, "S").source:match "^(@.*)core/misuse%.lua$"
+
+local function is_own(source)
+  return source:sub(1, #OWN) == OWN
+end
+
+-- The innermost line that is not ours, of a coroutine that waits or of the caller.
+---@param co? thread (the running one)
+---@return string|nil place such as "first.lua:3"; nil when all of it is ours
+function M.place(co)
+  for level = co and 0 or 2, math.huge do
+    local info
+    if co then info = getinfo(co, level, "Sl") else info = getinfo(level, "Sl") end
+    if not info then return nil end
+    if info.currentline > 0 and not is_own(info.source) then
+      return ("%s:%d"):format(info.short_src, info.currentline)
+    end
+  end
+end
+
+-- Raises an error for what the caller did wrong: what was given, what is allowed.
+---@param format string as for string.format
+---@param ... any
+function M.raise(format, ...)
+  local words, place = format:format(...), M.place()
+  error(place and place .. ": " .. words or words, 0)
+end
+
+-- What was wrong, without the place.
+---@param failure any what pcall returned
+---@return string
+function M.words(failure)
+  return (tostring(failure):gsub("^[^%s:]+:%d+: ", ""):gsub('^%[string "[^\n]-"%]:%d+: ', ""))
+end
+
+return M
