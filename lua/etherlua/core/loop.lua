@@ -2,12 +2,15 @@
 -- this file and park.lua know; the engine, or another task, makes it ready again.
 --
 -- To the loop a task is a table: id, its number; call = { count, fn, ... } until it begins, from then on the coroutine
--- co; cancelled, done; and task:ended(ok, ...), which is called when its coroutine has ended. task.lua makes them.
+-- co; background, cancelled, done; and task:ended(ok, ...), which is called when its coroutine has ended. task.lua makes
+-- them.
 --
 -- All state is in upvalues of this one file: what parks and wakes is the hottest Lua there is.
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
+local misuse = require "etherlua.core.misuse"
 local PARK = require("etherlua.core.park").PARK
 
 local C = effi.C
@@ -19,6 +22,7 @@ local M = {}
 local BUDGET = 256
 -- A cancelled task that goes on blocking regardless is abandoned after so many tries.
 local STUBBORN = 100
+local BUSY = -errno.EBUSY
 
 local CANCELLED = setmetatable({}, { __tostring = function() return "cancelled" end })
 M.CANCELLED = CANCELLED
@@ -29,12 +33,15 @@ local budget = BUDGET
 local tasks = {}         -- id -> task, all that have not ended
 local queue, queued = {}, 0 -- ready tasks
 local spare = {}
+local foreground = 0     -- tasks that keep the run going
 local waiting = 0        -- tasks parked for something that only the engine can bring: a frame, a time, a file
 local signals_seen = 0
 local ready_ids = ffi.new("const uint32_t *[1]")
+local run                -- in progress, see serve()
 local tracer             -- see trace()
 
-M.tasks = tasks -- for task.lua, which puts them in and takes them out
+---@type table<integer, etherlua.task> by number, all that have not ended; only to be looked at
+M.tasks = tasks
 
 -- The engine of this Lua state, made when first needed.
 function M.engine()
@@ -90,14 +97,6 @@ local function tell_wake(task)
   if not task.queued and not task.done then tell { kind = "wake", task = task, by = current or "engine" } end
 end
 
--- For task.lua.
----@param kind "spawn"|"end"
----@param task etherlua.task
----@param how? string
-function M.trace_task(kind, task, how)
-  if tracer then tell { kind = kind, task = task, how = how, by = kind == "spawn" and (current or "engine") or nil } end
-end
-
 -- ---- parking and waking -------------------------------------------------------------------------------------------
 
 -- The task gets its turn.
@@ -129,7 +128,7 @@ M.check_cancelled = check_cancelled
 -- The running task; blocking calls are possible only inside one.
 ---@return table task
 function M.current()
-  if not current then error("this call blocks: it is possible only inside ether.run or a script of etherlua run", 3) end
+  if not current then misuse.raise "this call blocks: it is possible only inside ether.run or a script of etherlua run" end
   return current
 end
 
@@ -193,7 +192,7 @@ end
 function M.sleep(seconds)
   local task = M.current()
   if type(seconds) ~= "number" or seconds ~= seconds then
-    error(("bad sleep %s: seconds as a number are needed"):format(tostring(seconds)), 2)
+    misuse.raise("bad sleep %s: seconds as a number are needed", tostring(seconds))
   end
   if seconds <= 0 then return take_turns(task) end
   check_cancelled(task)
@@ -220,8 +219,8 @@ function M.wait_frame(obj, deadline)
   waiting = waiting - 1
   if task.cancelled then C.el_unwait(obj.ep, task.id) end
   check_cancelled(task)
-  if code == -16 then error("another task is reading this endpoint already", 4) end
-  return code and effi.reason(code)
+  if code == BUSY then misuse.raise "another task is reading this endpoint already" end
+  return code and errno.reason(code)
 end
 
 -- The task waits no more for the endpoint: its time was up.
@@ -307,19 +306,58 @@ local function run_ready()
   current = nil
 end
 
+local function check_signals()
+  local count = C.el_signals_count()
+  if count == signals_seen then return end
+  signals_seen = count
+  run:signalled(count)
+end
+
 -- Sleeps until a task is ready, or a signal has come, and resumes those that are.
----@param run table run:stuck() is called when nothing can wake any task, run:signalled(count) when signals that the
----  program catches have come: count of el_signals_count
-function M.turn(run)
+local function turn()
   if queued == 0 and waiting == 0 then run:stuck() end
   C.el_wait(engine, queued > 0 and 0 or -1)
   collect()
-  local count = C.el_signals_count()
-  if count ~= signals_seen then
-    signals_seen = count
-    run:signalled(count)
-  end
+  check_signals()
   run_ready()
+end
+M.turn = turn
+
+-- Until no task is left that keeps the run going.
+function M.turns()
+  while foreground > 0 do turn() end
+end
+
+-- ---- what there is to run -----------------------------------------------------------------------------------------
+
+-- A run begins: run:stuck() is called when nothing can wake any task, run:signalled(count) when signals that the program
+-- catches have come: count of el_signals_count.
+---@param of table
+function M.serve(of)
+  M.engine()
+  run = of
+end
+
+-- A new task gets its turn.
+---@param task etherlua.task
+function M.add(task)
+  tasks[task.id] = task
+  if not task.background then foreground = foreground + 1 end
+  if tracer then tell { kind = "spawn", task = task, by = current or "engine" } end
+  enqueue(task)
+end
+
+-- A task has ended.
+---@param task etherlua.task
+function M.remove(task)
+  tasks[task.id] = nil
+  if not task.background then foreground = foreground - 1 end
+  if tracer then tell { kind = "end", task = task, how = task.reason or "returned" } end
+end
+
+---@return integer tasks that keep the run going
+function M.foreground()
+  return foreground
 end
 
 return M

@@ -3,6 +3,7 @@
 
 local effi = require "etherlua.core.ffi"
 local loop = require "etherlua.core.loop"
+local misuse = require "etherlua.core.misuse"
 
 local C = effi.C
 
@@ -25,7 +26,7 @@ local function watch_all(sources, task)
     local by_engine, problem = sources[i]:watch(task)
     if problem then
       unwatch_all(sources, task)
-      error(problem, 4)
+      misuse.raise("%s", problem)
     end
     external = by_engine or external
   end
@@ -48,7 +49,7 @@ end
 function M.wait(sources)
   local task, timeout = loop.current(), sources.timeout
   if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
-    error(("bad timeout %s: seconds as a number are needed"):format(tostring(timeout)), 2)
+    misuse.raise("bad timeout %s: seconds as a number are needed", tostring(timeout))
   end
   loop.check_cancelled(task)
   if timeout and timeout <= 0 then loop.give_way() else loop.tick() end
