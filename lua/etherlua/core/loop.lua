@@ -2,8 +2,8 @@
 -- this file and park.lua know; the engine, or another task, makes it ready again.
 --
 -- To the loop a task is a table: id, its number; call = { count, fn, ... } until it begins, from then on the coroutine
--- co; background, cancelled, done; and task:ended(ok, ...), which is called when its coroutine has ended. task.lua makes
--- them.
+-- co; background, cancelled, done; and task:ended(ok, ...), which is called when its coroutine has ended. task.lua
+-- makes them.
 --
 -- All state is in upvalues of this one file: what parks and wakes is the hottest Lua there is.
 
@@ -128,8 +128,8 @@ M.check_cancelled = check_cancelled
 -- The running task; blocking calls are possible only inside one.
 ---@return table task
 function M.current()
-  if not current then misuse.raise "this call blocks: it is possible only inside ether.run or a script of etherlua run" end
-  return current
+  if current then return current end
+  misuse.raise "this call blocks: it is possible only inside ether.run or a script of etherlua run"
 end
 
 -- Gives up the processor until somebody calls wake(task). It may return early: callers check what they waited for.
@@ -330,8 +330,8 @@ end
 
 -- ---- what there is to run -----------------------------------------------------------------------------------------
 
--- A run begins: run:stuck() is called when nothing can wake any task, run:signalled(count) when signals that the program
--- catches have come: count of el_signals_count.
+-- A run begins: run:stuck() is called when nothing can wake any task, run:signalled(count) when signals that the
+-- program catches have come: count of el_signals_count.
 ---@param of table
 function M.serve(of)
   M.engine()

@@ -12,12 +12,8 @@ local C = effi.C
 
 local M = {}
 
----@class etherlua.run
----@field closables etherlua.closables
----@field failure? { message: any, traceback: string } the first error that no task caught
----@field driven? etherlua.task see drive()
----@field attendant? table see attend()
----@field winding_up? boolean all tasks are to end
+-- closables: what it closes at its end. failure = { message =, traceback = }: the first error that no task caught.
+-- driven: the task of drive(). attendant: see attend(). winding_up: all tasks are to end.
 local Run = {}
 Run.__index = Run
 
@@ -127,8 +123,8 @@ end
 
 -- Runs fn as the first task; returns what it returned when it and all tasks that it spawned have ended. An error that
 -- no task caught ends the run and is raised with that task's traceback (one with a field exit_status as it is). Inside
--- a run it just calls fn. Until it returns coroutine.resume and coroutine.wrap are others, so that tasks can wait inside
--- coroutines of their own.
+-- a run it just calls fn. Until it returns coroutine.resume and coroutine.wrap are others, so that tasks can wait
+-- inside coroutines of their own; those that were taken before it do not serve there.
 ---@param fn function
 ---@param ... any that it is called with
 ---@return any ... what fn returned

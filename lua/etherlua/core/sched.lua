@@ -1,6 +1,6 @@
--- core/sched.lua: the scheduler as everybody above core/ uses it: nothing but names. A task is a coroutine that loop.lua
--- resumes; a blocking call parks it, and the engine's loop or another task makes it ready again. No task runs while
--- another one does; each gives way when it parks or after a budget of operations.
+-- core/sched.lua: the scheduler as everybody above core/ uses it: nothing but names. A task is a coroutine that
+-- loop.lua resumes; a blocking call parks it, and the engine's loop or another task makes it ready again. No task runs
+-- while another one does; each gives way when it parks or after a budget of operations.
 
 local loop = require "etherlua.core.loop"
 local run = require "etherlua.core.run"
