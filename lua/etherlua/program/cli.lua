@@ -3,8 +3,11 @@
 
 local ether = require "etherlua"
 local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
+local tasks = require "etherlua.program.tasks"
+local trace = require "etherlua.program.trace"
 
 local C = effi.C
 
@@ -97,15 +100,19 @@ end
 local function run_parser(dir)
   local parser = script.bare_parser("etherlua run", "Run a Lua script as the first task.")
   script.add_common(parser)
+  parser:flag("--trace-tasks", "Print on standard error when a task is spawned, waits, is woken and ends.")
   parser:usage("Usage: etherlua run [OPTIONS] SCRIPT [ARGUMENTS]")
   parser:epilog("SCRIPT is a path, or one of the shipped: " .. table.concat(shipped(dir), ", ") ..
-    ". Each has --help of its own; the options above may also stand behind it.")
+    ". Each has --help of its own; the options above but --trace-tasks may also stand behind it.")
   return parser
 end
 
-local function catch_signals()
+-- Also what SIGUSR1 asks for is told: what the tasks wait for.
+---@param hidden? table<table, boolean> tasks that are left out
+local function catch_signals(hidden)
+  sched.answer_with(function() io.stderr:write(tasks.list(hidden or {}), "\n") end)
   local code = C.el_signals_catch(sched.engine())
-  if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. effi.reason(code)) end
+  if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. errno.reason(code)) end
 end
 
 -- Room for compiled code. LuaJIT's own limits are made for less: it throws everything away when they are reached.
@@ -115,9 +122,11 @@ end
 
 local function run(args, dir)
   local own, name, rest = split(args)
-  script.defaults = run_parser(dir):parse(own)
-  script.enter_netns(script.defaults.netns)
-  script.defaults.netns = nil
+  local opts = run_parser(dir):parse(own)
+  script.enter_netns(opts.netns)
+  if opts.trace_tasks then trace.start() end
+  opts.netns, opts.trace_tasks = nil, nil
+  script.defaults = opts
   if not name then script.exit(script.USAGE, "no script given (etherlua run --help lists those that are shipped)") end
   local path, load = find_script(name, dir)
   local chunk = load_script(path, load)
