@@ -16,11 +16,11 @@ CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) $(
 LIBS     = $(shell pkg-config --libs libpcap libxdp libbpf)
 HOSTLIBS = $(shell pkg-config --libs luajit libedit)
 
-SOURCES := $(wildcard engine/*.c)
+SOURCES := $(filter-out engine/package/%,$(wildcard engine/*.c engine/*/*.c))
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
 OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c engine/package/*.c))
-HOST    := $(B)/main.o $(B)/console.o
-FORMAT  := $(wildcard engine/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch] engine/package/*.c)
+HOST    := $(filter $(B)/program/%,$(OBJECTS))
+FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
@@ -34,13 +34,14 @@ EXPORTS    = -Wl,--export-dynamic-symbol=el_*,--export-dynamic-symbol=lua*
 # What Debian and Ubuntu call it.
 DEPS_RUN  := lua-argparse lua-cjson iproute2
 DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpcap-dev libxdp-dev libbpf-dev \
-             libedit-dev $(DEPS_RUN)
+             libedit-dev cmark-gfm $(DEPS_RUN)
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy libcap2-bin mandoc tidy isc-dhcp-relay nftables tmux tshark iputils-ping iputils-arping \
              radvd traceroute fping
 DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
+DEPS_STRUCTURE := graphviz
 DEPS_LINT := clang clang-format cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -58,7 +59,7 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc deps deps-test deps-portable deps-deb deps-bench deps-lint demo bench test lint format portable deb install \
+.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-lint demo bench test lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -79,7 +80,7 @@ $(B)/portable/files.c: engine/package/embed.lua $(shell find lua scripts -maxdep
 	@mkdir -p $(@D)
 	$(Q)luajit $< >$@
 
-$(B)/portable/etherlua: $(B)/portable/files.c engine/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
+$(B)/portable/etherlua: $(B)/portable/files.c engine/program/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
 	$(call say,LD)
 	$(Q)$(CC) $(CCARGS) -s -static-libgcc $(LDFLAGS) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
 		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
@@ -90,8 +91,9 @@ $(B)/%.o: engine/%.c Makefile
 	$(Q)$(CC) $(CCARGS) -MMD -MP -c -o $@ $<
 
 # By .incbin, which -MMD does not see.
-$(B)/abi.o: engine/abi.h $(B)/steer.bpf.o
-$(B)/abi.o: CCARGS += -DSTEER_OBJECT='"$(B)/steer.bpf.o"'
+$(B)/abi.o: engine/abi.h
+$(B)/kinds/steer.o: $(B)/steer.bpf.o
+$(B)/kinds/steer.o: CCARGS += -DSTEER_OBJECT='"$(B)/steer.bpf.o"'
 
 %/steer.bpf.o: bpf/steer.bpf.c bpf/steer.h Makefile
 	$(call say,BPF)
@@ -129,6 +131,9 @@ deps-deb: ## install what makes a Debian package
 deps-bench: ## install what the benchmarks need
 	$(call need,$(DEPS) $(DEPS_BENCH))
 
+deps-structure: ## install what draws the structure
+	$(call need,$(DEPS) $(DEPS_STRUCTURE))
+
 deps-lint: ## install what lint needs
 	$(call need,$(DEPS) $(DEPS_LINT))
 
@@ -145,19 +150,23 @@ test: deps-test ## run the specs (TESTS=spec/core/x_spec.lua: only those; SAN=1:
 	@$(submake) all
 	$(Q)$(TESTENV) luajit "$$(command -v busted)" --ignore-lua $(TESTS)
 
-doc: ## write the reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
+doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)luajit scripts/doc/all.lua build/doc
+
+structure: deps-structure ## draw rooms, units and their arrows: build/structure.svg
+	$(Q)mkdir -p build && luajit scripts/doc/structure.lua | dot -Tsvg -o build/structure.svg
 
 # $(call check,NAME,COMMAND): a line for the tool, what it said when it failed, and on to the next.
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
 
-lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck and luacheck, none of which may complain
+lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck, luacheck and comments, none of which may complain
 	@$(call check,gcc,set -e; for f in $(SOURCES) $(OTHERS); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
 	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES) $(OTHERS)) \
 	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \
 	$(call check,cppcheck,cppcheck -q --std=c11 -D__x86_64__ --enable=warning$(,)performance$(,)portability \
 		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine $(OTHERS)) \
 	$(call check,luacheck,luacheck --no-color -q lua engine/package scripts spec) \
+	$(call check,comments,luajit scripts/doc/comments.lua engine bpf lua scripts spec) \
 	exit $${bad:-0}
 
 format: ## reformat the C files
@@ -175,10 +184,11 @@ install: all doc ## install below PREFIX (default /usr/local), staged in DESTDIR
 	$(Q)find scripts -type f -exec install -D -m 644 {} $(root)/share/etherlua/{} \;
 	$(Q)install -D -m 644 -t $(root)/share/man/man1 lua/etherlua.1
 	$(Q)cd build/doc/luals && find . -type f -exec install -D -m 644 {} $(root)/share/etherlua/luals/{} \;
+	$(Q)install -D -m 644 -t $(root)/share/doc/etherlua build/doc/*.html
 
 uninstall: ## remove what install put there
 	$(Q)rm -f $(root)/bin/etherlua $(root)/lib/libetherlua.so $(root)/share/man/man1/etherlua.1
-	$(Q)rm -rf $(root)/share/lua/5.1/etherlua $(root)/share/etherlua
+	$(Q)rm -rf $(root)/share/lua/5.1/etherlua $(root)/share/etherlua $(root)/share/doc/etherlua
 
 ARCH    = $(shell dpkg --print-architecture)
 DEBROOT = $(B)/deb/etherlua

@@ -1,7 +1,7 @@
 /*
- * steer.bpf.c: decides in the kernel which frames an xdp relay gets. Frames to a registered MAC address and VLAN stack
- * go to the AF_XDP socket of the queue on which they arrived; everything else goes on to the kernel, untouched, so that
- * the host keeps its interface. Group frames are the kernel's too: the relay has a socket of another kind for those.
+ * steer.bpf.c: decides in the kernel which frames an xdp relay gets. Frames to a registered MAC address and VLAN
+ * stack go to the AF_XDP socket of the queue on which they arrived; everything else goes on to the kernel, untouched,
+ * so that the host keeps its interface. Group frames are the kernel's too: the relay has a packet socket for those.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -133,12 +133,12 @@ int etherlua_tagged(struct xdp_md *ctx)
 }
 
 /*
- * What the socket beside the rings gets of the frames that the kernel got: those to groups, and those of endpoints that
- * the program above did not take, because it could not see their tag, has no ring for their queue, or (in generic mode)
- * was not asked about a frame that tc had redirected.
+ * What the packet socket of an xdp relay gets of the frames that the kernel got: those to groups, and those of
+ * endpoints that the program above did not take, because it could not see their tag, has no ring for their queue, or
+ * (in generic mode) was not asked about a frame that tc had redirected.
  */
 SEC("socket")
-int etherlua_beside(struct __sk_buff *skb)
+int etherlua_group(struct __sk_buff *skb)
 {
 	struct steer_key key = {};
 	__u32 at = sizeof(struct ethhdr);

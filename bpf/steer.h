@@ -1,5 +1,6 @@
 /*
- * steer.h: what the steering program in the kernel and relay_xdp.c have to agree on: names, limits and map layouts.
+ * steer.h: what the steering program in the kernel and engine/kinds/xdp.c have to agree on: names, limits and map
+ * layouts.
  */
 #pragma once
 
@@ -17,4 +18,4 @@ struct steer_key {
 	__u32 tag[STEER_TAGS_MAX];
 };
 
-/* The map "ethertypes" (key __u16) is looked at when steer_all is set: frames of these go to the sockets, all of them. */
+/* The map "ethertypes" (key __u16) is looked at when steer_all is set: all frames of these go to the sockets. */

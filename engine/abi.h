@@ -6,10 +6,10 @@
  * (el_abi_text) and Lua cdefs it from the loaded library, so the two sides cannot drift. It is legal C and legal
  * LuaJIT cdef: no preprocessor line but the first, constants as enums, fixed-width types.
  *
- * Conventions. Functions return 0 or a negative errno unless they say otherwise; only "open" calls fill err[EL_ERR_MAX]
- * with one line for people. Handles come first. Numbers are in host byte order, addresses as bytes on the wire. Times
- * are seconds of the engine's clock (a double: 1 ns is exact for 100 days of uptime). Nothing blocks but el_wait.
- * One engine belongs to one thread; engines share no state but the live-object counters.
+ * Conventions. Functions return 0 or a negative errno unless they say otherwise; only "open" calls fill
+ * err[EL_ERR_MAX] with one line for people. Handles come first. Numbers are in host byte order, addresses as bytes on
+ * the wire. Times are seconds of the engine's clock (a double: 1 ns is exact for 100 days of uptime). Nothing blocks
+ * but el_wait. One engine belongs to one thread; engines share no state but the live-object counters.
  */
 
 enum {
@@ -55,8 +55,8 @@ int el_mac_parse(const char *text, struct el_mac *mac);
 void el_mac_format(const struct el_mac *mac, char *text);
 
 /*
- * The internet checksum (RFC 1071) of some bytes, as a number: 0 if it is right in place. start: a sum of 16-bit words to
- * begin with, such as a pseudo header's.
+ * The internet checksum (RFC 1071) of some bytes, as a number: 0 if it is right in place. start: a sum of 16-bit
+ * words to begin with, such as a pseudo header's.
  */
 uint32_t el_checksum(const void *data, uint32_t len, uint32_t start);
 
@@ -64,7 +64,7 @@ uint32_t el_checksum(const void *data, uint32_t len, uint32_t start);
 
 /* Objects that exist now, in the whole process: all zero once everything is closed and freed. */
 struct el_live {
-	int64_t engines, relays, conns, udps;
+	int64_t engines, relays, conns, udps, taps;
 };
 
 const char *el_version(void);
@@ -83,8 +83,9 @@ void el_engine_close(struct el_engine *engine);
 double el_now(struct el_engine *engine);
 
 /*
- * One turn: send what is pending, receive a burst from each relay, look at the timers. With timeout > 0 it sleeps until
- * something is there, at most that many seconds; 0 returns at once. Returns the number of tasks that became ready.
+ * Turns, until a task is ready, a signal was counted or `timeout` seconds are over (0: after one turn; < 0: never). A
+ * turn sends what is pending, receives a burst from each relay, looks at timers and files. When it found nothing to
+ * do, the loop looks again or sleeps until there is something. Returns the number of tasks that are ready.
  */
 int el_wait(struct el_engine *engine, double timeout);
 
@@ -95,17 +96,21 @@ uint32_t el_ready(struct el_engine *engine, const uint32_t **ids);
 int el_timer(struct el_engine *engine, uint32_t task, double deadline);
 
 /*
- * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there;
- * -EBADF: closed; -ENXIO: the relay's interface is gone; -ENODATA: end of the file. -EBADMSG: the
- * file is no pcap file from here on, or became shorter than what was read of it. -ESTALE: a file that is followed was
- * deleted or replaced. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
+ * Why nothing more can come to the endpoint, beyond what is queued; 0: more can. -EBADF: closed; -ENXIO: the relay's
+ * interface is gone; -ENODATA: end of the file; -EBADMSG: the file is no pcap file from here on, or became shorter than
+ * what was read of it; -ESTALE: a file that is followed was deleted or replaced.
+ */
+int el_ended(const struct el_endpoint *endpoint);
+/*
+ * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there; else
+ * errors as el_ended. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
  */
 int el_wait_frame(struct el_endpoint *endpoint, uint32_t task, double deadline);
 void el_unwait(struct el_endpoint *endpoint, uint32_t task);
 
 /*
  * From now on SIGINT and SIGTERM are counted instead of ending the process, and end el_wait's sleep; the second one
- * does what it did before. SIGUSR1, which asks what the program is doing, is counted too and ends the sleep, every time.
+ * does what it did before. SIGUSR1, which asks what the program is doing, is counted too and ends the sleep, each time.
  * State of the process, not of an engine: for programs, not for libraries.
  */
 int el_signals_catch(struct el_engine *engine);
@@ -261,16 +266,15 @@ struct el_stats {
 	uint64_t rx_frag_duplicate; /* fragments that had come before */
 	uint64_t rx_frag_timeout;   /* the rest did not come in time */
 	uint64_t rx_frag_overlap;   /* overlapped with another one: all fragments of the packet */
-	uint64_t
-		rx_frag_invalid; /* with lengths that cannot be; or all of a packet, at odds about its end or too long */
-	uint64_t rx_frag_limit;  /* too many packets or bytes were waiting: those of the oldest; or out of memory */
-	uint64_t rx_missed;      /* lost by the kernel before the relay saw them (not in rx_frames) */
-	uint64_t tx_frames;      /* accepted by a send call */
-	uint64_t tx_sent;        /* taken by the interface */
-	uint64_t tx_pending;     /* wait for the next flush now */
-	uint64_t tx_link_down;   /* lost: the link was down */
-	uint64_t tx_refused;     /* lost: driver or queueing discipline had no room */
-	uint64_t tx_error;       /* lost for another reason */
+	uint64_t rx_frag_invalid; /* with lengths that cannot be; or all of a packet that is too long, or ends twice */
+	uint64_t rx_frag_limit;   /* too many packets or bytes were waiting: those of the oldest; or out of memory */
+	uint64_t rx_missed;       /* lost by the kernel before the relay saw them (not in rx_frames) */
+	uint64_t tx_frames;       /* accepted by a send call */
+	uint64_t tx_sent;         /* taken by the interface */
+	uint64_t tx_pending;      /* wait for the next flush now */
+	uint64_t tx_link_down;    /* lost: the link was down */
+	uint64_t tx_refused;      /* lost: driver or queueing discipline had no room */
+	uint64_t tx_error;        /* lost for another reason */
 	uint64_t bytes_rx, bytes_tx;
 };
 
@@ -384,9 +388,10 @@ uint32_t el_conn_ip_mtu(const struct el_conn *conn, int version);
 
 /*
  * Sends one Ethernet payload. ethertype 0: IPv4 or IPv6 by the version nibble (-EPROTONOSUPPORT when it is neither).
- * -EMSGSIZE: does not fit the MTU. -EAGAIN: no room until the next turn. -ENETDOWN, -ENXIO: link down, interface gone.
- * -EADDRNOTAVAIL: its own MAC is a group address and opts has no other. opts may be NULL. With the option `fragment` an
- * IP packet whose length is what it says, and without DF, is sent in fragments when it does not fit, all of them or none.
+ * -EMSGSIZE: does not fit the MTU. -EAGAIN: no room until the next turn. -ENETDOWN, -ENXIO: link down, interface
+ * gone. -EADDRNOTAVAIL: its own MAC is a group address and opts has no other. opts may be NULL. With the option
+ * `fragment` an IP packet whose length is what it says, and without DF, is sent in fragments when it does not fit,
+ * all of them or none.
  */
 int el_conn_send(struct el_conn *conn, const void *payload, uint32_t len, const struct el_mac *dst, uint32_t ethertype,
                  const struct el_send_opts *opts);
@@ -400,15 +405,15 @@ enum {
 };
 
 /*
- * One reader on behalf of many EtherConns, so that ten thousand hosts are answered for by one task; frame->conn says to
- * which EtherConn a frame came. NULL: out of memory, or the relay has a tap. It ends with the relay; the struct stays
- * valid until el_tap_free.
+ * One reader on behalf of many EtherConns, so that ten thousand hosts are answered for by one task; frame->conn says
+ * to which EtherConn a frame came. NULL: out of memory, or the relay has a tap. It ends with the relay; the struct
+ * stays valid until el_tap_free.
  */
 struct el_endpoint *el_tap_open(struct el_relay *relay, uint32_t recv_depth, uint32_t id);
 void el_tap_free(struct el_endpoint *tap);
 /*
- * From now on the tap receives this of the EtherConn (EL_TAP_..., 0: nothing). Of group frames only what comes to an
- * EtherConn whose own MAC is a group address: others would only see it again.
+ * What the tap receives of the EtherConn's frames from now on (EL_TAP_..., 0: nothing). A frame to a group reaches
+ * many EtherConns, so the tap gets it only from those whose own MAC address is a group's.
  */
 void el_conn_tap(struct el_conn *conn, uint32_t what);
 
@@ -445,8 +450,8 @@ int el_udp_rebind(struct el_udp *udp, const struct el_addr *local);
 uint32_t el_udp_mtu(const struct el_udp *udp, int version);
 
 /*
- * Sends one datagram. from NULL: the local address. mac NULL: the group MAC of a multicast address (RFC 1112 6.4,
- * RFC 2464 7), else broadcast. Errors as el_conn_send, and -EAFNOSUPPORT when to and from are of different IP versions.
+ * Sends one datagram. from NULL: the local address. mac NULL: the group MAC of a multicast address (RFC 1112 6.4, RFC
+ * 2464 7), else broadcast. Errors as el_conn_send, and -EAFNOSUPPORT when to and from are of different IP versions.
  */
 int el_udp_send(struct el_udp *udp, const void *payload, uint32_t len, const struct el_addr *to,
                 const struct el_addr *from, const struct el_mac *mac);
@@ -464,16 +469,16 @@ int el_netns_new(void);
 /* Moves the thread into the namespace. */
 int el_netns_enter(int fd);
 /*
- * Moves the process into a user namespace of its own in which it is root, and into a new network namespace. There is no
- * way back. Only while it has a single thread (-EINVAL). -EPERM, -ENOSPC: the kernel's settings do not allow it.
+ * Moves the process into a user namespace of its own in which it is root, and into a new network namespace. There is
+ * no way back. Only while it has a single thread (-EINVAL). -EPERM, -ENOSPC: the kernel's settings do not allow it.
  */
 int el_userns_enter(void);
 void el_fd_close(int fd);
 /*
- * Starts the program argv[0] (looked up in PATH; argv ends with NULL) in the network namespace netns (-1: this one), in
- * a session of its own, standard input empty, output and errors appended to the file `log` (NULL: inherited), no other
- * file inherited. It is killed when the calling thread ends, however that ends. Returns its process id or -errno, the
- * program's own failure to start included.
+ * Starts the program argv[0] (looked up in PATH; argv ends with NULL) in the network namespace netns (-1: this one),
+ * in a session of its own, standard input empty, output and errors appended to the file `log` (NULL: inherited), no
+ * other file inherited. It is killed when the calling thread ends, however that ends. Returns its process id or
+ * -errno, the program's own failure to start included.
  */
 int el_process_start(const char *const *argv, int netns, const char *log);
 /*
@@ -492,8 +497,8 @@ enum { EL_HISTOGRAM_BUCKETS = 44 * 128 + 1 };
 
 /*
  * How often which time was recorded, in log-linear buckets: 128 an octave, from 2^-30 s (1 ns) to 2^14 s (4.5 hours),
- * so a bucket's bounds are less than 0.8 % apart. Shorter times are in the first bucket, longer ones in one more at the
- * end. The caller's memory; all zero is empty. lowest and highest are exact, and 0 while nothing is recorded.
+ * so a bucket's bounds are less than 0.8 % apart. Shorter times are in the first bucket, longer ones in one more at
+ * the end. The caller's memory; all zero is empty. lowest and highest are exact, and 0 while nothing is recorded.
  */
 struct el_histogram {
 	uint64_t recorded;

@@ -1,11 +1,12 @@
 /*
- * addr.c: addresses from and to text. Lua keeps the results; nothing here allocates.
+ * addr.c: addresses from and to text. Lua keeps the results; nothing here allocates. Only Lua asks: its contract is in
+ * abi.h.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "core.h"
+#include "common.h"
 
 int el_ip_parse(const char *text, uint8_t ip[16])
 {

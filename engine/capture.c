@@ -1,13 +1,13 @@
 /*
- * capture.c: writes frames to a pcap file with nanosecond timestamps, by libpcap. A capture never disturbs traffic:
- * after a write error (a full disk) it says so once to whoever asks and writes no more.
+ * capture.c: libpcap writes the file.
  */
 #include <errno.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core.h"
+#include "capture.h"
+#include "fail.h"
 
 enum { SNAPLEN = 262144 };
 

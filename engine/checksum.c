@@ -2,7 +2,8 @@
  * checksum.c: the internet checksum for Lua.
  */
 #include "checksum.h"
-#include "core.h"
+#include "common.h"
+#include "wire_format.h"
 
 uint32_t el_checksum(const void *data, uint32_t len, uint32_t start)
 {

@@ -1,126 +1,31 @@
 /*
- * demux.c: from a parsed frame to the endpoints that get it, and the queues they get it in. A frame goes to the
- * EtherConn of its MAC address, VLAN stack and EtherType, and there to the RUDPConn of its address and port; a group
- * frame goes also to every EtherConn that asked for those, found by VLAN stack. All but the last receiver get a copy.
- * A packet that an EtherConn's fragments were put together to is given to that EtherConn once more, whole.
+ * demux.c: looks receivers up in the relay's tables and hands the frame out. The receiver that was found last waits
+ * until the next one is found, so that all but the last of all get a copy.
  */
 #include <errno.h>
 
-#include "core.h"
-
-/* ---- queues ---- */
-
-void el_endpoint_open(struct el_endpoint *ep, struct el_relay *relay, uint32_t kind, uint32_t depth, uint32_t id)
-{
-	ep->relay = relay;
-	ep->kind = kind;
-	ep->limit = depth ? depth : relay->recv_depth;
-	ep->id = id;
-}
-
-static struct el_frame *pop(struct el_endpoint *ep)
-{
-	struct el_frame *frame = ep->head;
-
-	ep->head = frame->next;
-	if (!ep->head)
-		ep->tail = NULL;
-	ep->count--;
-	ep->relay->stats.rx_queued--;
-	frame->state = EL_FRAME_OWNED;
-	return frame;
-}
-
-void el_endpoint_drop(struct el_endpoint *ep, uint64_t *counter)
-{
-	el_pool_put(pop(ep));
-	ep->dropped++;
-	++*counter;
-}
-
-static void wake(struct el_endpoint *ep)
-{
-	uint32_t task = ep->waiter;
-
-	if (!task)
-		return;
-	ep->waiter = 0;
-	el_engine_wake(ep->relay->engine, task);
-}
-
-void el_endpoint_close(struct el_endpoint *ep)
-{
-	if (ep->borrowed)
-		el_frame_free(ep->borrowed);
-	while (ep->head)
-		el_endpoint_drop(ep, &ep->relay->stats.rx_closed);
-	wake(ep);
-	ep->relay = NULL;
-}
-
-struct el_frame *el_recv(struct el_endpoint *ep)
-{
-	if (!ep->head)
-		return NULL;
-	ep->relay->stats.rx_delivered++;
-	return pop(ep);
-}
-
-struct el_frame *el_borrow(struct el_endpoint *ep)
-{
-	struct el_frame *frame;
-
-	if (ep->borrowed)
-		el_frame_free(ep->borrowed);
-	frame = el_recv(ep);
-	if (frame) {
-		frame->state = EL_FRAME_BORROWED;
-		frame->owner = ep;
-		ep->borrowed = frame;
-	}
-	return frame;
-}
-
-void el_frame_free(struct el_frame *frame)
-{
-	if (frame->state != EL_FRAME_OWNED && frame->state != EL_FRAME_BORROWED)
-		return;
-	if (frame->state == EL_FRAME_BORROWED)
-		frame->owner->borrowed = NULL;
-	el_pool_put(frame);
-}
-
-static void set_payload(const struct el_endpoint *ep, struct el_frame *frame)
-{
-	if (ep->kind == EL_UDP) {
-		frame->payload = (uint16_t)(frame->l4 + UDP_HEADER);
-		frame->payload_len = get16(frame->data + frame->l4 + 4) - UDP_HEADER;
-	} else {
-		frame->payload = frame->l3;
-		frame->payload_len = frame->l3_len;
-	}
-}
-
-static void enqueue(struct el_endpoint *ep, struct el_frame *frame)
-{
-	if (unlikely(ep->count >= ep->limit))
-		el_endpoint_drop(ep, &ep->relay->stats.rx_overflow);
-	set_payload(ep, frame);
-	frame->next = NULL;
-	frame->owner = ep;
-	frame->state = EL_FRAME_QUEUED;
-	if (ep->tail)
-		ep->tail->next = frame;
-	else
-		ep->head = frame;
-	ep->tail = frame;
-	ep->count++;
-	ep->received++;
-	ep->relay->stats.rx_queued++;
-	wake(ep);
-}
+#include "clock.h"
+#include "demux.h"
+#include "endpoint.h"
+#include "frame.h"
+#include "frame_memory.h"
+#include "kind.h"
+#include "parse.h"
+#include "pool.h"
+#include "reassemble.h"
+#include "wire_format.h"
 
 /* ---- looking up ---- */
+
+static bool claims(const struct el_conn *conn, uint16_t ethertype)
+{
+	if (!conn->ethertypes[0])
+		return true;
+	for (int i = 0; i < EL_ETHERTYPES_MAX && conn->ethertypes[i]; i++)
+		if (conn->ethertypes[i] == ethertype)
+			return true;
+	return false;
+}
 
 struct el_conn *el_demux_conn(struct el_relay *relay, const struct el_key *key, uint32_t hash, uint16_t ethertype)
 {
@@ -129,7 +34,7 @@ struct el_conn *el_demux_conn(struct el_relay *relay, const struct el_key *key, 
 	for (; node; node = node->next) {
 		struct el_conn *conn = container_of(node, struct el_conn, by_key);
 
-		if (node->hash == hash && !memcmp(conn->key, key, sizeof *key) && el_conn_claims(conn, ethertype))
+		if (node->hash == hash && !memcmp(conn->key, key, sizeof *key) && claims(conn, ethertype))
 			return conn;
 	}
 	return NULL;
@@ -227,7 +132,7 @@ static void push(struct el_endpoint *ep, struct el_frame *frame)
 	    container_of(ep, struct el_conn, ep)->reassemble)
 		merge(container_of(ep, struct el_conn, ep), frame);
 	else
-		enqueue(ep, frame);
+		el_endpoint_push(ep, frame);
 }
 
 static void give(struct delivery *delivery, const struct el_conn *conn, struct el_endpoint *ep)
@@ -268,7 +173,10 @@ static void give_conn(struct delivery *delivery, struct el_conn *conn)
 	give(delivery, conn, udp ? &udp->ep : &conn->ep);
 }
 
-/* A whole packet that is a fragment by itself, as a fragment within fragments is, goes to conn as it is. */
+/*
+ * Gives a fragment to the reassembly, and to conn the packet that it completed. That one may say that it is a
+ * fragment, too: somebody cut a fragment once more. Then conn gets it as it is.
+ */
 static void merge(struct el_conn *conn, struct el_frame *fragment)
 {
 	struct delivery delivery = {conn->ep.relay, el_reassemble(conn, fragment), NULL, 0};
@@ -288,13 +196,13 @@ static void merge(struct el_conn *conn, struct el_frame *fragment)
 		return;
 	}
 	delivery.frame->conn = delivery.conn;
-	enqueue(delivery.last, delivery.frame);
+	el_endpoint_push(delivery.last, delivery.frame);
 }
 
 /* Whether a group frame is for conn, unless it got it already because the group address is its own. */
 static bool wants_group(const struct el_conn *conn, const struct el_frame *frame, const struct el_key *key)
 {
-	return el_conn_claims(conn, frame->ethertype) && memcmp(conn->key, key, sizeof *key) != 0;
+	return claims(conn, frame->ethertype) && memcmp(conn->key, key, sizeof *key) != 0;
 }
 
 static void give_group(struct delivery *delivery, const struct el_key *key)
@@ -378,7 +286,7 @@ void el_demux_mirror(struct el_relay *relay, const struct el_frame *frame)
 	if (!mirror || !mirror->mirror || !(copy = copy_of(relay, frame)))
 		return;
 	copy->flags = (copy->flags & EL_FRAME_LARGE) | EL_FRAME_OUTGOING;
-	copy->timestamp = relay->engine->now;
+	copy->timestamp = el_clock_now(relay->engine);
 	if (el_frame_parse(copy, &key)) {
 		el_demux_invalid(relay, copy);
 		return;

@@ -10,7 +10,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "core.h"
+#include "fail.h"
+#include "filter.h"
+#include "frame.h"
+#include "wire_format.h"
 
 enum { SNAPLEN = 65535, TPID_AT = 12, TCI_AT = 14, BEHIND_TAG = 16, EVERY_BYTE = -1 };
 

@@ -1,16 +1,18 @@
 /*
- * fragment.c: sends an IP packet that does not fit the MTU in fragments (RFC 791 3.2, RFC 8200 4.5), for EtherConns that
- * were opened for it. All fragments get their frames before the first of them is sent, so that a packet is sent whole or
- * not at all. A relay has one struct el_fragmenter, which it owns; all fragments are its relay's frames. What cannot be
- * cut, a packet with DF or whose lengths are not its own, is too long as it is for everybody else; nobody discovers the
- * MTU of a path.
+ * fragment.c: how a packet is cut, and its fragments. All of them get their frames, which are the relay's, before the
+ * first is sent.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 #include "checksum.h"
-#include "core.h"
+#include "ethernet.h"
+#include "fragment.h"
+#include "kind.h"
+#include "parse.h"
+#include "transmit.h"
+#include "wire_format.h"
 
 enum {
 	IP4_DF = 0x4000,
@@ -21,7 +23,6 @@ enum {
 	IP4_END = 0,       /* options of one octet: end of the list, no operation */
 	IP4_NOP = 1,
 	FRAGMENT_HEADER = 8,
-	UNIT = 8, /* offsets count these */
 };
 
 /* How a packet is cut. */
@@ -50,6 +51,12 @@ int el_fragmenter_open(struct el_relay *relay)
 	if (getrandom(&self->seed, sizeof self->seed, GRND_NONBLOCK) < 0)
 		self->seed = (uint32_t)(uintptr_t)self;
 	return 0;
+}
+
+void el_fragmenter_close(struct el_relay *relay)
+{
+	free(relay->fragmenter);
+	relay->fragmenter = NULL;
 }
 
 uint16_t el_fragmenter_id4(struct el_fragmenter *self)
@@ -101,12 +108,12 @@ static int cut_ip4(struct cut *cut, uint32_t len, uint32_t room)
 		return -EMSGSIZE;
 	flags = get16(ip + 6);
 	cut->first = (ip[0] & 15) * 4U;
-	cut->offset = (flags & IP4_OFFSET) * UNIT;
+	cut->offset = (flags & IP4_OFFSET) * FRAGMENT_UNIT;
 	cut->more = flags & IP4_MF;
-	if (flags & IP4_DF || cut->first < IP4_HEADER || cut->first > len || room < cut->first + UNIT)
+	if (flags & IP4_DF || cut->first < IP4_HEADER || cut->first > len || room < cut->first + FRAGMENT_UNIT)
 		return -EMSGSIZE;
 	cut->len = len - cut->first;
-	cut->chunk = (room - cut->first) / UNIT * UNIT;
+	cut->chunk = (room - cut->first) / FRAGMENT_UNIT * FRAGMENT_UNIT;
 	return cut->offset + len > UINT16_MAX ? -EMSGSIZE : copy_options(cut);
 }
 
@@ -136,10 +143,10 @@ static int cut_ip6(struct cut *cut, uint32_t len, uint32_t room)
 			cut->next = next;
 		}
 	}
-	if (room < cut->first + FRAGMENT_HEADER + UNIT)
+	if (room < cut->first + FRAGMENT_HEADER + FRAGMENT_UNIT)
 		return -EMSGSIZE;
 	cut->len = len - cut->first;
-	cut->chunk = (room - cut->first - FRAGMENT_HEADER) / UNIT * UNIT;
+	cut->chunk = (room - cut->first - FRAGMENT_HEADER) / FRAGMENT_UNIT * FRAGMENT_UNIT;
 	return at - cut->first >= cut->chunk ? -EMSGSIZE : 0;
 }
 
@@ -155,8 +162,9 @@ uint32_t el_conn_ip_mtu(const struct el_conn *conn, int version)
 	uint32_t each = version == 4 ? header : header + FRAGMENT_HEADER;
 	uint64_t most = room, limit = version == 4 ? UINT16_MAX : UINT16_MAX + IP6_HEADER;
 
-	if (conn->fragment && room >= each + UNIT)
-		most = header + (uint64_t)((room - each) / UNIT * UNIT) * fragments_max(conn->ep.relay);
+	if (conn->fragment && room >= each + FRAGMENT_UNIT)
+		most = header +
+		       (uint64_t)((room - each) / FRAGMENT_UNIT * FRAGMENT_UNIT) * fragments_max(conn->ep.relay);
 	if (most < room)
 		most = room;
 	return (uint32_t)(most < limit ? most : limit);
@@ -171,7 +179,7 @@ static uint8_t *put_ip4(uint8_t *ip, const struct cut *cut, uint32_t at, uint32_
 
 	memcpy(ip, at ? cut->header : cut->packet, header);
 	put16(ip + 2, header + size);
-	put16(ip + 6, (get16(ip + 6) & 0x8000) | (more ? IP4_MF : 0) | (cut->offset + at) / UNIT);
+	put16(ip + 6, (get16(ip + 6) & 0x8000) | (more ? IP4_MF : 0) | (cut->offset + at) / FRAGMENT_UNIT);
 	el_put_ip4_checksum(ip);
 	return ip + header;
 }
@@ -185,7 +193,7 @@ static uint8_t *put_ip6(uint8_t *ip, const struct cut *cut, uint32_t at, uint32_
 	ip[cut->next] = EXTENSION_FRAGMENT;
 	fragment[0] = cut->packet[cut->next];
 	fragment[1] = 0;
-	put16(fragment + 2, at | more); /* at is a multiple of UNIT: its low bits are free */
+	put16(fragment + 2, at | more); /* at is a multiple of FRAGMENT_UNIT: its low bits are free */
 	put16(fragment + 4, cut->id >> 16);
 	put16(fragment + 6, cut->id);
 	return fragment + FRAGMENT_HEADER;

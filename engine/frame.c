@@ -1,7 +1,7 @@
 /*
- * frame.c: what a parsed frame says about itself. Only for frames that el_frame_parse() found valid.
+ * frame.c: what a parsed frame says about itself.
  */
-#include "core.h"
+#include "frame.h"
 
 void el_frame_vlans(const struct el_frame *frame, struct el_vlans *out)
 {

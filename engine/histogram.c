@@ -1,9 +1,10 @@
 /*
  * histogram.c: how long things took, counted by size. The buckets are log-linear: each octave of seconds is cut into
  * 2^SUB_BITS equal parts, which is how a double is made (exponent, then mantissa), so a bucket's number is the upper
- * bits of the value. The caller owns the struct; nothing here allocates, and nothing is lost but precision.
+ * bits of the value. The caller owns the struct; nothing here allocates, and nothing is lost but precision. Only Lua
+ * asks: its contract is in abi.h.
  */
-#include "core.h"
+#include "common.h"
 
 enum {
 	SUB_BITS = 7,                    /* 128 buckets an octave: the upper bound is at most 1/128 above the value */

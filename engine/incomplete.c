@@ -1,13 +1,18 @@
 /*
- * incomplete.c: the packets of which fragments are missing. A relay has one struct el_reassembly, which owns them: a copy
- * of the data of each that came so far, and of its first header. Packets and bytes are bounded: the oldest packet goes
- * when there are more, and each when its time is over.
+ * incomplete.c: packets are found by a hash table, and stand in two lists, oldest first: each IP version has a time of
+ * its own.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "clock.h"
+#include "frame.h"
 #include "incomplete.h"
+#include "kind.h"
+#include "parse.h"
+#include "table.h"
+#include "wire_format.h"
 
 enum {
 	PACKETS_MAX = 4096,
@@ -57,7 +62,7 @@ static size_t size_of(const struct el_incomplete *packet)
 	return sizeof *packet + packet->capacity + packet->capacity / FRAGMENT_UNIT + packet->head_len;
 }
 
-static uint32_t hash_of(const struct el_reassembly *self, const struct el_packet_key *key)
+static uint32_t hash_of(const struct el_reassembly *self, const struct el_incomplete_key *key)
 {
 	struct el_key words = {{self->seed ^ (uintptr_t)key->conn}};
 
@@ -103,15 +108,15 @@ void el_incomplete_drop(struct el_relay *relay, struct el_incomplete *packet, ui
 	free(packet);
 }
 
-/* The oldest packet but `but`; NULL when there is no other. */
-static struct el_incomplete *oldest(const struct el_reassembly *self, const struct el_incomplete *but)
+/* The oldest packet, `keep` left out; NULL when there is none. */
+static struct el_incomplete *oldest(const struct el_reassembly *self, const struct el_incomplete *keep)
 {
 	struct el_incomplete *found = NULL;
 
 	for (int i = 0; i < VERSIONS; i++) {
 		struct el_incomplete *packet = self->age[i].oldest;
 
-		if (packet && packet == but)
+		if (packet && packet == keep)
 			packet = packet->newer;
 		if (packet && (!found || packet->born < found->born))
 			found = packet;
@@ -133,7 +138,7 @@ static void make_room(struct el_relay *relay, size_t bytes, const struct el_inco
 	}
 }
 
-static struct el_incomplete *new_packet(struct el_relay *relay, const struct el_packet_key *key, uint32_t hash)
+static struct el_incomplete *new_packet(struct el_relay *relay, const struct el_incomplete_key *key, uint32_t hash)
 {
 	struct el_reassembly *self = relay->reassembly;
 	struct el_incomplete *packet;
@@ -144,7 +149,7 @@ static struct el_incomplete *new_packet(struct el_relay *relay, const struct el_
 	if (!packet)
 		return NULL;
 	packet->key = *key;
-	packet->born = relay->engine->now;
+	packet->born = el_clock_now(relay->engine);
 	if (el_table_add(&self->by_key, &packet->by_key, hash)) {
 		free(packet);
 		return NULL;
@@ -163,7 +168,7 @@ struct el_incomplete *el_incomplete_of(struct el_conn *conn, const struct el_fra
 {
 	struct el_reassembly *self = conn->ep.relay->reassembly;
 	struct el_node *node;
-	struct el_packet_key key;
+	struct el_incomplete_key key;
 	uint32_t hash;
 
 	memset(&key, 0, sizeof key);
@@ -229,7 +234,7 @@ void el_reassembly_expire(struct el_relay *relay)
 	struct el_reassembly *self = relay->reassembly;
 
 	for (int i = 0; i < VERSIONS; i++)
-		while (self->age[i].oldest && relay->engine->now - self->age[i].oldest->born >= TIMEOUT[i])
+		while (self->age[i].oldest && el_clock_now(relay->engine) - self->age[i].oldest->born >= TIMEOUT[i])
 			el_incomplete_drop(relay, self->age[i].oldest, &relay->stats.rx_frag_timeout);
 }
 

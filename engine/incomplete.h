@@ -1,14 +1,24 @@
 /*
- * incomplete.h: packets of which fragments are missing, as incomplete.c keeps them and reassemble.c fills them.
+ * incomplete.h: packets of which fragments are missing, as incomplete.c keeps them and reassemble.c fills them. A
+ * relay has one struct el_reassembly, which owns them: a copy of the data of each that came so far, and of its first
+ * header. Packets and bytes are bounded: the oldest packet goes when there are more, and each when its time is over.
+ * What a fragment means for its packet is not decided here.
  */
 #pragma once
 
-#include "core.h"
+#include "common.h"
+#include "parse.h"
 
-enum { FRAGMENT_UNIT = 8 }; /* offsets count these */
+/* Makes the relay ready for them, if it is not yet. */
+int el_reassembly_open(struct el_relay *relay);
+/* Drops packets that have waited too long. */
+void el_reassembly_expire(struct el_relay *relay);
+/* Drops those of an EtherConn that closes. */
+void el_reassembly_forget(const struct el_conn *conn);
+void el_reassembly_close(struct el_relay *relay);
 
 /* What fragments of one packet have in common. Compared as bytes. */
-struct el_packet_key {
+struct el_incomplete_key {
 	const struct el_conn *conn;
 	struct el_addr source, target;
 	uint32_t id;
@@ -18,7 +28,7 @@ struct el_packet_key {
 struct el_incomplete {
 	struct el_node by_key;
 	struct el_incomplete *newer, **link; /* of the same IP version */
-	struct el_packet_key key;
+	struct el_incomplete_key key;
 	double born;
 	uint64_t *bad;      /* the counter for its fragments; NULL: nothing is wrong with it */
 	uint32_t fragments; /* that are in it */

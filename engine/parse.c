@@ -1,11 +1,10 @@
 /*
- * parse.c: frame -> offsets and keys. Every length check of the ingress is here, and nobody behind it checks again.
- * A frame with a length that cannot be is invalid as a whole; checksums are not looked at, because frames of the same
- * machine arrive before theirs are filled in.
+ * parse.c: walks the headers of a frame, from the outside to the inside.
  */
 #include <errno.h>
 
-#include "core.h"
+#include "parse.h"
+#include "wire_format.h"
 
 static uint64_t mac_bits(const uint8_t *mac)
 {
@@ -93,7 +92,6 @@ static int parse_ip4(struct el_frame *frame, uint32_t room)
 	return parse_l4(frame, frame->l3 + header, frame->l3 + total, ip[9]);
 }
 
-/* Length of the extension header at p (RFC 8200 4, RFC 4302 2.2), 0 when it is none. */
 uint32_t el_extension_len(uint8_t type, const uint8_t *p)
 {
 	switch (type) {
@@ -219,7 +217,7 @@ static bool has_whole_chain(const struct el_frame *frame, uint32_t at, uint8_t t
 int el_fragment_parse(const struct el_frame *frame, struct el_fragment *out)
 {
 	bool is_ip4 = frame->flags & EL_FRAME_IP4;
-	uint32_t header; /* bytes that are not data, of those that the packet's length counts */
+	uint32_t header; /* bytes in front of the data that count for the length of the IP packet */
 
 	if (is_ip4)
 		parse_fragment4(frame, out);

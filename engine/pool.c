@@ -1,13 +1,11 @@
 /*
- * pool.c: the fixed memory that all frames of one relay live in. Frames are handed out last in, first out, so that a
- * lightly loaded relay works in a few cache lines; memory that was never needed is never touched. Only the bytes of a
- * frame that was put together out of fragments may be elsewhere. No locks: a pool belongs to its relay's thread.
+ * pool.c: frames are handed out last in, first out, so that a lightly loaded relay works in a few cache lines.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "core.h"
+#include "pool.h"
 
 enum { CANDIDATES = 4 }; /* queued frames that are compared before one is evicted */
 

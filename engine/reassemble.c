@@ -1,15 +1,14 @@
 /*
- * reassemble.c: puts fragments together to whole packets (RFC 791 3.2, RFC 8200 4.5), for EtherConns that were opened
- * for it. incomplete.c keeps the data meanwhile; the frame of a fragment goes back to the pool at once. A whole packet is
- * a new frame, which is the caller's.
- *
- * Fragments that overlap, or contradict each other about where the packet ends, make the packet bad as a whole, over IPv4
- * as over IPv6 (RFC 5722): what is still to come of it is thrown away, too, until its time is over. The very same
- * fragment once more is no overlap. What differs in the headers of later fragments is not looked at, and no ICMP errors
- * are sent.
+ * reassemble.c: what a fragment means for its packet, whose data incomplete.c keeps; and the packet that is whole.
  */
+#include "reassemble.h"
 #include "checksum.h"
+#include "frame_memory.h"
 #include "incomplete.h"
+#include "kind.h"
+#include "parse.h"
+#include "pool.h"
+#include "wire_format.h"
 
 /* What the map says of each unit of the data: nothing is there, a fragment begins, it goes on. */
 enum { HOLE, FIRST, MORE };
@@ -100,7 +99,7 @@ static struct el_frame *join(struct el_relay *relay, struct el_incomplete *packe
 	uint32_t len = packet->head_len - packet->l3 + packet->total;
 	struct el_frame *frame;
 
-	if (len > (packet->key.source.version == 4 ? UINT16_MAX : EL_IP_MAX)) {
+	if (len > (packet->key.source.version == 4 ? UINT16_MAX : IP_MAX)) {
 		el_incomplete_drop(relay, packet, &relay->stats.rx_frag_invalid);
 		return NULL;
 	}

@@ -1,173 +1,35 @@
 /*
- * relay.c: the table of relay kinds, and what all kinds share: opening by "kind:name", the way in (filter, capture,
- * parse, demux), and the counters; transmit.c is the way out. A relay owns its frame pool; it is owned by its engine
- * until el_relay_close.
+ * relay.c: the way in, and facts and counters of a relay.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "core.h"
+#include "capture.h"
+#include "clock.h"
+#include "demux.h"
+#include "endpoint.h"
+#include "fail.h"
+#include "filter.h"
+#include "kind.h"
+#include "parse.h"
+#include "pool.h"
+#include "relay.h"
+#include "tasks.h"
 
-enum {
-	DEFAULT_FRAMES = 16384,
-	DEFAULT_DEPTH = 1024,
-	MIN_FRAMES = 2 * EL_BURST,
-	MIN_FRAME_SIZE = 2048,
-	MAX_FRAME_SIZE = 65536,
-	MAX_LARGE_BYTES = 64 << 20, /* of frames that are too large for the pool */
-};
+enum { MIN_MTU = 68, MAX_MTU = 65000 };
 
 static const double RECHECK = 0.5; /* seconds between looks at an interface that is down */
 
-static const struct el_kind *const kinds[] = {&el_kind_afpacket, &el_kind_xdp, &el_kind_pcap, &el_kind_file};
-
-/* ---- opening and closing ---- */
-
-static const struct el_kind *kind_of(const char *spec, const char **name)
-{
-	const char *colon = strchr(spec, ':');
-
-	*name = colon ? colon + 1 : spec;
-	if (!colon)
-		return kinds[0];
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-		if (strlen(kinds[i]->name) == (size_t)(colon - spec) &&
-		    !strncmp(kinds[i]->name, spec, (size_t)(colon - spec)))
-			return kinds[i];
-	return NULL;
-}
-
-static uint32_t frame_size_for(const struct el_relay *relay)
-{
-	uint32_t headroom = relay->headroom > EL_HEADROOM ? relay->headroom : EL_HEADROOM;
-	uint32_t need = headroom + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + relay->mtu, size = MIN_FRAME_SIZE;
-
-	while (size < need)
-		size *= 2;
-	return size;
-}
-
-static int open_memory(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
-{
-	uint32_t need = frame_size_for(relay), size = opts->frame_size ? opts->frame_size : need;
-	uint32_t count = opts->frames ? opts->frames : DEFAULT_FRAMES;
-
-	if (size < need || size > 2 * MAX_FRAME_SIZE)
-		return el_fail(err, -EINVAL, "bad frame_size %u: %u to %u is allowed at MTU %u", size, need,
-		               2 * MAX_FRAME_SIZE, relay->mtu);
-	if (count < MIN_FRAMES)
-		return el_fail(err, -EINVAL, "bad number of frames %u: at least %u are needed", count, MIN_FRAMES);
-	if (el_pool_open(&relay->pool, count, size))
-		return el_fail(err, -ENOMEM, "no memory for %u frames of %u bytes", count, size);
-	return 0;
-}
-
-static int open_parts(struct el_relay *relay, const char *name, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
-{
-	int error = relay->kind->open(relay, name, opts, err);
-
-	if (!error)
-		error = open_memory(relay, opts, err);
-	if (!error && opts->filter)
-		error = el_relay_filter(relay, opts->filter, err);
-	if (!error && relay->kind->start)
-		error = relay->kind->start(relay, opts, err);
-	if (!error && opts->capture && !(relay->capture = el_capture_open(opts->capture, err)))
-		return -EIO;
-	return error;
-}
-
-static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind *kind, const char *name,
-                                  const struct el_relay_opts *opts, char err[EL_ERR_MAX])
-{
-	struct el_relay *relay = calloc(1, sizeof *relay);
-
-	if (!relay) {
-		el_fail(err, -ENOMEM, "out of memory");
-		return NULL;
-	}
-	live_relays++;
-	relay->kind = kind;
-	relay->engine = engine;
-	relay->wake_at = INFINITY;
-	relay->wall_offset = engine->wall_offset;
-	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;
-	snprintf(relay->name, sizeof relay->name, "%s:%s", kind->name, name);
-	relay->next = engine->relays;
-	engine->relays = relay;
-	if (open_parts(relay, name, opts, err)) {
-		el_relay_close(relay);
-		return NULL;
-	}
-	return relay;
-}
-
-struct el_relay *el_relay_open(struct el_engine *engine, const char *spec, const struct el_relay_opts *opts,
-                               char err[EL_ERR_MAX])
-{
-	const char *name;
-	const struct el_kind *kind = kind_of(spec, &name);
-	size_t used = 0;
-
-	if (kind)
-		return open_kind(engine, kind, name, opts, err);
-	used += (size_t)snprintf(err, EL_ERR_MAX, "unknown relay kind in \"%.64s\": KIND:NAME with KIND one of", spec);
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && used < EL_ERR_MAX; i++)
-		used += (size_t)snprintf(err + used, EL_ERR_MAX - used, " %s", kinds[i]->name);
-	return NULL;
-}
-
-int el_wire_open(struct el_engine *engine, const struct el_relay_opts *opts, struct el_relay *pair[2],
-                 char err[EL_ERR_MAX])
-{
-	struct el_relay_opts second = *opts;
-
-	second.capture = NULL; /* the first sees everything, and a file has one writer */
-	pair[0] = open_kind(engine, &el_kind_wire, "a", opts, err);
-	if (!pair[0])
-		return -EIO;
-	pair[1] = open_kind(engine, &el_kind_wire, "b", &second, err);
-	if (!pair[1]) {
-		el_relay_close(pair[0]);
-		return -EIO;
-	}
-	pair[0]->private = pair[1];
-	pair[1]->private = pair[0];
-	return 0;
-}
-
-void el_relay_close(struct el_relay *relay)
-{
-	struct el_relay **link = &relay->engine->relays;
-
-	while (relay->conns)
-		el_conn_close(container_of(relay->conns, struct el_conn, by_relay));
-	if (relay->default_conn)
-		el_conn_close(relay->default_conn);
-	if (relay->tap)
-		el_endpoint_close(relay->tap);
-	el_relay_flush(relay);
-	while (*link != relay)
-		link = &(*link)->next;
-	*link = relay->next;
-	el_unwatch_relay(relay);
-	relay->kind->close(relay);
-	if (relay->capture)
-		el_capture_close(relay->capture);
-	el_filter_close(relay->filter);
-	free(relay->fragmenter);
-	el_reassembly_close(relay);
-	el_table_close(&relay->by_key);
-	el_table_close(&relay->by_group);
-	el_table_close(&relay->udps);
-	el_pool_close(&relay->pool);
-	live_relays--;
-	free(relay);
-}
-
 /* ---- facts and counters ---- */
+
+int el_relay_set_mtu(struct el_relay *relay, const struct el_relay_opts *opts, uint32_t standard, char err[EL_ERR_MAX])
+{
+	relay->mtu = opts->mtu ? opts->mtu : standard;
+	if (relay->mtu < MIN_MTU || relay->mtu > MAX_MTU)
+		return el_fail(err, -EINVAL, "bad MTU %u: %d to %d is allowed", relay->mtu, MIN_MTU, MAX_MTU);
+	return 0;
+}
 
 void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)
 {
@@ -217,60 +79,6 @@ int64_t el_relay_wall(const struct el_relay *relay, double timestamp)
 
 /* ---- in ---- */
 
-/* Drops the oldest frame of a queue in which one with these flags waits; false when there is none. */
-static bool evict(struct el_relay *relay, uint16_t flags)
-{
-	struct el_frame *frame = el_pool_queued(&relay->pool, flags);
-
-	if (frame)
-		el_endpoint_drop(frame->owner, &relay->stats.rx_evicted);
-	return frame != NULL;
-}
-
-struct el_frame *el_relay_frame(struct el_relay *relay)
-{
-	struct el_frame *frame = el_pool_get(&relay->pool);
-
-	if (likely(frame))
-		return frame;
-	if (!evict(relay, 0))
-		return NULL;
-	return el_pool_get(&relay->pool);
-}
-
-struct el_frame *el_relay_large_frame(struct el_relay *relay, uint32_t len)
-{
-	struct el_frame *frame;
-
-	if (len > relay->pool.frame_size - EL_HEADROOM)
-		while (relay->pool.large + len > MAX_LARGE_BYTES)
-			if (!evict(relay, EL_FRAME_LARGE))
-				return NULL;
-	frame = el_relay_frame(relay);
-	if (!frame || len <= relay->pool.frame_size - EL_HEADROOM || !el_pool_enlarge(frame, len))
-		return frame;
-	el_pool_put(frame);
-	return NULL;
-}
-
-struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len)
-{
-	struct el_frame *frame = el_relay_frame(relay);
-	uint32_t kept = have < len ? have : len, room = relay->pool.frame_size - EL_HEADROOM;
-
-	if (!frame) {
-		relay->stats.rx_frames++;
-		relay->stats.rx_no_memory++;
-		return NULL;
-	}
-	if (kept > room)
-		kept = room;
-	memcpy(frame->data, bytes, kept);
-	frame->len = kept;
-	frame->cut = el_cut(len - kept);
-	return frame;
-}
-
 void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 {
 	struct el_key key;
@@ -292,23 +100,86 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	el_demux(relay, frame, &key);
 }
 
-void el_relay_state(struct el_relay *relay, int state)
+/* ---- readers ---- */
+
+static void wake(struct el_endpoint *ep, void *context)
 {
-	relay->wake_at = state == ENETDOWN ? relay->engine->now + RECHECK : INFINITY;
+	(void)context;
+	el_endpoint_wake(ep);
+}
+
+void el_relay_end(struct el_relay *relay, int error)
+{
+	if (relay->ended)
+		return;
+	relay->ended = error;
+	el_endpoints_visit(relay, wake, NULL);
+}
+
+void el_relay_set_link(struct el_relay *relay, int state)
+{
+	relay->wake_at = state == ENETDOWN ? el_clock_now(relay->engine) + RECHECK : INFINITY;
 	if (state == ENXIO)
 		el_relay_end(relay, ENXIO);
 }
 
+/* What readers do at the moment. */
+struct reading {
+	bool waits;  /* somebody waits for a frame */
+	bool is_due; /* frames are queued where somebody has been reading */
+};
+
+static void look_at(struct el_endpoint *ep, void *context)
+{
+	struct reading *reading = context;
+
+	reading->waits |= ep->waiter != 0;
+	reading->is_due |= ep->count && ep->received - ep->dropped > ep->count;
+}
+
+/* Somebody waits, and what is queued is for endpoints that nobody has ever read from. */
+static bool reader_starves(const struct el_relay *relay)
+{
+	struct reading reading = {false, false};
+
+	el_endpoints_visit(relay, look_at, &reading);
+	return reading.waits && !reading.is_due;
+}
+
+/*
+ * How many frames of a paced relay readers are ready for: until half of what may be queued is queued. None when it is,
+ * while frames are being read, and while a timer may wake who reads them; else one.
+ */
+static uint32_t room_of_readers(struct el_relay *relay)
+{
+	uint32_t room = relay->recv_depth < relay->pool.count ? relay->recv_depth : relay->pool.count;
+	uint64_t half = (room + 1) / 2, queued = relay->stats.rx_queued;
+
+	if (queued < half)
+		return half - queued < EL_BURST ? (uint32_t)(half - queued) : EL_BURST;
+	relay->wake_at = INFINITY;
+	if (relay->seen_delivered != relay->stats.rx_delivered) {
+		relay->seen_delivered = relay->stats.rx_delivered;
+		relay->wake_at = el_clock_now(relay->engine); /* look again when readers have had their turn */
+		return 0;
+	}
+	return isinf(el_tasks_next(relay->engine)) || reader_starves(relay);
+}
+
+/* ---- a turn ---- */
+
 uint32_t el_relay_pump(struct el_relay *relay)
 {
 	struct el_frame *frames[EL_BURST];
-	uint32_t count;
+	uint32_t count = EL_BURST;
 
 	if (!relay->kind->recv || relay->ended)
 		return 0;
-	if (unlikely(relay->wake_at <= relay->engine->now) && relay->kind->trouble)
+	if (unlikely(relay->wake_at <= el_clock_now(relay->engine)) && relay->kind->trouble)
 		relay->kind->trouble(relay);
-	count = relay->kind->recv(relay, frames, EL_BURST);
+	if (unlikely(relay->paced) && !(count = room_of_readers(relay)))
+		return 0;
+	count = relay->kind->recv(relay, frames, count);
 	for (uint32_t i = 0; i < count; i++)
 		el_relay_input(relay, frames[i]);
 	return count;

@@ -1,11 +1,10 @@
 /*
- * table.c: hash table and lists whose nodes are members of the structs that they hold, so that adding and removing
- * never allocates for one entry and takes constant time. The owner of a struct takes it out before freeing it.
+ * table.c: a table is an array of lists that doubles when it has as many entries as lists.
  */
 #include <errno.h>
 #include <stdlib.h>
 
-#include "core.h"
+#include "table.h"
 
 enum { TABLE_MIN = 16 };
 

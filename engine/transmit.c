@@ -1,11 +1,18 @@
 /*
- * transmit.c: the way of a frame out, the same for all relay kinds: a slot to write it into, commit, and the flush that
- * hands what is pending to the kind. Fragments of one packet are committed together: what of them does not fit the batch
- * waits in the backlog, and nothing else is let in meanwhile. Until they are sent the frames are the relay's.
+ * transmit.c: what is pending waits in a batch, and is flushed when that is full or the turn ends. Fragments of one
+ * packet are committed together: what of them does not fit the batch waits in the backlog, and nothing else is let in
+ * meanwhile.
  */
 #include <errno.h>
 
-#include "core.h"
+#include "capture.h"
+#include "clock.h"
+#include "demux.h"
+#include "frame_memory.h"
+#include "kind.h"
+#include "pool.h"
+#include "transmit.h"
+#include "wire_format.h"
 
 void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error)
 {
@@ -16,7 +23,7 @@ void el_relay_sent(struct el_relay *relay, struct el_frame *frame, int error)
 		stats->bytes_tx += frame->len;
 		relay->tx_error = 0;
 		if (unlikely(relay->capture))
-			el_capture_frame(relay->capture, frame, el_engine_wall(relay->engine));
+			el_capture_frame(relay->capture, frame, el_clock_wall(relay->engine));
 		if (unlikely(relay->default_conn))
 			el_demux_mirror(relay, frame);
 		return;
@@ -38,6 +45,16 @@ uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint3
 		el_pool_put(frames[i]);
 	}
 	return count;
+}
+
+int el_relay_tx_error(const struct el_relay *relay)
+{
+	return relay->tx_error;
+}
+
+void el_relay_set_tx_error(struct el_relay *relay, int error)
+{
+	relay->tx_error = error;
 }
 
 /* What waits for room in tx moves there; false when nothing does. */

@@ -1,13 +1,21 @@
 /*
- * udp.c: RUDPConn, a UDP endpoint on an EtherConn: writes IP and UDP headers and their checksums. Any number of them
- * share one EtherConn. What does not fit the MTU is refused, or sent in fragments where the EtherConn may. The caller
- * owns the struct.
+ * udp.c: RUDPConns join their EtherConn, and write what is in front of a datagram.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "checksum.h"
-#include "core.h"
+#include "demux.h"
+#include "endpoint.h"
+#include "ethernet.h"
+#include "fail.h"
+#include "fragment.h"
+#include "kind.h"
+#include "live.h"
+#include "table.h"
+#include "transmit.h"
+#include "udp.h"
+#include "wire_format.h"
 
 static bool joined(const struct el_udp *udp)
 {

@@ -17,7 +17,7 @@ local function options()
   local parser = script.parser("sniff", "Show the frames that pass, decoded, in VLAN tags or not.")
   parser:argument("filter", "pcap-filter text, such as: arp or udp port 67. It is about what is behind a frame's " ..
     "VLAN tags, unless it speaks of vlan, mpls, pppoes, geneve or vxlan itself."):args("*"):argname("FILTER")
-  parser:option("--filter", "The same as an option."):target("filter_option"):argname("FILTER")
+  parser:option("--filter", "The filter, given as an option."):target("filter_option"):argname("FILTER")
   parser:option("-r --read", "Show the frames of this pcap or pcapng file (the same as -i file:FILE)."):argname("FILE")
   parser:option("-w --write", "Write the frames that are shown to this pcap file, too."):argname("FILE")
   parser:option("-c --count", "End after so many frames."):argname("N"):convert(script.number(1, 1e15, true))

@@ -5,7 +5,7 @@
 local LIBRARIES = { "cjson" }
 local MODULES = { "argparse" } -- of others, in Lua
 
-local out = { '#include "embedded.h"\n' }
+local out = { '#include "program/embedded.h"\n' }
 local count = 0
 
 local function put(...) out[#out + 1] = string.format(...) end

@@ -3,9 +3,9 @@
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
+local chosen = require "etherlua.relay.chosen"
 local effi = require "etherlua.core.ffi"
 local histogram = require "etherlua.core.histogram"
-local lab = require "etherlua.lab.lab"
 local loop = require "etherlua.core.loop"
 local pacer = require "etherlua.core.pacer"
 local relay = require "etherlua.relay.relay"
@@ -29,11 +29,11 @@ return {
   -- the wire
   open = relay.open,
   wire = relay.wire,
-  -- The relay that the command line names, with -i SPEC or --lab.
-  ---@param opts? etherlua.relay_opts as those of open()
-  ---@return etherlua.relay
-  relay = function(opts) return (require("etherlua.program.script").relay(nil, opts)) end,
-  lab = lab.new,
+  relay = chosen.open,
+  -- Two new namespaces joined by a veth pair: see lab/lab.lua.
+  ---@param opts? etherlua.lab_opts
+  ---@return etherlua.lab
+  lab = function(opts) return require("etherlua.lab.lab").new(opts) end,
   sr = sr.sr,
   sr1 = sr.sr1,
   -- addresses

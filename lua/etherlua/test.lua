@@ -11,12 +11,12 @@
 --   end)
 
 require "etherlua"
+local chosen = require "etherlua.relay.chosen"
 local expect = require "etherlua.test.expect"
 local lab = require "etherlua.test.lab"
 local match = require "etherlua.proto.match"
 local relay = require "etherlua.relay.relay"
 local runner = require "etherlua.test.runner"
-local script = require "etherlua.program.script"
 local servers = require "etherlua.test.servers"
 
 local core = runner.running_core()
@@ -72,7 +72,7 @@ end
 ---@return table relay
 function M.relay(opts)
   local scope = runner.scope()
-  return (scope:owning(script.relay, nil, with_capture(scope, "the relay", opts)))
+  return (scope:owning(chosen.open, with_capture(scope, "the relay", opts)))
 end
 
 -- How long a body of this file, describe block or test may take from here on; default 30 s or what --timeout says.

@@ -45,7 +45,7 @@ local function make(count)
   return { near = a, far = b, count = count, seconds = ether.now() - start, memory = bench.memory() }
 end
 
--- The same with someone at the other end who sends to them.
+-- Hosts as of make(), and someone at the other end who sends to them.
 local function make_with_sender(count)
   local world = make(count)
   world.sender, world.macs, world.next = world.near:conn { mac = SENDER }, {}, 1

@@ -1,11 +1,12 @@
--- all.lua: makes the reference out of the sources' annotations: HTML pages for people, definitions for editors. What is
--- missing in the sources is an error that names the line.
+-- all.lua: makes the manual and the reference: HTML pages for people, definitions for editors. The reference comes from
+-- the sources' annotations; what is missing there is an error that names the line.
 --
 --   luajit scripts/doc/all.lua build/doc
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local html = require "html"
 local luals = require "luals"
+local manual = require "manual"
 local model = require "model"
 
 local function fail(...)
@@ -53,5 +54,10 @@ for _, page in ipairs(pages) do
   write(definitions, luals.text(page))
 end
 write("abi.html", html.abi(read "engine/abi.h"))
-write("index.html", html.index(pages))
-print(("%d pages in %s"):format(#pages + 2, out))
+local chapters = manual.chapters()
+for i, chapter in ipairs(chapters) do
+  local body, reason = manual.html(chapter)
+  write(chapter.name .. ".html", html.chapter(chapter, body or fail("%s: %s", chapter.path, reason), chapters[i + 1]))
+end
+write("index.html", html.index(pages, chapters))
+print(("%d pages in %s"):format(#pages + #chapters + 2, out))

@@ -64,15 +64,16 @@ local function read_comment(lines)
     tagged = nil
   end
   for _, line in ipairs(lines) do
-    local text = line:gsub("^%-%-%-?", "")
-    if text:sub(1, 1) == "@" then
+    local annotation = line:match "^%-%-%-(.*)$"
+    if annotation and annotation:sub(1, 1) == "@" then
       finish()
-      tagged = text
-    elseif tagged and line:find "^%-%-%-" then
-      tagged = tagged .. " " .. text:match "^%s*(.*)$"
+      tagged = annotation
+    elseif annotation then
+      if not tagged then error("prose begins with --, not with ---", 0) end
+      tagged = tagged .. " " .. annotation:match "^%s*(.*)$"
     else
       finish()
-      table.insert(doc.text, (text:gsub("^ ", "")))
+      table.insert(doc.text, (line:gsub("^%-%- ?", "")))
     end
   end
   finish()

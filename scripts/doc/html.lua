@@ -1,4 +1,5 @@
--- html.lua: pages for people: one a module, one for the C interface, an index. Plain HTML that needs no script.
+-- html.lua: pages for people: one a module, one for the C interface, one a chapter of the manual, an index.
+-- Plain HTML that needs no script.
 
 local M = {}
 
@@ -6,7 +7,8 @@ local STYLE = [[
 body { max-width: 50em; margin: 2em auto; padding: 0 1em; font: 16px/1.5 sans-serif; color: #222; background: #fff; }
 code, pre { font: 14px/1.4 monospace; } pre { overflow-x: auto; background: #f5f5f5; padding: .5em; }
 h2 { border-top: 1px solid #ccc; padding-top: .5em; margin-top: 2em; } h3 { margin: 1.5em 0 .3em; }
-table { border-collapse: collapse; margin: .3em 0; } td { vertical-align: top; padding: .1em .8em .1em 0; }
+table { border-collapse: collapse; margin: .3em 0; } td, th { vertical-align: top; padding: .1em .8em .1em 0; }
+th { text-align: left; }
 p { margin: .3em 0; } .type { color: #666; } a { color: #05a; text-decoration: none; } :target { background: #ffd; }
 ]]
 
@@ -214,14 +216,38 @@ local function index_page(page)
     first_sentence(without_file_name(page.header.text)), rows ~= "" and ("<table>\n%s</table>\n"):format(rows) or "")
 end
 
--- Every function by name, in the order of the pages.
+local function link_to(chapter)
+  return ('<a href="%s.html">%s</a>'):format(chapter.name, escape(chapter.title))
+end
+
+local function contents(chapters)
+  local out = {}
+  for i, chapter in ipairs(chapters) do out[i] = ("<li>%s</li>\n"):format(link_to(chapter)) end
+  return ("<ul>\n%s</ul>\n"):format(table.concat(out))
+end
+
+-- The chapters of the manual, and every function by name, in the order of the pages.
 ---@param pages table[] from model.read()
+---@param chapters table[] from manual.chapters()
 ---@return string HTML
-function M.index(pages)
+function M.index(pages, chapters)
   local out = {}
   for i, page in ipairs(pages) do out[i] = index_page(page) end
-  return document("etherlua", "<h1>etherlua</h1>\n<p>Reference of the Lua modules, and of the C interface " ..
-    '<a href="abi.html">abi.h</a>. The README has the picture, recipes, and the words.</p>\n' .. table.concat(out))
+  return document("etherlua", "<h1>etherlua</h1>\n<h2>Manual</h2>\n" .. contents(chapters) ..
+    '<h2>Reference</h2>\n<p>The Lua modules, and the C interface <a href="abi.html">abi.h</a>.</p>\n' ..
+    table.concat(out))
+end
+
+-- ---- the manual ---------------------------------------------------------------------------------------------------
+
+-- The page of a chapter.
+---@param chapter table from manual.chapters()
+---@param body string HTML
+---@param follower? table the next chapter
+---@return string HTML
+function M.chapter(chapter, body, follower)
+  local next_link = follower and ("<p>Next: %s</p>\n"):format(link_to(follower)) or ""
+  return document(chapter.title, '<p><a href="index.html">etherlua</a></p>\n' .. body .. next_link)
 end
 
 return M

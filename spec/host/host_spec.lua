@@ -11,6 +11,7 @@ local p = require "etherlua.proto.packet"
 local prefix = require "etherlua.net.prefix"
 local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
+local told = require "support.told"
 local segment = require "etherlua.host.segment"
 
 local MAC, MAC2, PEER = "02:00:00:00:00:05", "02:00:00:00:00:06", "02:00:00:00:00:fe"
@@ -624,11 +625,12 @@ describe("an emulated host", function()
     [{ ip = IP .. LEN, gateway = IP6 }] = 'bad gateway "2001:db8::5": an IPv4 address is needed',
     [{ ip6 = "auto", gateway6 = IP }] = 'bad gateway "10.0.0.5": an IPv6 address is needed',
     [{ gateway = GATEWAY }] = "a gateway needs an IPv4 address, ip",
-    [{ adress = IP }] = "unknown option adress of a host",
+    [{ gatway = IP }] = 'unknown option "gatway" of relay:host, did you mean "gateway"? known are: dad, fragment, ' ..
+      "gateway, gateway6, ip, ip6, mac, multicast, reassemble, recv_depth, vlans",
     [{ mac = "2" }] = 'bad MAC address "2": six pairs of hex digits are needed, such as 02:00:00:11:22:33',
   } do
     it("says: " .. message, on_wire(function(relay, far)
-      assert.has_error(function() relay:host(given) end, message)
+      told(function() relay:host(given) end, message)
       assert.is_nil(far:ask(arp_request(), BROADCAST))
       host4(relay) -- what was refused has left nothing
     end))

@@ -174,7 +174,7 @@ describe("a host", function()
   it("says why when it cannot even ask", on_wire(function(relay)
     local host = of(relay)
     local conn = host.conn
-    host.conn = { ep = conn.ep, send = function() return nil, "link down" end }
+    host.conn = { is_open = function() return true end, send = function() return nil, "link down" end }
     local mac, reason = host:resolve(IP, ME)
     host.conn = conn
     assert.is_nil(mac)

@@ -3,12 +3,13 @@
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
+local misuse = require "etherlua.core.misuse"
 
 -- The message of the error that fn raises.
 local function refusal(fn, ...)
   local ok, message = pcall(fn, ...)
   assert.is_false(ok)
-  return message
+  return misuse.words(message)
 end
 
 describe("a MAC address", function()

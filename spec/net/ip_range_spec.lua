@@ -3,6 +3,8 @@
 local addr = require "etherlua.net.addr"
 local ip_range = require "etherlua.net.ip_range"
 
+local misuse = require "etherlua.core.misuse"
+
 local function texts(range)
   local list = {}
   for i = 0, range.count - 1 do list[i + 1] = addr.ip4_text(range:at(i)) end
@@ -12,7 +14,7 @@ end
 local function refusal(...)
   local ok, reason = pcall(ip_range.new, ...)
   assert.is_false(ok)
-  return reason
+  return misuse.words(reason)
 end
 
 describe("a range of addresses", function()

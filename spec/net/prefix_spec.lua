@@ -4,10 +4,12 @@ local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local vlan_range = require "etherlua.net.vlan_range"
 
+local misuse = require "etherlua.core.misuse"
+
 local function refusal(fn, ...)
   local ok, reason = pcall(fn, ...)
   assert.is_false(ok)
-  return reason
+  return misuse.words(reason)
 end
 
 describe("a prefix", function()

@@ -179,7 +179,7 @@ describe("the etherlua program", function()
   root_it("tells a script of a bad filter, and of a payload over the MTU, in the first line", function()
     local status, _, err = etherlua("run " .. temporary([[require "etherlua".open("lo", { filter = "frob and" })]]))
     assert.equal(1, status)
-    assert.matches('^etherlua: bad filter "frob and": ', err)
+    assert.matches('^etherlua: [^\n]*:1: bad filter "frob and": ', err)
     status, _, err = etherlua("run " .. temporary([[
       local a = require "etherlua".wire { mtu = 1500 }
       a:conn { mac = "02:00:00:00:00:01" }:send(("x"):rep(1501), "02:00:00:00:00:02", { ethertype = 0x0800 })

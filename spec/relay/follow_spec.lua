@@ -5,6 +5,7 @@ local files = require "support.files"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local leaks = require "support.leaks"
+local misuse = require "etherlua.core.misuse"
 local pcap = require "support.pcap"
 
 local A, B = frames.MAC_A, frames.MAC_B
@@ -219,7 +220,7 @@ describe("a file relay that follows", function()
       local opts = case[3] or {}
       opts.output = output
       local ok, message = pcall(follow, path, opts)
-      assert.same({ false, "cannot follow " .. path .. case[2] }, { ok, message })
+      assert.same({ false, "cannot follow " .. path .. case[2] }, { ok, misuse.words(message) })
       assert.equal("", read_file(output))
     end)
   end

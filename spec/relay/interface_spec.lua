@@ -43,7 +43,7 @@ kinds.each_with_interface("opening a relay", function(it, kind)
       ["bad number of frames 127: at least 128 are needed"] = { frames = 127 },
       ["bad frame_size 2047: 2048 to 131072 is allowed at MTU 1500"] = { frame_size = 2047 },
       ['bad filter "udp or or": '] = { filter = "udp or or" },
-      ['unknown relay option "promisc"'] = { promisc = true },
+      ['unknown option "promisc" of a relay, did you mean "promiscuous"?'] = { promisc = true },
       ["cannot write capture file /nowhere/x.pcap"] = { capture = "/nowhere/x.pcap" },
     } do
       local ok, message = pcall(open, l.near, opts)

@@ -377,7 +377,7 @@ describe("a wire", function()
     for words, opts in pairs {
       ["bad MTU 67: 68 to 65000 is allowed"] = { mtu = 67 }, ["bad MTU 65001"] = { mtu = 65001 },
       ["bad number of frames 127: at least 128"] = { frames = 127 },
-      ["bad frame_size 2047: 2048 to"] = { frame_size = 2047 }, ['unknown relay option "speed"'] = { speed = 9 },
+      ["bad frame_size 2047: 2048 to"] = { frame_size = 2047 }, ['unknown option "speed" of a relay'] = { speed = 9 },
       ['bad filter "no": '] = { filter = "no" },
     } do
       local ok, message = pcall(ether.wire, opts)

@@ -160,6 +160,6 @@ describe("a filter for any VLAN stack", function()
   end
 
   it("says what is wrong with the text that it was given", function()
-    assert.error_matches(function() filter.any_vlans "arp and" end, '^bad filter "arp and": ')
+    assert.error_matches(function() filter.any_vlans "arp and" end, 'bad filter "arp and": ')
   end)
 end)

@@ -1,6 +1,6 @@
 /*
- * clock.c: preloaded, it lets a spec move the clock of its process: clock_gettime(CLOCK_MONOTONIC) tells spec_clock_ahead
- * seconds more than it is. For what happens after a minute, in a moment.
+ * clock.c: preloaded, it lets a spec move the clock of its process: clock_gettime(CLOCK_MONOTONIC) tells
+ * spec_clock_ahead seconds more than it is. For what happens after a minute, in a moment.
  */
 #define _GNU_SOURCE
 #include <sys/syscall.h>

@@ -109,7 +109,7 @@ local function add_icmp6(all)
     target_link_layer_address = B, options = { { type = 4, packet = quoted6():build() } } }, "fe80::b")
 end
 
---- Each call makes them anew.
+-- Each call makes them anew.
 ---@return table<string, table> name -> packet
 function M.all()
   local all = {}

@@ -20,7 +20,7 @@ local function same(a, b)
   return true
 end
 
---- Every beginning of a packet has to be refused with a reason that names the protocol.
+-- Every beginning of a packet has to be refused with a reason that names the protocol.
 ---@param module table
 ---@param protocol string
 ---@param packet string
@@ -39,7 +39,7 @@ function M.refuses_truncation(module, protocol, packet, whole)
   end
 end
 
---- A packet has to be refused with this very reason.
+-- A packet has to be refused with this very reason.
 function M.refuses(module, packet, expected)
   local fields, reason = module.parse(packet)
   if fields or reason ~= expected then fail(packet, "expected %q, got %q", expected, tostring(reason)) end
@@ -60,7 +60,7 @@ local function survives(module, packet)
   return true
 end
 
---- Every single byte flipped, all bits and the lowest.
+-- Every single byte flipped, all bits and the lowest.
 function M.survives_flips(module, packet)
   for at = 1, #packet do
     for _, flip in ipairs { 0xff, 0x01 } do
@@ -85,7 +85,7 @@ local function random_bytes()
   return table.concat(octets)
 end
 
---- 10,000 buffers, one in ten random and the others made from good packets. Returns how many were understood.
+-- 10,000 buffers, one in ten random and the others made from good packets. Returns how many were understood.
 function M.survives_fuzzing(module, packets)
   math.randomseed(20240229)
   local understood = 0
@@ -96,7 +96,7 @@ function M.survives_fuzzing(module, packets)
   return understood
 end
 
---- The error of fn(...) has to contain a text (no pattern).
+-- The error of fn(...) has to contain a text (no pattern).
 function M.raises(text, fn, ...)
   local ok, message = pcall(fn, ...)
   if ok then error("no error was raised; expected: " .. text, 0) end
@@ -105,7 +105,7 @@ function M.raises(text, fn, ...)
   end
 end
 
---- Fields that were given to build() have to come back from parse().
+-- Fields that were given to build() have to come back from parse().
 function M.comes_back(module, given, context)
   local got, reason = module.parse(module.build(given, context))
   if not got then error(reason, 0) end

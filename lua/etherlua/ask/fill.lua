@@ -2,8 +2,8 @@
 -- that it sends by itself, from the request for a reply. Source addresses are never guessed. It keeps no state but the
 -- last port that it gave away.
 
-local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
+local group = require "etherlua.net.group"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local random = require "etherlua.net.random"
@@ -12,7 +12,7 @@ local misuse = bytes.misuse
 
 local M = {}
 
-local BROADCAST = "ff:ff:ff:ff:ff:ff"
+local BROADCAST = group.BROADCAST
 local FIRST_PORT, PORTS = 49152, 16384 -- RFC 6335 section 6
 
 local function fill(fields, name, value)
@@ -41,14 +41,6 @@ local function tags_of(vlans)
   local tags = {}
   for i = 1, #vlans do tags[i] = vlans[i] end
   return tags
-end
-
--- RFC 1112 section 6.4, RFC 2464 section 7.
-local function group_mac(ip)
-  if ip == "255.255.255.255" then return BROADCAST end
-  local raw = addr.ip_bytes(ip)
-  if #raw == 16 then return addr.mac_text("\x33\x33" .. raw:sub(13)) end
-  return addr.mac_text("\1\0\x5e" .. string.char(raw:byte(2) % 128) .. raw:sub(3))
 end
 
 local last_port = random.u32() % PORTS
@@ -92,7 +84,7 @@ local function known_mac(inner)
   if not inner then return nil end
   if inner.name == "arp" then return BROADCAST end
   local dst = is_ip(inner) and inner.fields.dst
-  return dst and proto[inner.name].is_group(dst) and group_mac(dst) or nil
+  return dst and group.mac_text(dst) or nil
 end
 
 ---@param conn etherlua.conn
@@ -154,8 +146,8 @@ local function fill_selectors(whole, i, asked)
   for _, name in ipairs(proto[asked.name].selectors or {}) do fill(whole[i].fields, name, asked.fields[name]) end
 end
 
---- The frame of a reply: what it leaves out is the request's, turned around. It may begin at any layer of the request,
---- or at one that its layers carry; a text is data behind them.
+-- The frame of a reply: what it leaves out is the request's, turned around. It may begin at any layer of the request,
+-- or at one that its layers carry; a text is data behind them.
 ---@param request { name: string, fields: table }[] from proto.dissect
 ---@param reply etherlua.packet|string
 ---@param mac string of the host that replies
@@ -178,7 +170,7 @@ end
 
 -- ---- sending ------------------------------------------------------------------------------------------------------
 
---- A whole frame with its own addresses and tags. Blocks only while the relay is full.
+-- A whole frame with its own addresses and tags. Blocks only while the relay is full.
 ---@param conn etherlua.conn
 ---@param frame table of proto.ethernet.parse
 ---@return true|nil

@@ -99,17 +99,18 @@ local function read(conn, server)
   end
 end
 
+local servers = {} -- id of an EtherConn -> its server
+
 -- The responders of an EtherConn, and the task that reads for them.
 local function server_of(conn)
   local id = conn.ep.id
-  local extra = endpoint.extras[id] or {}
-  endpoint.extras[id] = extra
-  if not extra.server or extra.server.ended or extra.server.task.done then
-    local server = { responders = {} }
-    server.task = sched.spawn_background(read, conn, server)
-    extra.server = server
-  end
-  return extra.server
+  local server = servers[id]
+  if server and not server.ended and not server.task.done then return server end
+  if not server then endpoint.before_close(conn, function() servers[id] = nil end) end
+  server = { responders = {} }
+  server.task = sched.spawn_background(read, conn, server)
+  servers[id] = server
+  return server
 end
 
 -- ---- the object ---------------------------------------------------------------------------------------------------

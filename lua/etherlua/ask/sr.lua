@@ -7,17 +7,18 @@ local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
 local composed = require "etherlua.ask.fill"
 local ffi = require "ffi"
+local group = require "etherlua.net.group"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
+local resolver = require "etherlua.host.resolver"
 local sched = require "etherlua.core.sched"
-local udp = require "etherlua.relay.udp"
 
 local M = {}
 
 local TIMEOUT = 1    -- seconds
 local BURST = 32     -- packets that are sent between two looks at what came
 local ASKERS = 64    -- next hops that are asked for at the same time
-local BROADCAST = "ff:ff:ff:ff:ff:ff"
+local BROADCAST = group.BROADCAST
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 
@@ -112,10 +113,11 @@ end
 local function new_resolvers(conn, resolve)
   local resolvers = { releases = {} }
   return setmetatable(resolvers, { __index = function(_, src)
-    local ask_for, release = udp.resolver(conn, addr.addr(src), resolve or "arp")
-    resolvers[src] = ask_for or function() return BROADCAST end
-    table.insert(resolvers.releases, release)
-    return resolvers[src]
+    if resolve == "broadcast" then return function() return BROADCAST end end
+    local hops = resolver.new(conn, addr.addr(src), resolve or "arp")
+    resolvers[src] = hops.find
+    table.insert(resolvers.releases, hops.release)
+    return hops.find
   end })
 end
 

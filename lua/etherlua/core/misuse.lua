@@ -35,6 +35,15 @@ function M.raise(format, ...)
   error(place and place .. ": " .. words or words, 0)
 end
 
+-- Raises an error for what is no time to wait; one that has passed already is.
+---@param name string what it is for
+---@param value any
+function M.check_seconds(name, value)
+  if type(value) ~= "number" or value ~= value then
+    M.raise("bad %s %s: seconds as a number are needed", name, tostring(value))
+  end
+end
+
 -- What was wrong, without the place.
 ---@param failure any what pcall returned
 ---@return string

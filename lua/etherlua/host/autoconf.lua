@@ -4,6 +4,7 @@
 -- not follow redirects, does not look whether a router is still there, and only tells the link MTU that routers name.
 
 local channel = require "etherlua.core.channel"
+local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
 local neighbour = require "etherlua.host.neighbour"
@@ -14,7 +15,7 @@ local select = require "etherlua.core.select"
 
 local M = {}
 
-local LINK_LOCAL, ALL_ROUTERS, ALL_ROUTERS_MAC = prefix.new "fe80::/64", "ff02::2", "33:33:00:00:00:02"
+local LINK_LOCAL, ALL_ROUTERS, ALL_ROUTERS_MAC = prefix.new "fe80::/64", "ff02::2", group.mac_text "ff02::2"
 local MULTICAST = prefix.new "ff00::/8"
 local SOLICITATIONS, SOLICITATION_INTERVAL = 3, 4 -- RFC 4861 section 10
 local ROUTERS_MAX, ADDRESSES_MAX, ROUTES_MAX = 8, 16, 1024

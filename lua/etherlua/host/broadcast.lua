@@ -3,11 +3,10 @@
 -- broadcast address.
 
 local addr = require "etherlua.net.addr"
+local group = require "etherlua.net.group"
 local sched = require "etherlua.core.sched"
 
 local M = {}
-
-M.ADDRESS = "ff:ff:ff:ff:ff:ff"
 
 -- Returns a function from relay and VLAN stack (struct el_vlans) to the reader's object, made when first asked for and
 -- again when its relay was closed meanwhile.
@@ -22,7 +21,7 @@ function M.readers(ethertype, open, read)
     of_relays[relay] = of_relay
     local one = of_relay[key]
     if one and one.conn.ep.relay ~= nil then return one end
-    local conn = relay:conn { mac = M.ADDRESS, vlans = vlans, ethertypes = { ethertype } }
+    local conn = relay:conn { mac = group.BROADCAST, vlans = vlans, ethertypes = { ethertype } }
     one = open(conn)
     one.conn = conn
     of_relay[key] = one

@@ -9,12 +9,16 @@ local bit = require "bit"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local effi = require "etherlua.core.ffi"
+local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv4 = require "etherlua.proto.ipv4"
 local ipv6 = require "etherlua.proto.ipv6"
+local memory = require "etherlua.net.memory"
+local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
-local ping = require "etherlua.role.ping"
+local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local responder = require "etherlua.host.icmp_responder"
@@ -24,14 +28,15 @@ local tap = require "etherlua.host.tap"
 
 local C = effi.C
 local band, bnot = bit.band, bit.bnot
-local load32 = tap.load32
+local load16, native32 = memory.load16, memory.native32
 
 local M = {}
 
-local ARP, ICMP, ICMP6, UDP = 0x0806, 1, 58, 17
+local ARP = numbers.ethertype.ARP
+local ICMP, ICMP6, UDP = numbers.protocol.ICMP, numbers.protocol.ICMP6, numbers.protocol.UDP
 local TAPPED = C.EL_TAP_NEIGHBOUR + C.EL_TAP_ICMP + C.EL_TAP_UDP
 local DEPTH = 64 -- frames that nobody answers by himself, such as TCP
-local BROADCAST = addr.mac "ff:ff:ff:ff:ff:ff"
+local BROADCAST = addr.mac(group.BROADCAST)
 
 -- See relay:host.
 ---@class etherlua.host
@@ -60,7 +65,7 @@ end
 
 local function check_gateway(gateway, version)
   if gateway and prefix.new(gateway).version ~= version then
-    error(("bad gateway %q: an IPv%d address is needed"):format(gateway, version), 0)
+    misuse.raise("bad gateway %q: an IPv%d address is needed", gateway, version)
   end
 end
 
@@ -69,7 +74,7 @@ end
 ---@param gateway? string next hop for all other addresses
 function Host:set_ip(ip, gateway)
   local own = ip and prefix.new(ip)
-  if own and own.version ~= 4 then error(("bad ip %q: an IPv4 address such as 10.0.0.5/24 is needed"):format(ip), 0) end
+  if own and own.version ~= 4 then misuse.raise("bad ip %q: an IPv4 address such as 10.0.0.5/24 is needed", ip) end
   check_gateway(gateway, 4)
   if self.ip then self.neighbours:release(self.ip) end
   self.ip, self.gateway, self.prefix = own and own.ip, gateway, own
@@ -108,7 +113,7 @@ local function no_route(to)
 end
 
 local function hop4(self, to)
-  local key = load32(to.ip, 0)
+  local key = native32(to.ip, 0)
   if key == self.directed and self.prefix.length < 31 then return BROADCAST end
   local gateway = band(key, self.mask) ~= self.net
   if gateway and not self.gateway_key then return no_route(to) end
@@ -122,30 +127,19 @@ local function hop6(self, to)
   return self.neighbours:hop(key, source)
 end
 
--- RFC 1112 section 6.4, RFC 2464 section 7; nil for what is no group.
-local function group_mac(to)
-  local ip = to.ip
-  if to.version == 6 then
-    return ip[0] == 0xff and addr.mac(addr.mac_text("\x33\x33" .. ffi.string(ip + 12, 4))) or nil
-  elseif ip[0] >= 224 and ip[0] < 240 then
-    return addr.mac(addr.mac_text("\1\0\x5e" .. string.char(band(ip[1], 0x7f), ip[2], ip[3])))
-  end
-  return load32(ip, 0) == -1 and BROADCAST or nil
-end
-
 -- The MAC address of the next hop to an address. Blocks while it is asked for.
 ---@param to etherlua.addr
 ---@return etherlua.mac|nil mac valid until the task waits for something
 ---@return string|nil reason
 function Host:next_hop(to)
-  local group = group_mac(to)
-  if group then return group end
+  local mac = group.mac(to)
+  if mac then return mac end
   if to.version == 6 then return hop6(self, to) end
   if not self.ip then return nil, "the host has no IPv4 address" end
   return hop4(self, to)
 end
 
--- The same as text. Blocks until the neighbour answers, or the tries are used up.
+-- The MAC address of the next hop to an address, as text. Blocks until the neighbour answers, or the tries are used up.
 ---@param ip string
 ---@return string|nil mac
 ---@return string|nil reason
@@ -173,7 +167,7 @@ end
 
 -- Whoever sent the request takes its reply as it lies: of these there may be very many.
 local function hear_reply(self, protocol, message, size, frame)
-  local asker = self.askers[message[4] * 0x100 + message[5]]
+  local asker = self.askers[load16(message, 4)]
   if asker then return asker(frame) end
   tell(self, protocol, message, size, frame)
 end
@@ -181,7 +175,7 @@ end
 local function hear_icmp(self, frame)
   local message, size = frame.data + frame.l4, frame.l3 + frame.l3_len - frame.l4
   if size < 8 or C.el_checksum(message, size, 0) ~= 0 then return self.tap:count("invalid") end
-  if not is_own(self, load32(frame.data + frame.l3, 16)) then return self.tap:count("ignored") end
+  if not is_own(self, native32(frame.data + frame.l3, 16)) then return self.tap:count("ignored") end
   if message[0] == icmp.ECHO_REQUEST and message[1] == 0 then return responder.echo4(self, frame, size) end
   local hear = message[0] == icmp.ECHO_REPLY and hear_reply or tell
   hear(self, icmp, message, size, frame)
@@ -193,7 +187,7 @@ local function hear_icmp6(self, frame)
   if kind == icmp6.ROUTER_ADVERTISEMENT then return self.autoconf:hear(frame) end
   if kind >= icmp6.ROUTER_SOLICITATION and kind <= icmp6.REDIRECT then return self.segment:hear_nd(frame) end
   local ip = frame.data + frame.l3
-  if size < 8 or tap.icmp6_checksum(ip + 8, message, size) ~= 0 then return self.tap:count("invalid") end
+  if size < 8 or memory.icmp6_checksum(ip + 8, message, size) ~= 0 then return self.tap:count("invalid") end
   if not is_own(self, ffi.string(ip + 24, 16)) then return self.tap:count("ignored") end
   if kind == icmp6.ECHO_REQUEST and message[1] == 0 then return responder.echo6(self, frame, size) end
   local hear = kind == icmp6.ECHO_REPLY and hear_reply or tell
@@ -205,7 +199,7 @@ end
 ---@return boolean
 function Host:is_for(frame)
   local ip = frame.data + frame.l3
-  return is_own(self, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and load32(ip, 16) or ffi.string(ip + 24, 16)) and true
+  return is_own(self, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and native32(ip, 16) or ffi.string(ip + 24, 16)) and true
     or false
 end
 
@@ -242,7 +236,7 @@ function Host:watch_echo(identifier, fn)
     if not self.askers[number] then break end
     number = (number + 1) % 0x10000
   end
-  if self.askers[number] then error(("identifier %d is in use"):format(number), 0) end
+  if self.askers[number] then misuse.raise("identifier %d is in use", number) end
   self.askers[number] = fn
   return number, function() self.askers[number] = nil end
 end
@@ -287,12 +281,12 @@ end
 ---@return etherlua.pong|string reply, or why there is none: "timeout", who said that it cannot be reached, or why it
 ---  could not be sent
 function Host:ping(ip, opts)
-  return ping.once(self, ip, opts)
+  return require("etherlua.role.ping").once(self, ip, opts)
 end
 
 -- Leaves the wire; its RUDPConns are closed.
 function Host:close()
-  if self.conn.ep.relay == nil then return end
+  if not self.conn:is_open() then return end
   self.autoconf:close()
   self.conn:close()
 end
@@ -319,23 +313,24 @@ end
 ---@field multicast? boolean as for relay:conn; RUDPConns of the host hear group frames (false)
 ---@field fragment? boolean as for relay:conn (false)
 ---@field reassemble? boolean as for relay:conn (false)
-
-local NAMES = { mac = true, vlans = true, ip = true, gateway = true, ip6 = true, gateway6 = true, dad = true,
-  recv_depth = true, multicast = true, fragment = true, reassemble = true }
+local OPTIONS = options.new("relay:host", {
+  mac = options.any(), vlans = options.any(), ip = options.text(), gateway = options.text(), ip6 = options.text(),
+  gateway6 = options.text(), dad = options.boolean(true), recv_depth = options.whole(1, nil, DEPTH),
+  multicast = options.boolean(), fragment = options.boolean(), reassemble = options.boolean(),
+})
 
 local function check(given)
-  for name in pairs(given) do
-    if not NAMES[name] then error(("unknown option %s of a host"):format(tostring(name)), 0) end
-  end
-  if given.gateway and not given.ip then error("a gateway needs an IPv4 address, ip", 0) end
-  check_gateway(given.gateway6, 6)
+  local opts = OPTIONS:read(given)
+  if opts.gateway and not opts.ip then misuse.raise("a gateway needs an IPv4 address, ip") end
+  check_gateway(opts.gateway6, 6)
+  return opts
 end
 
 -- Two hosts on one relay and VLAN stack cannot have one address.
 local function check_free(self, ip)
   local claim = self.segment.claims[segment.key(ip)]
   if claim and claim.conn ~= self.conn then
-    error(("address %s is in use by host %s of this relay"):format(ip, claim.mac), 0)
+    misuse.raise("address %s is in use by host %s of this relay", ip, claim.mac)
   end
 end
 
@@ -343,10 +338,10 @@ end
 ---@param given etherlua.host_opts
 ---@return etherlua.host
 function M.open(relay, given)
-  check(given)
-  local own = given.ip and prefix.new(given.ip)
-  local conn = relay:conn { mac = given.mac, vlans = given.vlans, recv_depth = given.recv_depth or DEPTH,
-    multicast = given.multicast, fragment = given.fragment, reassemble = given.reassemble }
+  local opts = check(given)
+  local own = opts.ip and prefix.new(opts.ip)
+  local conn = relay:conn { mac = opts.mac, vlans = opts.vlans, recv_depth = opts.recv_depth,
+    multicast = opts.multicast, fragment = opts.fragment, reassemble = opts.reassemble }
   local self = setmetatable({ conn = conn, mac = tostring(conn.mac), tap = tap.of(relay), watchers = {},
     askers = {}, addresses = {}, hop_limit = 64 }, Host)
   self.neighbours = neighbour.of(conn)
@@ -354,8 +349,8 @@ function M.open(relay, given)
   self.tap:add(conn, TAPPED, self)
   local ok, reason = pcall(function()
     if own then check_free(self, own.ip) end
-    self:set_ip(given.ip, given.gateway)
-    self.autoconf = autoconf.open(self, given)
+    self:set_ip(opts.ip, opts.gateway)
+    self.autoconf = autoconf.open(self, opts)
   end)
   if not ok then
     conn:close()

@@ -10,16 +10,18 @@ local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv4 = require "etherlua.proto.ipv4"
 local ipv6 = require "etherlua.proto.ipv6"
+local memory = require "etherlua.net.memory"
+local numbers = require "etherlua.net.numbers"
 local sched = require "etherlua.core.sched"
-local tap = require "etherlua.host.tap"
 
 local C = effi.C
 local band, rshift = bit.band, bit.rshift
-local load32, mac_at, put16 = tap.load32, tap.mac_at, tap.put16
+local load16, native32, mac_at, store16 = memory.load16, memory.native32, memory.mac_at, memory.store16
 
 local M = {}
 
-local IP4, IP6, ICMP, ICMP6, TTL = 0x0800, 0x86dd, 1, 58, 64
+local IP4, IP6 = numbers.ethertype.IPV4, numbers.ethertype.IPV6
+local ICMP, ICMP6, TTL = numbers.protocol.ICMP, numbers.protocol.ICMP6, 64
 local IP4_HEADER, IP6_HEADER = 20, 40
 
 -- An answer is made here and sent before anything else happens. Of 65,535 bytes: what came in one frame fits.
@@ -27,7 +29,7 @@ local scratch = ffi.new "uint8_t[65600]"
 
 -- The checksum after a message's type has changed from `old` to `new` (RFC 1624 section 3).
 local function changed_checksum(message, old, new)
-  local sum = band(bit.bnot(message[2] * 0x100 + message[3]), 0xffff) + 0xffff - old * 0x100 + new * 0x100
+  local sum = band(bit.bnot(load16(message, 2)), 0xffff) + 0xffff - old * 0x100 + new * 0x100
   sum = band(sum, 0xffff) + rshift(sum, 16)
   sum = band(sum, 0xffff) + rshift(sum, 16)
   return 0xffff - sum
@@ -37,7 +39,7 @@ end
 local function put_reply(at, request, size, old, new)
   ffi.copy(scratch + at, request, size)
   scratch[at] = new
-  put16(scratch, at + 2, changed_checksum(request, old, new))
+  store16(scratch, at + 2, changed_checksum(request, old, new))
 end
 
 -- ---- echo ---------------------------------------------------------------------------------------------------------
@@ -49,26 +51,26 @@ end
 function M.echo4(owner, frame, size)
   local ip = frame.data + frame.l3
   scratch[0], scratch[1] = 0x45, ip[1] -- the type of service is the request's (RFC 1122 section 3.2.2.6)
-  put16(scratch, 2, IP4_HEADER + size)
+  store16(scratch, 2, IP4_HEADER + size)
   ffi.copy(scratch + 4, ip + 4, 2)
-  put16(scratch, 6, 0)
+  store16(scratch, 6, 0)
   scratch[8], scratch[9] = TTL, ICMP
-  put16(scratch, 10, 0)
+  store16(scratch, 10, 0)
   ffi.copy(scratch + 12, ip + 16, 4)
   ffi.copy(scratch + 16, ip + 12, 4)
-  put16(scratch, 10, C.el_checksum(scratch, IP4_HEADER, 0))
+  store16(scratch, 10, C.el_checksum(scratch, IP4_HEADER, 0))
   put_reply(IP4_HEADER, frame.data + frame.l4, size, icmp.ECHO_REQUEST, icmp.ECHO_REPLY)
   owner.tap:answer("echo", owner.conn, scratch, IP4_HEADER + size, mac_at(frame.data + 6), IP4)
 end
 
--- The same for ICMPv6.
+-- Answers an ICMPv6 echo request that has come to a host's address.
 ---@param owner table
 ---@param frame etherlua.frame
 ---@param size integer
 function M.echo6(owner, frame, size)
   local ip = frame.data + frame.l3
   scratch[0], scratch[1], scratch[2], scratch[3] = 0x60, 0, 0, 0
-  put16(scratch, 4, size)
+  store16(scratch, 4, size)
   scratch[6], scratch[7] = ICMP6, TTL
   ffi.copy(scratch + 8, ip + 24, 16)
   ffi.copy(scratch + 24, ip + 8, 16)
@@ -122,8 +124,8 @@ function M.is_one_host(ip, version)
     local first = ip[12]
     return first ~= 0 and first ~= 127 and first < 224
   end
-  return ip[8] ~= 0xff and not (load32(ip, 8) == 0 and load32(ip, 12) == 0 and load32(ip, 16) == 0
-    and load32(ip, 20) == 0)
+  return ip[8] ~= 0xff and not (native32(ip, 8) == 0 and native32(ip, 12) == 0 and native32(ip, 16) == 0
+    and native32(ip, 20) == 0)
 end
 
 -- Answers a UDP datagram to one of the owner's addresses that nobody took.

@@ -4,10 +4,11 @@
 -- It keeps no routes: every address is asked for on the link.
 
 local arp = require "etherlua.proto.arp"
-local broadcast = require "etherlua.host.broadcast"
 local effi = require "etherlua.core.ffi"
 local endpoint = require "etherlua.relay.endpoint"
+local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
+local numbers = require "etherlua.net.numbers"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
@@ -17,8 +18,8 @@ local C = effi.C
 
 local M = {}
 
-local BROADCAST, ANY4, ANY6 = broadcast.ADDRESS, "0.0.0.0", "::"
-local ARP = 0x0806
+local BROADCAST, ANY4, ANY6 = group.BROADCAST, "0.0.0.0", "::"
+local ARP = numbers.ethertype.ARP
 
 local TRIES, TRY_TIMEOUT = 3, 0.5 -- seconds for each request
 local NEGATIVE_TIME = 1           -- seconds for which nobody asks again for an address that did not answer
@@ -32,23 +33,25 @@ local WAITING_MAX = 65536         -- tasks that wait for one neighbour
 local Neighbours = {}
 Neighbours.__index = Neighbours
 
+local of_conns = {} -- id of an EtherConn -> its object
+
 -- The object of an EtherConn.
 ---@param conn etherlua.conn
 ---@return etherlua.neighbours
 function M.of(conn)
   local id = conn.ep.id
-  local extra = endpoint.extras[id] or {}
-  endpoint.extras[id] = extra
-  if extra.neighbours then return extra.neighbours end
+  if of_conns[id] then return of_conns[id] end
   local self = setmetatable({ conn = conn, mac = tostring(conn.mac), own = {}, segment = segment.of(conn) },
     Neighbours)
   self.segment.tap:add(conn, C.EL_TAP_NEIGHBOUR + C.EL_TAP_COPY, self.segment)
-  extra.neighbours = self
+  of_conns[id] = self
+  endpoint.before_close(conn, function() self:close() end)
   return self
 end
 
 ---@private
 function Neighbours:close()
+  of_conns[self.conn.ep.id] = nil
   if self.closing then self.closing() end
   for key, claim in pairs(self.own) do
     if self.segment.claims[key] == claim then self.segment.claims[key] = nil end
@@ -60,9 +63,9 @@ end
 -- ---- resolving ----------------------------------------------------------------------------------------------------
 
 local function solicit(self, ip, source)
-  local group, mac = icmp6.solicited_node(ip)
+  local to_all, mac = icmp6.solicited_node(ip)
   return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = ip,
-    source_link_layer_address = source ~= ANY6 and self.mac or nil }, source, group, mac)
+    source_link_layer_address = source ~= ANY6 and self.mac or nil }, source, to_all, mac)
 end
 
 local function ask(self, ip, source)
@@ -113,7 +116,7 @@ local function wait_for(self, key, source)
   local ok, reason = pcall(select.wait, { event })
   entry.waiting = entry.waiting - 1
   if not ok then error(reason, 0) end
-  if self.conn.ep.relay == nil then return nil, "closed" end
+  if not self.conn:is_open() then return nil, "closed" end
   if event.abandoned then return wait_for(self, key, source) end
   return outcome(self, key)
 end
@@ -134,7 +137,7 @@ function Neighbours:hop(key, source)
   return wait_for(self, key, source)
 end
 
--- The same with addresses as text.
+-- A neighbour's MAC address as text, by its IP address as text. Blocks while it is asked for.
 ---@param ip string
 ---@param source string own address
 ---@return string|nil mac

@@ -8,22 +8,25 @@
 local bit = require "bit"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
-local broadcast = require "etherlua.host.broadcast"
 local channel = require "etherlua.core.channel"
 local effi = require "etherlua.core.ffi"
+local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
+local memory = require "etherlua.net.memory"
+local numbers = require "etherlua.net.numbers"
 local sched = require "etherlua.core.sched"
 local tap = require "etherlua.host.tap"
 
 local C = effi.C
-local load32, same_mac, mac_at = tap.load32, tap.same_mac, tap.mac_at
+local native16, native32, same_mac, mac_at = memory.native16, memory.native32, memory.same_mac, memory.mac_at
 
 local M = {}
 
-local ARP, IP6, ICMP6, HOP_LIMIT = 0x0806, 0x86dd, 58, 255
-local ANY6, ALL_NODES, ALL_NODES_MAC = ("\0"):rep(16), "ff02::1", "33:33:00:00:00:01"
-local ANY_TEXT, ALL_REPORTS, ALL_REPORTS_MAC = "::", "ff02::16", "33:33:00:00:00:16"
+local ARP, IP6, ICMP6 = numbers.ethertype.ARP, numbers.ethertype.IPV6, numbers.protocol.ICMP6
+local HOP_LIMIT = 255
+local ANY6, ALL_NODES, ALL_NODES_MAC = ("\0"):rep(16), "ff02::1", group.mac_text "ff02::1"
+local ANY_TEXT, ALL_REPORTS, ALL_REPORTS_MAC = "::", "ff02::16", group.mac_text "ff02::16"
 local CACHE_TIME = 60   -- seconds that an answer is believed
 local CACHE_MAX = 65536 -- neighbours
 M.CACHE_MAX = CACHE_MAX
@@ -42,7 +45,7 @@ Segment.__index = Segment
 ---@return integer|string key
 function M.key(ip)
   local bytes = addr.ip_bytes(ip)
-  return #bytes == 4 and load32(ffi.cast(const_uint8_p, bytes), 0) or bytes
+  return #bytes == 4 and native32(ffi.cast(const_uint8_p, bytes), 0) or bytes
 end
 
 local uint8_p = ffi.typeof "uint8_t *"
@@ -51,7 +54,7 @@ local uint8_p = ffi.typeof "uint8_t *"
 ---@return integer|string key
 function M.key_of(address)
   local bytes = ffi.cast(uint8_p, address.ip)
-  if address.version == 4 then return load32(bytes, 0) end
+  if address.version == 4 then return native32(bytes, 0) end
   return ffi.string(bytes, 16)
 end
 
@@ -132,7 +135,6 @@ end
 local ARP_SIZE = 28
 local ETHERNET_IP4 = bit.bswap(0x00010800) -- hardware and protocol
 local LENGTHS = 0x0406                     -- 6 and 4, as they stand in memory
-local uint16_p = ffi.typeof "const uint16_t *"
 
 local reply = ffi.new("uint8_t[28]", { 0, 1, 8, 0, 6, 4, 0, 2 })
 
@@ -147,13 +149,13 @@ end
 ---@param frame etherlua.frame
 function Segment:hear_arp(frame)
   local packet = frame.data + frame.payload
-  if frame.payload_len < ARP_SIZE or load32(packet, 0) ~= ETHERNET_IP4
-    or ffi.cast(uint16_p, packet + 4)[0] ~= LENGTHS or bit.band(packet[8], 1) ~= 0 then
+  if frame.payload_len < ARP_SIZE or native32(packet, 0) ~= ETHERNET_IP4
+    or native16(packet, 4) ~= LENGTHS or memory.is_group_mac(packet + 8) then
     return self.tap:count("invalid")
   end
-  local spa, sha = load32(packet, 14), packet + 8
+  local spa, sha = native32(packet, 14), packet + 8
   if spa ~= 0 then learn(self, spa, sha) end
-  local claim = self.claims[load32(packet, 24)]
+  local claim = self.claims[native32(packet, 24)]
   if not claim or packet[7] ~= 1 or packet[6] ~= 0 or same_mac(sha, claim.conn.mac.byte) then
     return self.tap:count("ignored")
   end
@@ -183,11 +185,11 @@ local ROUTER_ALERT = { type = 5, data = "\0\0" } -- RFC 2711
 
 -- Says that the EtherConn wants what is sent to a group (RFC 3810 section 5.2): switches that listen let it pass then.
 ---@param conn etherlua.conn
----@param group string
+---@param ip string of the group
 ---@param src? string own link-local address (::, while there is none)
-function M.report_group(conn, group, src)
+function M.report_group(conn, ip, src)
   src = src or ANY_TEXT
-  local record = "\4\0\0\0" .. addr.ip_bytes(group) -- change to exclude nothing
+  local record = "\4\0\0\0" .. addr.ip_bytes(ip) -- change to exclude nothing
   local message = icmp6.build({ type = 143, rest = 1, payload = record }, { src = src, dst = ALL_REPORTS })
   conn:send(ipv6.build { src = src, dst = ALL_REPORTS, protocol = ICMP6, hop_limit = 1, payload = message,
     extension_headers = { { type = 0, options = { ROUTER_ALERT } } } }, ALL_REPORTS_MAC)
@@ -241,7 +243,7 @@ end
 function M.parse_icmp6(frame)
   local ip, at = frame.data + frame.l3, frame.data + frame.l4
   local size = frame.l3 + frame.l3_len - frame.l4
-  if ip[7] ~= HOP_LIMIT or size < 8 or at[1] ~= 0 or tap.icmp6_checksum(ip + 8, at, size) ~= 0 then return nil end
+  if ip[7] ~= HOP_LIMIT or size < 8 or at[1] ~= 0 or memory.icmp6_checksum(ip + 8, at, size) ~= 0 then return nil end
   return (icmp6.parse(ffi.string(at, size)))
 end
 
@@ -292,7 +294,7 @@ end
 -- From now on it hears multicasts of IPv6.
 function Segment:use_ip6()
   if self.conn6 and self.conn6.ep.relay ~= nil then return end
-  self.conn6 = self.conn:relay():conn { mac = broadcast.ADDRESS, vlans = self.conn.vlans, ethertypes = { IP6 },
+  self.conn6 = self.conn:relay():conn { mac = group.BROADCAST, vlans = self.conn.vlans, ethertypes = { IP6 },
     multicast = true, recv_depth = 1 }
   self.tap:add(self.conn6, C.EL_TAP_NEIGHBOUR, self)
 end
@@ -300,7 +302,7 @@ end
 local function open(relay, vlans)
   local segment = setmetatable({ tap = tap.of(relay), claims = {}, neighbours = {}, count = 0, listeners = {} },
     Segment)
-  segment.conn = relay:conn { mac = broadcast.ADDRESS, vlans = vlans, ethertypes = { ARP }, recv_depth = 1 }
+  segment.conn = relay:conn { mac = group.BROADCAST, vlans = vlans, ethertypes = { ARP }, recv_depth = 1 }
   segment.tap:add(segment.conn, C.EL_TAP_NEIGHBOUR, segment)
   return segment
 end

@@ -1,17 +1,14 @@
 -- host/tap.lua: the one reader of a relay's tap: what arrives for hosts and is answered on their behalf, ARP, neighbour
 -- discovery, ping. One task however many hosts there are. It finds the owner of a frame by the EtherConn that the
 -- frame came to and calls owner:hear(frame), which must not keep the frame.
---
--- Here are also the helpers that those who hear share: they look at frames where they lie, without strings.
 
-local bit = require "bit"
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
 local endpoint = require "etherlua.relay.endpoint"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
-local band, rshift = bit.band, bit.rshift
 
 local M = {}
 
@@ -19,55 +16,11 @@ local DEPTH = 8192        -- frames that wait while one is answered
 local RETRY = 50e-6       -- seconds
 local GIVE_UP = 0.1       -- seconds for which an answer waits for room in the relay
 
-local int32_p, mac_p = ffi.typeof "const int32_t *", ffi.typeof "const struct el_mac *"
-
 -- See tap.of.
 ---@class etherlua.tap
 ---@field counters table<string, integer> what became of the frames; see counters() in here
 local Tap = {}
 Tap.__index = Tap
-
--- ---- frames -------------------------------------------------------------------------------------------------------
-
--- Four bytes as they stand in memory: to be compared and stored, not to be calculated with.
----@param p ffi.cdata* uint8_t pointer
----@param at integer
----@return integer
-function M.load32(p, at)
-  return ffi.cast(int32_p, p + at)[0]
-end
-
--- Two bytes in network byte order.
----@param p ffi.cdata* uint8_t pointer
----@param at integer
----@param value integer
-function M.put16(p, at, value)
-  p[at], p[at + 1] = rshift(value, 8), band(value, 0xff)
-end
-
-local ICMP6 = 58
-
--- The checksum over an ICMPv6 message and the pseudo header (RFC 4443 section 2.3): 0 when the message has it in place.
----@param addresses ffi.cdata* pointer to the IPv6 packet's source address, which the destination follows
----@param message ffi.cdata* uint8_t pointer
----@param size integer
----@return integer
-function M.icmp6_checksum(addresses, message, size)
-  return C.el_checksum(message, size, 0xffff - C.el_checksum(addresses, 32, size + ICMP6))
-end
-
----@param a ffi.cdata* uint8_t pointer
----@param b ffi.cdata* uint8_t pointer
----@return boolean
-function M.same_mac(a, b)
-  return a[0] == b[0] and a[1] == b[1] and a[2] == b[2] and a[3] == b[3] and a[4] == b[4] and a[5] == b[5]
-end
-
----@param p ffi.cdata* uint8_t pointer
----@return ffi.cdata* pointer to the same bytes, as the engine wants a MAC address
-function M.mac_at(p)
-  return ffi.cast(mac_p, p)
-end
 
 -- ---- the reader ---------------------------------------------------------------------------------------------------
 
@@ -85,6 +38,7 @@ end
 
 local function read(tap)
   local source = { ep = tap.ep }
+  sched.defer(function() endpoint.retire(tap.id) end)
   while tap.ep.relay ~= nil do
     local frame = endpoint.take(source, nil, C.el_recv, same)
     if not frame then return end
@@ -99,7 +53,7 @@ local taps = setmetatable({}, { __mode = "k" }) -- relay -> tap
 local function open(relay)
   local tap = setmetatable({ owners = {}, counters = counters(), id = endpoint.new_id() }, Tap)
   tap.ep = C.el_tap_open(relay.handle, DEPTH, tap.id)
-  if tap.ep == nil then error("out of memory", 0) end
+  if tap.ep == nil then error(errno.reason(-errno.ENOMEM), 0) end
   ffi.gc(tap.ep, C.el_tap_free)
   sched.spawn_background(read, tap)
   return tap
@@ -136,7 +90,7 @@ end
 -- A function of its own: the loop would keep the way to it from being compiled.
 local function answer_slowly(tap, code, conn, data, len, mac, ethertype)
   local deadline = sched.now() + GIVE_UP
-  while code == -11 and sched.now() < deadline do
+  while code == -errno.EAGAIN and sched.now() < deadline do
     sched.sleep(RETRY)
     code = C.el_conn_send(conn, data, len, mac, ethertype, nil)
   end

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local effi = require "etherlua.core.ffi"
+local misuse = require("etherlua.core.misuse").raise
 
 local C = effi.C
 local band, bor, bxor, lshift, rshift = bit.band, bit.bor, bit.bxor, bit.lshift, bit.rshift
@@ -38,12 +39,6 @@ local addr_t = ffi.typeof("struct el_addr")
 local vlans_t = ffi.typeof("struct el_vlans")
 local text_buffer = ffi.new("char[64]")
 local ip_buffer = ffi.new("uint8_t[16]")
-
--- Level for error(): the caller of the public function that was given the bad value is not known here; the message
--- names the value, and position 0 leaves file names out of a user's mistake in an option.
-local function misuse(...)
-  error(string.format(...), 0)
-end
 
 -- ---- MAC addresses ------------------------------------------------------------------------------------------------
 
@@ -86,7 +81,7 @@ function M.mac(x)
   return mac
 end
 
--- The same without a new object.
+-- Sets a MAC address in place, so that no new object is made.
 ---@param mac etherlua.mac that is set
 ---@param x string|etherlua.mac
 function M.copy_mac(mac, x)
@@ -293,7 +288,8 @@ effi.metatype("struct el_vlans", {
     for i = 0, vlans.count - 1 do vids[i + 1] = band(vlans.tag[i].tci, 0xfff) end
     return table.concat(vids, ".")
   end,
-  -- The same to the demux. The other side may be anything that M.vlans takes.
+  -- Equal are stacks that the demux takes for one: priorities do not count. The other side may be anything that
+  -- M.vlans takes.
   __eq = function(a, b)
     if rawequal(a, nil) or rawequal(b, nil) then return false end
     return M.vlans_key(M.vlans(a)) == M.vlans_key(M.vlans(b))

@@ -18,13 +18,13 @@ end
 
 -- ---- Errors -------------------------------------------------------------------------------------------------------
 
---- Raise an error about a value that the caller gave. No position: the message names the value.
+-- Raise an error about a value that the caller gave. No position: the message names the value.
 ---@param ... any as for string.format
 function M.misuse(...)
   error(format(...), 0)
 end
 
---- The second result of a parser that ran out of bytes: short("ipv4", 12, 20) is nil, "ipv4: 12 of 20 header bytes".
+-- The second result of a parser that ran out of bytes: short("ipv4", 12, 20) is nil, "ipv4: 12 of 20 header bytes".
 ---@param protocol string
 ---@param have integer
 ---@param need integer
@@ -120,7 +120,7 @@ local function pack16(value)
   return char(rshift(value, 8), band(value, 0xff))
 end
 
---- A checked number as one octet.
+-- A checked number as one octet.
 ---@param what string names the value in the error
 ---@param value any
 ---@return string
@@ -128,7 +128,7 @@ function M.put8(what, value)
   return char(M.check(what, value, 0, 0xff))
 end
 
---- A checked number as two octets, in network byte order.
+-- A checked number as two octets, in network byte order.
 ---@param what string
 ---@param value any
 ---@return string
@@ -136,7 +136,7 @@ function M.put16(what, value)
   return pack16(M.check(what, value, 0, 0xffff))
 end
 
---- A checked number as four octets, in network byte order.
+-- A checked number as four octets, in network byte order.
 ---@param what string
 ---@param value any
 ---@return string
@@ -145,7 +145,7 @@ function M.put32(what, value)
   return char(rshift(value, 24), band(rshift(value, 16), 0xff), band(rshift(value, 8), 0xff), band(value, 0xff))
 end
 
---- Fill up with zeros to a multiple of some octets.
+-- Fill up with zeros to a multiple of some octets.
 ---@param bytes string
 ---@param unit integer
 ---@return string
@@ -155,7 +155,7 @@ end
 
 -- ---- The internet checksum (RFC 1071) -----------------------------------------------------------------------------
 
---- Add up 16-bit words; not folded, so that sums can be chained. Only the last string of a chain may be of odd length.
+-- Add up 16-bit words; not folded, so that sums can be chained. Only the last string of a chain may be of odd length.
 ---@param bytes string
 ---@param start? integer a sum to begin with
 ---@return integer
@@ -178,7 +178,7 @@ function M.checksum(bytes, start)
   return 0xffff - sum
 end
 
---- A header with its checksum in the middle.
+-- A header with its checksum in the middle.
 ---@param before string of even length
 ---@param after string
 ---@param given? integer a checksum to be used instead of the right one
@@ -189,7 +189,7 @@ function M.with_checksum(before, after, given, start)
   return before .. pack16(M.checksum(after, M.sum(before, start))) .. after
 end
 
---- The sum of the pseudo header of TCP, UDP (RFC 768) and everything on IPv6 (RFC 8200 section 8.1).
+-- The sum of the pseudo header of TCP, UDP (RFC 768) and everything on IPv6 (RFC 8200 section 8.1).
 ---@param context { src: string, dst: string } IP addresses
 ---@param protocol integer
 ---@param length integer of what the checksum covers

@@ -3,6 +3,7 @@
 
 local addr = require "etherlua.net.addr"
 local prefix = require "etherlua.net.prefix"
+local misuse = require "etherlua.core.misuse"
 
 local floor = math.floor
 
@@ -18,7 +19,7 @@ Range.__index = Range
 -- (RFC 3021).
 local function of_prefix(text, all)
   local one = prefix.new(text)
-  if one.version ~= 4 then error(("bad addresses %q: IPv4 alone is possible"):format(text), 0) end
+  if one.version ~= 4 then misuse.raise("bad addresses %q: IPv4 alone is possible", text) end
   local first = addr.ip4_number(one:network())
   local last = first + one:size() - 1
   if all or one.length > 30 then return first, last end
@@ -29,7 +30,7 @@ local function bounds(text, all)
   local first, last = tostring(text):match("^([^/-]+)%-([^/-]+)$")
   if not first then return of_prefix(text, all) end
   first, last = addr.ip4_number(first), addr.ip4_number(last)
-  if first > last then error(("bad addresses %q: the first is behind the last"):format(text), 0) end
+  if first > last then misuse.raise("bad addresses %q: the first is behind the last", text) end
   return first, last
 end
 
@@ -58,7 +59,7 @@ function M.new(texts, all)
     local first, last = bounds(text, all)
     parts[i] = { first = first, last = last }
   end
-  if #parts == 0 then error("no addresses: such as 10.0.0.0/24 are needed", 0) end
+  if #parts == 0 then misuse.raise("no addresses: such as 10.0.0.0/24 are needed") end
   local self = setmetatable({ parts = merged(parts), count = 0 }, Range)
   for _, part in ipairs(self.parts) do
     part.base = self.count

@@ -2,6 +2,7 @@
 -- through addresses. Addresses are text, as people write them.
 
 local addr = require "etherlua.net.addr"
+local misuse = require "etherlua.core.misuse"
 
 local M = {}
 
@@ -28,7 +29,7 @@ function M.new(text)
   local bytes = addr.ip_bytes(ip or text)
   local bits = #bytes * 8
   length = tonumber(length or bits)
-  if length > bits then error(("bad prefix %q: a length of 0 to %d is allowed"):format(text, bits), 0) end
+  if length > bits then misuse.raise("bad prefix %q: a length of 0 to %d is allowed", text, bits) end
   return setmetatable({ ip = addr.ip_text(bytes), length = length, version = #bytes == 4 and 4 or 6,
     first = masked(bytes, length) }, Prefix)
 end
@@ -97,12 +98,12 @@ function Prefix:check_hosts(count, step)
   local last, network = M.ip_add(self.ip, (count - 1) * step), self:network()
   local is_link = self.length >= LAST_BITS[self.version]
   if not is_link and self.ip == network then
-    error(("bad first address %s: it is the network's own"):format(self), 0)
+    misuse.raise("bad first address %s: it is the network's own", self)
   end
   local broadcast = self.version == 4 and not is_link and M.ip_add(network, self:size() - 1)
   if (count - 1) * step < self:size() and self:contains(last) and last ~= broadcast then return end
-  error(("%d hosts from %s by %d do not fit %s/%d: the last would be %s%s"):format(count, self, step, network,
-    self.length, last, last == broadcast and ", the broadcast address" or ""), 0)
+  misuse.raise("%d hosts from %s by %d do not fit %s/%d: the last would be %s%s", count, self, step, network,
+    self.length, last, last == broadcast and ", the broadcast address" or "")
 end
 
 function Prefix:__tostring()

@@ -1,6 +1,8 @@
 -- net/rate.lua: how fast traffic goes, as people write it: packets a second ("5000", "100k", "1.5Mpps") or bits a
 -- second ("50Mbit", "1Gbps"). For the options of scripts that send at a rate.
 
+local misuse = require "etherlua.core.misuse"
+
 local M = {}
 
 -- See rate.new. One of the two is set.
@@ -23,8 +25,8 @@ function M.new(text)
   if prefix == "G" and suffix == "" then unit = nil end
   value = value and unit and value * SCALE[prefix]
   if not value or value < LOWEST[unit] or value > HIGHEST[unit] then
-    error(("bad rate %q: packets a second such as 5000, 100k or 2Mpps, or bits a second such as 50Mbit or 1Gbit, are "
-      .. "needed"):format(tostring(text)), 0)
+    misuse.raise("bad rate %q: packets a second such as 5000, 100k or 2Mpps, or bits a second such as 50Mbit or "
+      .. "1Gbit, are needed", tostring(text))
   end
   return setmetatable({ [unit] = value }, Rate)
 end

@@ -2,6 +2,8 @@
 -- For the options of scripts that send traffic. Sizes count the frame check sequence, as RFC 2544 section 9 does, and
 -- no VLAN tags.
 
+local misuse = require "etherlua.core.misuse"
+
 local M = {}
 
 -- See size_mix.new.
@@ -17,8 +19,8 @@ local LEAST, MOST = 64, 65000
 local MAX_PATTERN = 1000
 local IMIX = "64:7,570:4,1518:1"
 
-local function misuse(text, reason)
-  error(("bad size %q: %s"):format(text, reason), 0)
+local function refuse(text, reason)
+  misuse.raise("bad size %q: %s", text, reason)
 end
 
 local function parts_of(text)
@@ -26,13 +28,13 @@ local function parts_of(text)
   for part in (text .. ","):gmatch("(.-),") do
     local size, share = part:match("^(%d+):(%d+)$")
     size, share = tonumber(size or part:match("^%d+$")), tonumber(share or 1)
-    if not size then misuse(text, "such as 64, 64:7,570:4,1518:1 or imix is needed") end
-    if size < LEAST or size > MOST then misuse(text, ("%d to %d is allowed"):format(LEAST, MOST)) end
+    if not size then refuse(text, "such as 64, 64:7,570:4,1518:1 or imix is needed") end
+    if size < LEAST or size > MOST then refuse(text, ("%d to %d is allowed"):format(LEAST, MOST)) end
     parts[#parts + 1] = { size = size, share = share, credit = 0 }
     total = total + share
   end
   if total < 1 or total > MAX_PATTERN then
-    misuse(text, ("shares of 1 to %d in all are allowed"):format(MAX_PATTERN))
+    refuse(text, ("shares of 1 to %d in all are allowed"):format(MAX_PATTERN))
   end
   return parts, total
 end
@@ -57,7 +59,7 @@ function M.new(text, least)
   local mix = setmetatable({ pattern = {}, smallest = math.huge, largest = 0 }, Mix)
   for _, part in ipairs(parts) do
     if text == "imix" then part.size = math.max(part.size, least) end
-    if part.size < least then misuse(text, ("these frames need %d bytes or more"):format(least)) end
+    if part.size < least then refuse(text, ("these frames need %d bytes or more"):format(least)) end
     mix.smallest, mix.largest = math.min(mix.smallest, part.size), math.max(mix.largest, part.size)
   end
   local bytes = 0

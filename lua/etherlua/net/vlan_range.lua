@@ -2,6 +2,7 @@
 -- hosts over VLANs or ask on each of them.
 
 local addr = require "etherlua.net.addr"
+local misuse = require "etherlua.core.misuse"
 
 local M = {}
 
@@ -15,10 +16,10 @@ local function tag_range(text, whole)
   local first, last = text:match("^(%d+)%-(%d+)$")
   first, last = tonumber(first or text:match("^%d+$")), tonumber(last or text:match("^%d+$"))
   if not first then
-    error(("bad VLAN range %q: such as 100-199 or 100.1-4094 is needed"):format(whole), 0)
+    misuse.raise("bad VLAN range %q: such as 100-199 or 100.1-4094 is needed", whole)
   end
   addr.vlans { first, last }
-  if first > last then error(("bad VLAN range %q: the first VLAN ID is behind the last"):format(whole), 0) end
+  if first > last then misuse.raise("bad VLAN range %q: the first VLAN ID is behind the last", whole) end
   return { first = first, count = last - first + 1 }
 end
 

@@ -122,11 +122,11 @@ end
 
 local function run(args, dir)
   local own, name, rest = split(args)
-  local opts = run_parser(dir):parse(own)
-  script.enter_netns(opts.netns)
-  if opts.trace_tasks then trace.start() end
-  opts.netns, opts.trace_tasks = nil, nil
-  script.defaults = opts
+  local given = run_parser(dir):parse(own)
+  script.enter_netns(given.netns)
+  if given.trace_tasks then trace.start() end
+  given.netns, given.trace_tasks = nil, nil
+  script.use_defaults(given)
   if not name then script.exit(script.USAGE, "no script given (etherlua run --help lists those that are shipped)") end
   local path, load = find_script(name, dir)
   local chunk = load_script(path, load)

@@ -5,8 +5,11 @@
 local addr = require "etherlua.net.addr"
 local argparse = require "argparse"
 local cjson = require "cjson"
+local chosen = require "etherlua.relay.chosen"
 local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
 local lab = require "etherlua.lab.lab"
+local misuse = require "etherlua.core.misuse"
 local proto = require "etherlua.proto"
 local relay = require "etherlua.relay.relay"
 local sched = require "etherlua.core.sched"
@@ -17,8 +20,19 @@ local M = {}
 
 M.DONE, M.FAILED, M.USAGE, M.REFUSED = 0, 1, 2, 3
 
--- What `etherlua run` was given in front of the script's name: defaults for the script's own options.
-M.defaults = {}
+-- The exit status that the script has chosen, for an end by Ctrl-C too; nil: what it returns, or M.DONE.
+---@type integer|nil
+M.status = nil
+
+local defaults = {}
+
+-- For the program: what it was given in front of the script's name. They are defaults for the script's own options, and
+-- say which relay ether.relay opens.
+---@param given table by name: relay, lab, capture, json
+function M.use_defaults(given)
+  defaults = given
+  chosen.choose(function(opts) return (M.relay(defaults, opts)) end)
+end
 
 -- ---- ends ---------------------------------------------------------------------------------------------------------
 
@@ -42,7 +56,7 @@ function M.check(fn, ...)
   local ok, value, second = pcall(fn, ...)
   if ok then return value, second end
   if type(value) == "table" then error(value, 0) end
-  M.exit(M.USAGE, tostring(value))
+  M.exit(M.USAGE, misuse.words(value))
 end
 
 -- ---- options ------------------------------------------------------------------------------------------------------
@@ -117,7 +131,7 @@ end
 function M.accepted_by(fn)
   return function(text)
     local ok, reason = pcall(fn, text)
-    if not ok then return nil, tostring(reason) end
+    if not ok then return nil, misuse.words(reason) end
     return text
   end
 end
@@ -126,11 +140,12 @@ end
 ---@param text string
 function M.host_mac(text)
   if addr.mac_bytes(text):byte() % 2 == 0 then return end
-  error(("bad MAC address %q: a host's is no group address"):format(text), 0)
+  misuse.raise("bad MAC address %q: a host's is no group address", text)
 end
 
--- By -errno: EPERM; EACCES, where it is that of another user's process.
-local NETNS_ADVICE = { [-1] = " (run as root, or give the program CAP_SYS_ADMIN too)", [-13] = " (run as root)" }
+-- EACCES: it is that of another user's process.
+local NETNS_ADVICE = { [-errno.EPERM] = " (run as root, or give the program CAP_SYS_ADMIN too)",
+  [-errno.EACCES] = " (run as root)" }
 
 -- Puts the thread into the network namespace that --netns names.
 ---@param name? string
@@ -141,7 +156,7 @@ function M.enter_netns(name)
   if fd >= 0 then C.el_fd_close(fd) end
   if code < 0 then
     local advice = NETNS_ADVICE[code] or ""
-    M.exit(M.USAGE, ("cannot enter network namespace %q: %s%s"):format(name, effi.reason(code), advice))
+    M.exit(M.USAGE, ("cannot enter network namespace %q: %s%s"):format(name, errno.reason(code), advice))
   end
 end
 
@@ -152,7 +167,7 @@ end
 function M.parse(parser, args)
   local opts = parser:parse(args)
   M.enter_netns(opts.netns)
-  for name, value in pairs(M.defaults) do
+  for name, value in pairs(defaults) do
     if opts[name] == nil then opts[name] = value end
   end
   return opts
@@ -194,7 +209,6 @@ end
 ---@return etherlua.relay
 ---@return etherlua.lab|nil
 function M.relay(opts, given)
-  opts = opts or M.defaults
   given = given or {}
   given.capture = given.capture or opts.capture
   if opts.lab then return open_in_lab(opts, given) end
@@ -203,7 +217,8 @@ function M.relay(opts, given)
   end
   local ok, value = pcall(relay.open, opts.relay, given)
   if ok then return value end
-  M.exit(tostring(value):find("privilege", 1, true) and M.FAILED or M.USAGE, tostring(value))
+  local words = misuse.words(value)
+  M.exit(words:find("privilege", 1, true) and M.FAILED or M.USAGE, words)
 end
 
 -- A frame that passed as a line: when, in seconds since `started`, which way, and decoded.
@@ -254,14 +269,12 @@ function M.print_json(names, values)
   io.stdout:write(M.json_line(names, values))
 end
 
-local EPIPE = 32
-
 -- Writes to standard output. Ends the script when that fails: with a message, or quietly when the reader is gone.
 ---@param text string
 function M.write(text)
   local ok, reason, code = io.stdout:write(text)
   if ok then return end
-  if code == EPIPE then M.exit(M.DONE) end
+  if code == errno.EPIPE then M.exit(M.DONE) end
   M.exit(M.FAILED, "cannot write the output: " .. reason)
 end
 

@@ -88,7 +88,7 @@ function M.main(args)
   local make_core = load_busted()
   script.enter_netns(own.netns)
   if own.trace_tasks then trace.start() end
-  script.defaults = { relay = own.relay, lab = own.lab }
+  script.use_defaults { relay = own.relay, lab = own.lab }
   package.loaded["busted.core"] = function()
     local core = make_core()
     runner.install(core, true)

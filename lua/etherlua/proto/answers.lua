@@ -81,8 +81,8 @@ local function layer_answers(module, reply, request, i, to_group)
   return ip_answers(module, got, asked, to_group)
 end
 
---- Whether a reply answers a request: each layer does, as far as the request has protocols with rules, or an ICMP error
---- in it quotes the request. A request to a group is answered by whoever answers.
+-- Whether a reply answers a request: each layer does, as far as the request has protocols with rules, or an ICMP error
+-- in it quotes the request. A request to a group is answered by whoever answers.
 ---@param reply { name: string, fields: table }[] from proto.dissect
 ---@param request { name: string, fields: table }[] from proto.dissect, beginning with the same layer
 ---@return boolean
@@ -119,8 +119,8 @@ local function quotation_key(layers, at)
   return ("about %s > %s%s"):format(ip.src, ip.dst, part_of(layers[at + 1]) or "")
 end
 
---- Texts that a request has in common with whatever answers it: only requests with one of the reply's keys need be
---- looked at.
+-- Texts that a request has in common with whatever answers it: only requests with one of the reply's keys need be
+-- looked at.
 ---@param layers { name: string, fields: table }[] from proto.dissect
 ---@return string[]
 function M.request_keys(layers)
@@ -134,7 +134,7 @@ function M.request_keys(layers)
   return { key, at and quotation_key(layers, at) }
 end
 
---- The keys of the requests that a reply can be an answer to. It may have more layers than they.
+-- The keys of the requests that a reply can be an answer to. It may have more layers than they.
 ---@param layers { name: string, fields: table }[] from proto.dissect
 ---@return string[]
 function M.reply_keys(layers)

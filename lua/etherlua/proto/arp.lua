@@ -3,9 +3,11 @@
 -- Padding behind the packet is dropped. Caches are a role's business.
 
 local bytes = require "etherlua.net.bytes"
+local numbers = require "etherlua.net.numbers"
 
 local byte, format, sub = string.byte, string.format, string.sub
 local u16 = bytes.u16
+local IPV4 = numbers.ethertype.IPV4
 
 local M = {}
 
@@ -16,7 +18,7 @@ local function hardware_text(raw)
 end
 
 local function protocol_text(pro, raw)
-  return pro == 0x0800 and #raw == 4 and bytes.ip4_at(raw, 1) or raw
+  return pro == IPV4 and #raw == 4 and bytes.ip4_at(raw, 1) or raw
 end
 
 ---@param packet string
@@ -55,21 +57,21 @@ local function hardware_bytes(what, value, size)
 end
 
 local function protocol_bytes(what, value, size, pro)
-  if pro == 0x0800 and size == 4 then return bytes.ip(what, value or "0.0.0.0", 4) end
+  if pro == IPV4 and size == 4 then return bytes.ip(what, value or "0.0.0.0", 4) end
   return raw_address(what, value, size)
 end
 
 ---@param fields table as from parse; the defaults are a request for Ethernet and IPv4, and addresses of zeros
 ---@return string packet
 function M.build(fields)
-  local hln, pln, pro = fields.hln or 6, fields.pln or 4, fields.pro or 0x0800
+  local hln, pln, pro = fields.hln or 6, fields.pln or 4, fields.pro or IPV4
   return bytes.put16("arp hrd", fields.hrd or 1) .. bytes.put16("arp pro", pro) .. bytes.put8("arp hln", hln)
     .. bytes.put8("arp pln", pln) .. bytes.put16("arp op", fields.op or M.REQUEST)
     .. hardware_bytes("arp sha", fields.sha, hln) .. protocol_bytes("arp spa", fields.spa, pln, pro)
     .. hardware_bytes("arp tha", fields.tha, hln) .. protocol_bytes("arp tpa", fields.tpa, pln, pro)
 end
 
---- What a request and its answers have in common.
+-- What a request and its answers have in common.
 ---@param fields table from parse
 ---@param is_reply? boolean
 ---@return string
@@ -77,7 +79,7 @@ function M.exchange(fields, is_reply)
   return is_reply and fields.spa or fields.tpa
 end
 
---- Whether a reply is about the address that was asked for. Whom it is for is not looked at: what brings it says that.
+-- Whether a reply is about the address that was asked for. Whom it is for is not looked at: what brings it says that.
 ---@param reply table from parse
 ---@param request table from parse
 ---@return boolean
@@ -85,7 +87,7 @@ function M.answers(reply, request)
   return request.op == M.REQUEST and reply.op == M.REPLY and reply.spa == request.tpa
 end
 
---- What a reply has where nobody says otherwise.
+-- What a reply has where nobody says otherwise.
 ---@param request table from parse
 ---@param mac string of the host that answers
 ---@return table fields
@@ -96,7 +98,7 @@ end
 ---@param fields table from parse
 ---@return string
 function M.describe(fields)
-  if fields.pro ~= 0x0800 or fields.pln ~= 4 or fields.hln ~= 6 then
+  if fields.pro ~= IPV4 or fields.pln ~= 4 or fields.hln ~= 6 then
     return format("ARP op %d hardware %d protocol 0x%04x", fields.op, fields.hrd, fields.pro)
   elseif fields.op == M.REQUEST then
     return format("ARP who-has %s tell %s", fields.tpa, fields.spa)

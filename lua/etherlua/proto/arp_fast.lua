@@ -4,6 +4,9 @@
 
 local ffi = require "ffi"
 local arp = require "etherlua.proto.arp"
+local memory = require "etherlua.net.memory"
+
+local load16, load32, store32 = memory.load16, memory.load32, memory.store32
 
 local M = {}
 
@@ -17,10 +20,6 @@ function M.packet()
   return packet_t()
 end
 
-local function load32(data, at)
-  return data[at] * 0x1000000 + data[at + 1] * 0x10000 + data[at + 2] * 0x100 + data[at + 3]
-end
-
 -- Reads a packet of Ethernet and IPv4. Allocates nothing, trusts nothing.
 ---@param data ffi.cdata* uint8_t pointer
 ---@param len integer octets, padding allowed
@@ -28,7 +27,7 @@ end
 ---@return boolean ok
 function M.parse(data, len, packet)
   if len < SIZE or load32(data, 0) ~= 0x00010800 or data[4] ~= 6 or data[5] ~= 4 then return false end
-  packet.op = data[OP] * 256 + data[OP + 1]
+  packet.op = load16(data, OP)
   packet.spa, packet.tpa = load32(data, SPA), load32(data, TPA)
   ffi.copy(packet.sha, data + SHA, 6)
   ffi.copy(packet.tha, data + THA, 6)
@@ -55,10 +54,8 @@ end
 ---@param sha ffi.cdata* six octets: who asks
 ---@param tpa integer
 function Template:ask(sha, tpa)
-  local data = self.data
-  ffi.copy(data + SHA, sha, 6)
-  data[TPA], data[TPA + 1] = tpa / 0x1000000, tpa / 0x10000 % 0x100
-  data[TPA + 2], data[TPA + 3] = tpa / 0x100 % 0x100, tpa % 0x100
+  ffi.copy(self.data + SHA, sha, 6)
+  store32(self.data, TPA, tpa)
 end
 
 return M

@@ -22,7 +22,7 @@ M.option_codes = dhcp4_options.codes
 -- A command line's "60=text", "43=0x0102", "dns_servers=1.1.1.1,8.8.8.8" as a key and value for the table of options.
 M.option = dhcp4_options.option
 
--- The same for the whole text, as an option parser's convert() wants it.
+-- Reads an option of DHCP that a command line gives as NAME=VALUE, as an option parser's convert() wants it.
 ---@param text string "60=text"
 ---@return table|nil pair { key, value }
 ---@return string|nil reason
@@ -123,8 +123,8 @@ end
 
 ---@param message string
 ---@return table? fields op, htype, hlen, hops, xid, secs, flags, broadcast (its top bit), ciaddr, yiaddr, siaddr,
---- giaddr, chaddr (text if hlen is 6, else raw), sname, file, options (by name if known, else raw by code), and where
---- build() would not make it so unasked: overload ("file", "sname", "both"), option_order (list of codes), pad
+---  giaddr, chaddr (text if hlen is 6, else raw), sname, file, options (by name if known, else raw by code), and where
+---  build() would not make it so unasked: overload ("file", "sname", "both"), option_order (list of codes), pad
 ---@return string? reason
 function M.parse(message)
   local have = #message
@@ -270,9 +270,9 @@ local function address(what, text)
 end
 
 ---@param fields table as from parse, all optional; op follows from the message type, broadcast overrides the bit of
---- flags. overload: true, "file", "sname" or "both" moves options there, false forbids it; max_size: octets of the
---- message, over which options are moved without being told; option_order: names or codes to be sent first, in this
---- order; pad: octets to fill up to, 300 unless given (BOOTP, RFC 1542 section 2.1), or false
+---  flags. overload: true, "file", "sname" or "both" moves options there, false forbids it; max_size: octets of the
+---  message, over which options are moved without being told; option_order: names or codes to be sent first, in this
+---  order; pad: octets to fill up to, 300 unless given (BOOTP, RFC 1542 section 2.1), or false
 ---@return string message; raises for unknown names, bad values, and if max_size is not enough
 function M.build(fields)
   local sname, file, options = lay_out(fields)
@@ -295,7 +295,7 @@ end
 
 local BOOTREQUEST, BOOTREPLY = 1, 2
 
---- What a request and its answers have in common.
+-- What a request and its answers have in common.
 ---@param fields table from parse
 ---@return integer
 function M.exchange(fields)
@@ -309,7 +309,7 @@ function M.answers(reply, request)
   return request.op == BOOTREQUEST and reply.op == BOOTREPLY and reply.xid == request.xid
 end
 
---- What a reply has where nobody says otherwise (RFC 2131 section 4.3.1, table 3).
+-- What a reply has where nobody says otherwise (RFC 2131 section 4.3.1, table 3).
 ---@param request table from parse
 ---@return table fields
 function M.turn(request)

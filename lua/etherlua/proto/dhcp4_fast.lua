@@ -8,6 +8,9 @@ local bit = require "bit"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
+local memory = require "etherlua.net.memory"
+
+local native32, store_native32, store16 = memory.native32, memory.store_native32, memory.store16
 
 local M = {}
 
@@ -20,21 +23,11 @@ M.OFFER, M.ACK, M.NAK = 2, 5, 6
 local KINDS = { DISCOVER = 1, OFFER = M.OFFER, REQUEST = 3, DECLINE = 4, ACK = M.ACK, NAK = M.NAK, RELEASE = 7,
   INFORM = 8 }
 
-local int32_p = ffi.typeof "int32_t *"
-local const_int32_p = ffi.typeof "const int32_t *"
 local reply_t = ffi.typeof [[struct {
   int32_t xid, yiaddr, server_id;
   uint8_t op, kind, chaddr[6];
   uint8_t has_kind, has_server;
 }]]
-
-local function load32(bytes, at)
-  return ffi.cast(const_int32_p, bytes + at)[0]
-end
-
-local function store32(bytes, at, value)
-  ffi.cast(int32_p, bytes + at)[0] = value
-end
 
 -- ---- replies ------------------------------------------------------------------------------------------------------
 
@@ -52,7 +45,7 @@ local function note(message, at, code, size, reply)
     return true
   end
   if code == OVERLOAD or reply.has_server ~= 0 then return false end
-  reply.has_server, reply.server_id = 1, size == 4 and load32(message, at + 2) or 0
+  reply.has_server, reply.server_id = 1, size == 4 and native32(message, at + 2) or 0
   return true
 end
 
@@ -72,7 +65,7 @@ local function walk(message, len, at, reply)
   return walk(message, len, at + 2 + size, reply)
 end
 
--- The same two options by the whole parser.
+-- Reads message type and server identifier by the whole parser, which copes with overloaded and split options.
 local function walk_slowly(message, len, reply)
   local fields = dhcp4.parse(ffi.string(message, len))
   if not fields then return false end
@@ -88,9 +81,9 @@ end
 ---@param reply ffi.cdata* from reply(); of no meaning when false is returned
 ---@return boolean ok
 function M.parse(message, len, reply)
-  if len < HEADER_SIZE or load32(message, COOKIE_AT) ~= COOKIE or message[2] ~= 6 then return false end
+  if len < HEADER_SIZE or native32(message, COOKIE_AT) ~= COOKIE or message[2] ~= 6 then return false end
   reply.op, reply.kind, reply.server_id, reply.has_kind, reply.has_server = message[0], 0, 0, 0, 0
-  reply.xid, reply.yiaddr = load32(message, XID), load32(message, YIADDR)
+  reply.xid, reply.yiaddr = native32(message, XID), native32(message, YIADDR)
   ffi.copy(reply.chaddr, message + CHADDR, 6)
   local walked = walk(message, len, HEADER_SIZE, reply)
   if walked == false then return walk_slowly(message, len, reply) end
@@ -100,7 +93,7 @@ end
 ---@param text string IPv4 address
 ---@return integer as the fields of a reply have it
 function M.ip4(text)
-  return load32(ffi.cast("const uint8_t *", addr.ip_bytes(text)), 0)
+  return native32(ffi.cast("const uint8_t *", addr.ip_bytes(text)), 0)
 end
 
 -- ---- messages -----------------------------------------------------------------------------------------------------
@@ -138,9 +131,8 @@ end
 ---@param secs number since the client began (RFC 2131 table 1); over 65535 counts as that
 function Template:address(xid, chaddr, secs)
   local data = self.data
-  store32(data, XID, xid)
-  secs = math.floor(math.min(secs, 0xffff))
-  data[SECS], data[SECS + 1] = bit.rshift(secs, 8), bit.band(secs, 0xff)
+  store_native32(data, XID, xid)
+  store16(data, SECS, math.floor(math.min(secs, 0xffff)))
   ffi.copy(data + CHADDR, chaddr, 6)
 end
 
@@ -148,16 +140,16 @@ end
 ---@param ip integer
 ---@param server_id integer
 function Template:request(ip, server_id)
-  store32(self.data, self.requested_at, ip)
-  store32(self.data, self.server_at, server_id)
+  store_native32(self.data, self.requested_at, ip)
+  store_native32(self.data, self.server_at, server_id)
 end
 
 -- For a RELEASE of an address that is ours.
 ---@param ip integer
 ---@param server_id integer
 function Template:release(ip, server_id)
-  store32(self.data, CIADDR, ip)
-  store32(self.data, self.server_at, server_id)
+  store_native32(self.data, CIADDR, ip)
+  store_native32(self.data, self.server_at, server_id)
 end
 
 return M

@@ -3,26 +3,30 @@
 
 local bit = require "bit"
 local bytes = require "etherlua.net.bytes"
+local numbers = require "etherlua.net.numbers"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local format, sub = string.format, string.sub
 local u16 = bytes.u16
+local TYPES = numbers.ethertype
 
 local M = {}
 
+local TAG_SIZE = 4
+
 -- EtherType -> the module that reads the payload.
 M.next = {
-  [0x0800] = "ipv4",
-  [0x0806] = "arp",
-  [0x86dd] = "ipv6",
+  [TYPES.IPV4] = "ipv4",
+  [TYPES.ARP] = "arp",
+  [TYPES.IPV6] = "ipv6",
 }
 
 M.selectors = { "ethertype" }
 
 -- What marks a VLAN tag.
-M.tpids = { [0x8100] = true, [0x88a8] = true, [0x9100] = true }
+M.tpids = { [TYPES.DOT1Q] = true, [TYPES.DOT1AD] = true, [TYPES.QINQ] = true }
 
---- Whether an address stands for several hosts.
+-- Whether an address stands for several hosts.
 ---@param mac string
 ---@return boolean
 function M.is_group(mac)
@@ -33,6 +37,15 @@ end
 ---@return string? name of the module for the payload
 function M.child(fields)
   return M.next[fields.ethertype]
+end
+
+-- Octets that VLAN tags take of an interface's MTU: it lets one 802.1Q tag pass for nothing.
+---@param count integer
+---@param outer? integer TPID of the outer one (0x8100)
+---@return integer
+function M.tags_in_mtu(count, outer)
+  if count > 0 and (outer or TYPES.DOT1Q) == TYPES.DOT1Q then count = count - 1 end
+  return TAG_SIZE * count
 end
 
 local function parse_tags(frame)
@@ -68,7 +81,7 @@ local function tag_bytes(tag)
   if type(tag) ~= "table" then tag = { vid = tag } end
   local tci = bor(bytes.check("VLAN ID", tag.vid, 0, 4095), lshift(bytes.check("VLAN PCP", tag.pcp or 0, 0, 7), 13),
     tag.dei and 0x1000 or 0)
-  return bytes.put16("VLAN TPID", tag.tpid or 0x8100) .. bytes.put16("VLAN TCI", tci)
+  return bytes.put16("VLAN TPID", tag.tpid or TYPES.DOT1Q) .. bytes.put16("VLAN TCI", tci)
 end
 
 ---@param fields table as from parse; vlans may hold plain VIDs, none is untagged
@@ -88,7 +101,7 @@ local function same_vlans(one, other)
   return true
 end
 
---- Whether a frame came back to who sent the other one, or to all, in the same VLAN stack; priorities may differ.
+-- Whether a frame came back to who sent the other one, or to all, in the same VLAN stack; priorities may differ.
 ---@param reply table from parse
 ---@param request table from parse
 ---@return boolean
@@ -97,7 +110,7 @@ function M.answers(reply, request)
     and same_vlans(reply.vlans, request.vlans)
 end
 
---- What a reply has where nobody says otherwise: it comes from the address that was asked, or from the host's own.
+-- What a reply has where nobody says otherwise: it comes from the address that was asked, or from the host's own.
 ---@param request table from parse
 ---@param mac string of the host that answers
 ---@return table fields

@@ -33,7 +33,7 @@ M.echo = {
   describe = function(fields) return format(" id %d seq %d", fields.identifier, fields.sequence) end,
 }
 
---- The kind of message that has some fields at fixed places and then a payload.
+-- The kind of message that has some fields at fixed places and then a payload.
 ---@param protocol string
 ---@param entries table[] as for layout.new; 4 octets or more
 ---@param text? fun(fields: table): string the end of a line
@@ -89,7 +89,7 @@ local function kind_of(types, number)
   return types[number] and types[number].kind or M.other
 end
 
---- Read a message by a table such as M.types.
+-- Read a message by a table such as M.types.
 ---@param protocol string
 ---@param types table
 ---@param message string
@@ -102,7 +102,7 @@ function M.parse_with(protocol, types, message)
   return kind_of(types, number).parse(message, fields)
 end
 
---- The parts of a message in front of and behind the checksum.
+-- The parts of a message in front of and behind the checksum.
 ---@param types table
 ---@param fields table
 ---@return string before
@@ -112,7 +112,7 @@ function M.parts_with(types, fields)
   return before, kind_of(types, fields.type).build(fields)
 end
 
---- The module of the packet that a message quotes.
+-- The module of the packet that a message quotes.
 ---@param types table
 ---@param name string
 ---@param fields table
@@ -122,7 +122,7 @@ function M.child_with(types, name, fields)
   if kind_of(types, fields.type).quotes then return name, "quoted" end
 end
 
---- What a request and its answers have in common.
+-- What a request and its answers have in common.
 ---@param fields table from parse
 ---@return string
 function M.exchange(fields)
@@ -139,7 +139,7 @@ function M.answers_with(types, reply, request)
   return known ~= nil and known.answer == reply.type and M.exchange(reply) == M.exchange(request)
 end
 
---- What a reply has where nobody says otherwise.
+-- What a reply has where nobody says otherwise.
 ---@param types table
 ---@param request table
 ---@return table fields
@@ -169,9 +169,9 @@ end
 
 ---@param message string
 ---@return table? fields type, code, checksum, payload, and: identifier, sequence (echo, timestamp);
---- originate_timestamp, receive_timestamp, transmit_timestamp (milliseconds since midnight UT); next_hop_mtu
---- (destination unreachable); gateway (redirect); pointer (parameter problem); or rest, the second word as a number;
---- reserved if it is not zero
+---  originate_timestamp, receive_timestamp, transmit_timestamp (milliseconds since midnight UT); next_hop_mtu
+---  (destination unreachable); gateway (redirect); pointer (parameter problem); or rest, the second word as a number;
+---  reserved if it is not zero
 ---@return string? reason
 function M.parse(message)
   return M.parse_with("icmp", M.types, message)
@@ -190,7 +190,7 @@ function M.checksum_ok(message)
   return #message >= 8 and bytes.checksum(message) == 0
 end
 
---- Whether a message says that the packet in it went no further. A redirect did go on.
+-- Whether a message says that the packet in it went no further. A redirect did go on.
 ---@param fields table from parse
 ---@return boolean
 function M.is_error(fields)
@@ -204,7 +204,7 @@ function M.answers(reply, request)
   return M.answers_with(M.types, reply, request)
 end
 
---- What a reply has where nobody says otherwise.
+-- What a reply has where nobody says otherwise.
 ---@param request table from parse
 ---@return table fields
 function M.turn(request)

@@ -5,15 +5,17 @@
 
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
+local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
 local layout = require "etherlua.proto.layout"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.icmp6_options"
 
 local format = string.format
 
 local M = {}
 
-local PROTOCOL = 58
+local PROTOCOL = numbers.protocol.ICMP6
 
 M.DESTINATION_UNREACHABLE, M.PACKET_TOO_BIG, M.TIME_EXCEEDED, M.PARAMETER_PROBLEM = 1, 2, 3, 4
 M.ECHO_REQUEST, M.ECHO_REPLY, M.ROUTER_SOLICITATION, M.ROUTER_ADVERTISEMENT = 128, 129, 133, 134
@@ -91,19 +93,19 @@ M.types = {
 }
 
 -- Where a neighbour solicitation for an address is sent: the group of its last 24 bits (RFC 4291 section 2.7.1) and the
--- MAC address of that (RFC 2464 section 7).
+-- MAC address of that.
 ---@param ip string
 ---@return string group
 ---@return string mac
 function M.solicited_node(ip)
-  local low = bytes.ip("address", ip, 16):sub(14)
-  return addr.ip_text("\xff\2\0\0\0\0\0\0\0\0\0\1\xff" .. low), addr.mac_text("\x33\x33\xff" .. low)
+  local solicited = addr.ip_text("\xff\2\0\0\0\0\0\0\0\0\0\1\xff" .. bytes.ip("address", ip, 16):sub(14))
+  return solicited, group.mac_text(solicited)
 end
 
 local DISCOVERY = { hop_limit = 255 }
 
---- What the IPv6 header of a message has where nobody says otherwise: neighbour discovery is dropped when it could have
---- come from afar (RFC 4861 sections 4.1 to 4.5).
+-- What the IPv6 header of a message has where nobody says otherwise: neighbour discovery is dropped when it could have
+-- come from afar (RFC 4861 sections 4.1 to 4.5).
 ---@param fields table
 ---@return table? fields of ipv6
 function M.carrier(fields)
@@ -120,11 +122,11 @@ end
 
 ---@param message string
 ---@return table? fields type, code, checksum and: identifier, sequence, payload (echo); mtu (packet too big) or pointer
---- (parameter problem), payload; in neighbour discovery options, source_link_layer_address, target_link_layer_address
---- (see icmp6_options.lua) and target (solicitation, advertisement, redirect), destination (redirect), router,
---- solicited, override (advertisement), or cur_hop_limit, managed, other, home_agent, preference (0 medium, 1 high,
---- 3 low), router_lifetime (s), reachable_time, retrans_timer (ms); else rest, the second word as a number, and
---- payload; reserved if it is not zero
+---  (parameter problem), payload; in neighbour discovery options, source_link_layer_address, target_link_layer_address
+---  (see icmp6_options.lua) and target (solicitation, advertisement, redirect), destination (redirect), router,
+---  solicited, override (advertisement), or cur_hop_limit, managed, other, home_agent, preference (0 medium, 1 high,
+---  3 low), router_lifetime (s), reachable_time, retrans_timer (ms); else rest, the second word as a number, and
+---  payload; reserved if it is not zero
 ---@return string? reason
 function M.parse(message)
   return icmp.parse_with("icmp6", M.types, message)
@@ -146,14 +148,14 @@ function M.checksum_ok(message, context)
   return #message >= 8 and bytes.checksum(message, bytes.pseudo_sum(context, PROTOCOL, #message)) == 0
 end
 
---- Whether a message says that the packet in it went no further.
+-- Whether a message says that the packet in it went no further.
 ---@param fields table from parse
 ---@return boolean
 function M.is_error(fields)
   return M.child(fields) ~= nil
 end
 
---- What a request and its answers have in common.
+-- What a request and its answers have in common.
 M.exchange = icmp.exchange
 
 ---@param reply table from parse
@@ -163,7 +165,7 @@ function M.answers(reply, request)
   return icmp.answers_with(M.types, reply, request)
 end
 
---- What a reply has where nobody says otherwise; of an advertisement (RFC 4861 section 7.2.4) all of it.
+-- What a reply has where nobody says otherwise; of an advertisement (RFC 4861 section 7.2.4) all of it.
 ---@param request table from parse
 ---@param mac string of the host that answers
 ---@return table fields

@@ -85,12 +85,12 @@ end
 
 -- ---- The list -----------------------------------------------------------------------------------------------------
 
---- From position `at` to the end of a message into fields: source_link_layer_address and target_link_layer_address (the
---- first of each, if it is a MAC address), and options = list of
---- { type = 3, prefix_length, on_link, autonomous, valid_lifetime, preferred_lifetime (seconds), prefix },
---- { type = 4, packet } (what a redirect is about), { type = 5, mtu }, { type = 25, lifetime (seconds), servers },
---- { type, data } (all others), and { type = 1 } or { type = 2 } in the place of a link-layer address that is not in
---- front of the list. An option of length zero makes the message invalid (RFC 4861 section 4.6).
+-- From position `at` to the end of a message into fields: source_link_layer_address and target_link_layer_address (the
+-- first of each, if it is a MAC address), and options = list of
+-- { type = 3, prefix_length, on_link, autonomous, valid_lifetime, preferred_lifetime (seconds), prefix },
+-- { type = 4, packet } (what a redirect is about), { type = 5, mtu }, { type = 25, lifetime (seconds), servers },
+-- { type, data } (all others), and { type = 1 } or { type = 2 } in the place of a link-layer address that is not in
+-- front of the list. An option of length zero makes the message invalid (RFC 4861 section 4.6).
 ---@param message string
 ---@param at integer
 ---@param fields table

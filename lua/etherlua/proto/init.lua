@@ -20,7 +20,7 @@ local M = setmetatable({}, {
 ---@param first? string name of the first layer; default "ethernet"
 ---@param quoted? boolean it is quoted by an ICMP error, which may have cut it off
 ---@return { name: string, fields: table }[] layers from the outside, what an ICMP error quotes included; the last may
---- be "data" with payload and perhaps note (why it was not looked into), or "malformed" with protocol, reason, payload
+---  be "data" with payload and perhaps note (why it was not looked into), or "malformed" with protocol, reason, payload
 function M.dissect(frame, first, quoted)
   local layers, name, payload = {}, first or "ethernet", frame
   while name do

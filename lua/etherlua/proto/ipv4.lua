@@ -3,19 +3,22 @@
 
 local bit = require "bit"
 local bytes = require "etherlua.net.bytes"
+local group = require "etherlua.net.group"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.options"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local byte, format, sub = string.byte, string.format, string.sub
 local u16, put8, put16 = bytes.u16, bytes.put8, bytes.put16
+local PROTOCOLS = numbers.protocol
 
 local M = {}
 
 -- Protocol -> the module that reads the payload.
 M.next = {
-  [1] = "icmp",
-  [6] = "tcp",
-  [17] = "udp",
+  [PROTOCOLS.ICMP] = "icmp",
+  [PROTOCOLS.TCP] = "tcp",
+  [PROTOCOLS.UDP] = "udp",
 }
 
 M.selectors = { "protocol" }
@@ -26,14 +29,11 @@ M.RECORD_ROUTE, M.TIMESTAMP, M.ROUTER_ALERT = 7, 68, 148
 
 M.UNSPECIFIED = "0.0.0.0"
 
---- Whether an address stands for several hosts: multicast and the limited broadcast (RFC 1122 section 3.2.1.3). That of
---- a subnet cannot be told without its prefix.
+-- Whether an address stands for several hosts: multicast and the limited broadcast (RFC 1122 section 3.2.1.3). That of
+-- a subnet cannot be told without its prefix.
 ---@param ip string
 ---@return boolean
-function M.is_group(ip)
-  local first = tonumber(ip:match("^%d+"))
-  return first >= 224 and first < 240 or ip == "255.255.255.255"
-end
+M.is_group = group.is_group_ip
 
 local function is_fragment(fields)
   return fields.mf or fields.fragment_offset > 0
@@ -62,8 +62,8 @@ end
 ---@param packet string
 ---@param quoted? boolean it is quoted by an ICMP error, which may have cut it off behind the header
 ---@return table? fields version, ihl, tos, total_length, identification, df, mf, fragment_offset (units of 8 octets),
---- ttl, protocol, header_checksum, src, dst, options = list of { type, data } (see options.lua), payload (without what
---- follows total_length); reserved_flag = true if that bit is set
+---  ttl, protocol, header_checksum, src, dst, options = list of { type, data } (see options.lua), payload (without what
+---  follows total_length); reserved_flag = true if that bit is set
 ---@return string? reason
 function M.parse(packet, quoted)
   if #packet < 20 then return bytes.short("ipv4", #packet, 20) end
@@ -98,7 +98,7 @@ local function fragment_word(fields)
 end
 
 ---@param fields table as from parse; protocol, src and dst are needed. ihl, total_length and header_checksum are filled
---- in unless given; options may be raw bytes and are padded to a multiple of 4
+---  in unless given; options may be raw bytes and are padded to a multiple of 4
 ---@return string packet
 function M.build(fields)
   local list = options.build("ipv4", fields.options)
@@ -121,7 +121,7 @@ function M.checksum_ok(packet)
   return size >= 20 and #packet >= size and bytes.checksum(sub(packet, 1, size)) == 0
 end
 
---- What a reply has where nobody says otherwise. No source when the request went to a group: who answers has to say.
+-- What a reply has where nobody says otherwise. No source when the request went to a group: who answers has to say.
 ---@param request table from parse
 ---@return table fields
 function M.turn(request)

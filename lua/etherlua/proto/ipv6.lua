@@ -5,18 +5,21 @@ local bit = require "bit"
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
 local extensions = require "etherlua.proto.ipv6_extensions"
+local group = require "etherlua.net.group"
+local numbers = require "etherlua.net.numbers"
 
 local band, rshift = bit.band, bit.rshift
 local byte, format, sub = string.byte, string.format, string.sub
 local u16, u32, put8, put16, put32 = bytes.u16, bytes.u32, bytes.put8, bytes.put16, bytes.put32
+local PROTOCOLS = numbers.protocol
 
 local M = {}
 
 -- Protocol -> the module that reads the payload.
 M.next = {
-  [6] = "tcp",
-  [17] = "udp",
-  [58] = "icmp6",
+  [PROTOCOLS.TCP] = "tcp",
+  [PROTOCOLS.UDP] = "udp",
+  [PROTOCOLS.ICMP6] = "icmp6",
 }
 
 M.selectors = { "protocol" }
@@ -24,12 +27,10 @@ M.derived = { "version", "payload_length", "next_header" }
 
 M.UNSPECIFIED = "::"
 
---- Whether an address stands for several hosts: multicast (RFC 4291 section 2.7).
+-- Whether an address stands for several hosts: multicast (RFC 4291 section 2.7).
 ---@param ip string
 ---@return boolean
-function M.is_group(ip)
-  return addr.ip_bytes(ip):byte() == 0xff
-end
+M.is_group = group.is_group_ip
 
 local function fragment_header(fields)
   for _, header in ipairs(fields.extension_headers or {}) do
@@ -61,7 +62,7 @@ end
 ---@param packet string
 ---@param quoted? boolean it is quoted by an ICMPv6 error, which may have cut it off behind the extension headers
 ---@return table? fields version, traffic_class, flow_label, payload_length, next_header, hop_limit, src, dst,
---- extension_headers = list, see ipv6_extensions.lua, protocol (at the end of the chain), payload
+---  extension_headers = list, see ipv6_extensions.lua, protocol (at the end of the chain), payload
 ---@return string? reason
 function M.parse(packet, quoted)
   local have = #packet
@@ -89,7 +90,7 @@ function M.parse(packet, quoted)
 end
 
 ---@param fields table as from parse; src, dst and protocol (or, without extension headers, next_header) are needed.
---- payload_length and all next headers are filled in; payload_length and that of the fixed header may be given
+---  payload_length and all next headers are filled in; payload_length and that of the fixed header may be given
 ---@return string packet
 function M.build(fields)
   local headers, payload = fields.extension_headers or {}, bytes.string("ipv6 payload", fields.payload)
@@ -103,7 +104,7 @@ function M.build(fields)
     .. bytes.ip("ipv6 src", fields.src, 16) .. bytes.ip("ipv6 dst", fields.dst, 16) .. chain .. payload
 end
 
---- What a reply has where nobody says otherwise. No source when the request went to a group: who answers has to say.
+-- What a reply has where nobody says otherwise. No source when the request went to a group: who answers has to say.
 ---@param request table from parse
 ---@return table fields
 function M.turn(request)

@@ -106,14 +106,14 @@ local function parse_header(packet, number, at, have)
   return header, size
 end
 
---- Follow the chain behind the fixed header.
+-- Follow the chain behind the fixed header.
 ---@param packet string
 ---@param number integer the fixed header's next header
 ---@param stop integer position of the packet's last octet
 ---@return table[]? headers list of { type, options = list of { type, data } } (0 and 60; an option 0 has no data;
---- padding at the end is left out where build pads just so), { type = 43, routing_type, segments_left,
---- type_specific_data }, { type = 44, fragment_offset (units of 8 octets), mf, identification }, { type = 51, spi,
---- sequence_number, icv }
+---  padding at the end is left out where build pads just so), { type = 43, routing_type, segments_left,
+---  type_specific_data }, { type = 44, fragment_offset (units of 8 octets), mf, identification }, { type = 51, spi,
+---  sequence_number, icv }
 ---@return integer|string protocol at the end of the chain, or the reason
 ---@return integer? at where that begins
 function M.parse(packet, number, stop)
@@ -143,7 +143,7 @@ local function build_header(header, next_header)
 end
 
 ---@param headers table[] as from parse; data, what follows the first two octets, is taken instead of the other fields;
---- next_header and length (as sent) are filled in unless given
+---  next_header and length (as sent) are filled in unless given
 ---@param protocol integer
 ---@return string chain
 ---@return integer next_header of the fixed header

@@ -87,9 +87,9 @@ local function bits_entry(protocol, parts)
   }
 end
 
---- A layout from its entries in the order of the wire: { name, type } with type "u8", "u16", "u24", "u32", "ip4" or
---- "ip6", or { bits = { { name, width }, ... } } of 8, 16 or 32 bits together. Fields whose name begins with "reserved"
---- are left out when they are zero.
+-- A layout from its entries in the order of the wire: { name, type } with type "u8", "u16", "u24", "u32", "ip4" or
+-- "ip6", or { bits = { { name, width }, ... } } of 8, 16 or 32 bits together. Fields whose name begins with "reserved"
+-- are left out when they are zero.
 ---@param protocol string for error messages
 ---@param entries table[]
 ---@return table layout with .size in octets

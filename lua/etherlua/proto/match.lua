@@ -35,7 +35,7 @@ local Decoded = {
   end,
 }
 
---- Every layer of a frame.
+-- Every layer of a frame.
 ---@param frame string
 ---@return etherlua.decoded
 function M.decode(frame)

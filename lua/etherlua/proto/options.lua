@@ -30,7 +30,7 @@ end
 ---@param protocol string for the reason
 ---@param raw string what the header's length says there is of options: a multiple of 4 octets
 ---@return table[]? list of { type, data }; without data for type 1. The end is left out if it is mere padding, else it
---- comes last with what follows it as data
+---  comes last with what follows it as data
 ---@return string? reason
 function M.parse(protocol, raw)
   local list, at = {}, 1

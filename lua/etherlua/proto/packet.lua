@@ -74,11 +74,11 @@ setmetatable(M, {
   end,
 })
 
---- Bytes as they are; a string in a composition is the same.
+-- Bytes as they are; a string in a composition is the same.
 ---@param payload string
 function M.data(payload) return bytes_layer("data", payload) end
 
---- Bytes behind the packet that no length counts, such as those that fill up a frame.
+-- Bytes behind the packet that no length counts, such as those that fill up a frame.
 ---@param payload string
 function M.padding(payload) return bytes_layer("padding", payload) end
 
@@ -99,7 +99,7 @@ function M.is_packet(x)
   return getmetatable(x) == Packet
 end
 
---- A packet of its own, with the same fields.
+-- A packet of its own, with the same fields.
 ---@return etherlua.packet
 function methods:copy()
   local copy = setmetatable({}, Packet)
@@ -107,7 +107,7 @@ function methods:copy()
   return copy
 end
 
---- outer / inner: a new packet; the operands stay as they are.
+-- outer / inner: a new packet; the operands stay as they are.
 function Packet.__div(outer, inner)
   local packet = setmetatable({}, Packet)
   local parts = { M.is_packet(outer) and outer or M.data(outer), M.is_packet(inner) and inner or M.data(inner) }
@@ -162,7 +162,7 @@ local function build_layer(packet, i, payload)
   return built
 end
 
---- The bytes of the packet; tostring() does the same.
+-- The bytes of the packet; tostring() does the same.
 ---@return string bytes; raises for bad values, and for a layer that lacks what it needs
 function methods:build()
   local count, payload, padding = #self, "", ""
@@ -212,8 +212,8 @@ local function buildable(layers, whole)
   return packet, padding
 end
 
---- The packet that is in some bytes. Lengths and checksums that are right are left out, so that they are right as well
---- after a change; what is not understood, or would not be built the same, is data.
+-- The packet that is in some bytes. Lengths and checksums that are right are left out, so that they are right as well
+-- after a change; what is not understood, or would not be built the same, is data.
 ---@param whole string
 ---@param first? string name of the first layer: "ether" (the default), "ip4", "ip6", ...
 ---@return table packet of which build() makes the same bytes
@@ -232,7 +232,7 @@ local function layer_code(layer)
   return ("p.%s %s"):format(SHORT[layer.name] or layer.name, view.literal(value))
 end
 
---- The Lua that makes this packet, without what need not be said.
+-- The Lua that makes this packet, without what need not be said.
 ---@return string code a chunk that returns a packet of the same bytes
 function methods:code()
   local copy, parts = self:copy(), {}
@@ -241,7 +241,7 @@ function methods:code()
   return 'local p = require "etherlua.proto.packet"\nreturn ' .. table.concat(parts, "\n  / ")
 end
 
---- One line, as proto.describe(); of a layer that cannot be built yet, the name alone.
+-- One line, as proto.describe(); of a layer that cannot be built yet, the name alone.
 ---@return string
 function methods:summary()
   local first = self[1]
@@ -252,7 +252,7 @@ function methods:summary()
   return rest[1] and name .. " / " .. methods.summary(rest) or name
 end
 
---- The layers with offsets, fields and bytes.
+-- The layers with offsets, fields and bytes.
 ---@return string lines
 function methods:describe()
   if is_bytes(self[1]) then return bytes.dump(self:build()) end

@@ -3,6 +3,7 @@
 
 local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
+local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.options"
 local udp = require "etherlua.proto.udp"
 
@@ -11,7 +12,7 @@ local u16, u32 = bytes.u16, bytes.u32
 
 local M = {}
 
-local PROTOCOL = 6
+local PROTOCOL = numbers.protocol.TCP
 
 -- Kinds of options (RFC 9293 section 3.2, RFC 7323, RFC 2018).
 M.MAXIMUM_SEGMENT_SIZE, M.WINDOW_SCALE, M.SACK_PERMITTED, M.SACK, M.TIMESTAMPS = 2, 3, 4, 5, 8
@@ -39,8 +40,8 @@ end
 ---@param segment string
 ---@param quoted? boolean it is quoted by an ICMP error, which may have cut it off behind the sequence number
 ---@return table? fields src_port, dst_port, sequence_number, acknowledgment_number, data_offset (units of 4 octets),
---- cwr, ece, urg, ack, psh, rst, syn, fin, window, checksum, urgent_pointer, options = list of { type, data } (no
---- operation without data), payload; reserved if it is not zero
+---  cwr, ece, urg, ack, psh, rst, syn, fin, window, checksum, urgent_pointer, options = list of { type, data } (no
+---  operation without data), payload; reserved if it is not zero
 ---@return string? reason
 function M.parse(segment, quoted)
   local have = #segment
@@ -60,7 +61,7 @@ function M.parse(segment, quoted)
 end
 
 ---@param fields table as from parse; the ports are needed. data_offset and checksum are filled in unless given; options
---- may be raw bytes and are padded to a multiple of 4
+---  may be raw bytes and are padded to a multiple of 4
 ---@param context? { src: string, dst: string } IP addresses; needed unless checksum is given
 ---@return string segment
 function M.build(fields, context)
@@ -83,7 +84,7 @@ end
 
 -- ---- Answers ------------------------------------------------------------------------------------------------------
 
---- What a segment and its answers have in common: the ports, as of UDP.
+-- What a segment and its answers have in common: the ports, as of UDP.
 M.exchange = udp.exchange
 
 -- Sequence numbers that a segment takes (RFC 9293 section 3.4).
@@ -91,8 +92,8 @@ local function length_of(fields)
   return #fields.payload + (fields.syn and 1 or 0) + (fields.fin and 1 or 0)
 end
 
---- Whether a segment acknowledges another one, or resets it (RFC 9293 sections 3.4, 3.5.2). One more than there was is
---- acknowledged of a keep-alive, which repeats the last octet.
+-- Whether a segment acknowledges another one, or resets it (RFC 9293 sections 3.4, 3.5.2). One more than there was is
+-- acknowledged of a keep-alive, which repeats the last octet.
 ---@param reply table from parse
 ---@param request table from parse
 ---@return boolean
@@ -105,7 +106,7 @@ function M.answers(reply, request)
   return (reply.acknowledgment_number - request.sequence_number) % 2 ^ 32 <= length_of(request) + 1
 end
 
---- What a reply has where nobody says otherwise: the flags are what it is about.
+-- What a reply has where nobody says otherwise: the flags are what it is about.
 ---@param request table from parse
 ---@return table fields
 function M.turn(request)
@@ -117,7 +118,7 @@ end
 
 -- ---- Text ---------------------------------------------------------------------------------------------------------
 
---- The end of a line that has the ports already.
+-- The end of a line that has the ports already.
 ---@param fields table from parse
 ---@return string such as " syn ack seq 7 ack 8 win 65535"
 function M.details(fields)

@@ -2,13 +2,14 @@
 -- The checksum covers the IP addresses, so building a datagram takes them as a context. No jumbograms.
 
 local bytes = require "etherlua.net.bytes"
+local numbers = require "etherlua.net.numbers"
 
 local format, sub = string.format, string.sub
 local u16, put16 = bytes.u16, bytes.put16
 
 local M = {}
 
-local PROTOCOL = 17
+local PROTOCOL = numbers.protocol.UDP
 
 -- Port -> the module that reads the payload; the destination's is tried first.
 M.next = {
@@ -72,7 +73,7 @@ function M.checksum_ok(datagram, context)
   return bytes.checksum(sub(datagram, 1, fields.length), start) == 0
 end
 
---- What a datagram and its answers have in common: the ports.
+-- What a datagram and its answers have in common: the ports.
 ---@param fields table from parse
 ---@param is_reply? boolean
 ---@return integer
@@ -88,7 +89,7 @@ function M.answers(reply, request)
   return M.exchange(reply, true) == M.exchange(request)
 end
 
---- What a reply has where nobody says otherwise.
+-- What a reply has where nobody says otherwise.
 ---@param request table from parse
 ---@return table fields
 function M.turn(request)

@@ -15,7 +15,7 @@ local function literal_string(text)
   return '"' .. escaped .. '"'
 end
 
---- The names of fields in alphabetical order, numbers behind them.
+-- The names of fields in alphabetical order, numbers behind them.
 ---@param fields table
 ---@return any[]
 function M.sorted_names(fields)
@@ -32,7 +32,7 @@ local function literal_key(key)
   return type(key) == "string" and key:find("^[%a_][%w_]*$") and key or format("[%s]", M.literal(key))
 end
 
---- A value as Lua reads it, on one line.
+-- A value as Lua reads it, on one line.
 ---@param value nil|boolean|number|string|table without cycles
 ---@return string
 function M.literal(value)
@@ -84,7 +84,7 @@ local function add_layer(lines, frame, layer)
   if to > from then lines[#lines + 1] = "  " .. bytes.dump(sub(frame, from + 1, to), from):gsub("\n", "\n  ") end
 end
 
---- Each layer with its place in the frame; a layer "padding" for what is left over.
+-- Each layer with its place in the frame; a layer "padding" for what is left over.
 ---@param frame string
 ---@param first? string name of the first layer; default "ethernet"
 ---@return table[] layers of proto.dissect; from, to: offsets of its octets without the payload
@@ -102,7 +102,7 @@ end
 ---@param frame string
 ---@param first? string name of the first layer; default "ethernet"
 ---@return string lines: for each layer its offset in hex, name, size, fields and bytes; last what is left over, such as
---- padding
+---  padding
 function M.describe(frame, first)
   local lines = {}
   for _, layer in ipairs(M.layers(frame, first)) do add_layer(lines, frame, layer) end

@@ -4,6 +4,8 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
+local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
@@ -23,7 +25,7 @@ local err = ffi.new("char[?]", C.EL_ERR_MAX)
 ---@return etherlua.capture
 function M.new(path)
   local handle = C.el_capture_open(path, err)
-  if handle == nil then error(ffi.string(err), 0) end
+  if handle == nil then misuse.raise("%s", ffi.string(err)) end
   local self = setmetatable({ path = path, handle = handle }, Capture)
   sched.close_at_end(self)
   return self
@@ -42,7 +44,7 @@ function Capture:flush()
   C.el_capture_flush(self.handle)
   local code = C.el_capture_error(self.handle)
   if code == 0 then return true end
-  return nil, effi.reason(-code)
+  return nil, errno.reason(-code)
 end
 
 -- flush() tells whether all of it is in the file.

@@ -5,6 +5,10 @@ local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local addr = require "etherlua.net.addr"
 local endpoint = require "etherlua.relay.endpoint"
+local frames = require "etherlua.relay.frame"
+local misuse = require "etherlua.core.misuse"
+local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 local udp = require "etherlua.relay.udp"
 
@@ -14,7 +18,8 @@ local tick, to_mac, objects = sched.tick, addr.mac, endpoint.objects
 local M = {}
 
 local MULTICAST = { [false] = C.EL_MULTICAST_NONE, [true] = C.EL_MULTICAST_OWN, all = C.EL_MULTICAST_ALL }
-local DEFAULT_ETHERTYPES = ffi.new("uint16_t[3]", 0x0800, 0x86dd, 0x0806)
+local DEFAULT_ETHERTYPES = ffi.new("uint16_t[3]", numbers.ethertype.IPV4, numbers.ethertype.IPV6,
+  numbers.ethertype.ARP)
 
 local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other: garbage is memory, too
 local send_opts_t = ffi.typeof("struct el_send_opts")
@@ -29,9 +34,39 @@ for name, method in pairs(endpoint.methods) do methods[name] = method end
 
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
+-- The defaults are in brackets.
+---@class etherlua.conn_opts
+---@field mac? string|etherlua.mac (the interface's)
+---@field vlans? integer|string|table|etherlua.vlans 100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200},
+---  outer tag first, up to 4 (none)
+---@field ethertypes? integer[] that it receives; {} all (IPv4, IPv6, ARP)
+---@field multicast? boolean|"all" true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
+---  VLAN stack (false)
+---@field recv_depth? integer frames that it queues (the relay's)
+---@field fragment? boolean IP packets and datagrams that do not fit the MTU are sent in fragments (false)
+---@field reassemble? boolean fragments that arrive for it are put together, which takes up to 30 s of waiting for the
+---  missing ones over IPv4 and 60 s over IPv6, and its readers get whole packets (false)
+M.OPTIONS = options.new("relay:conn", {
+  mac = options.any(), vlans = options.any(), recv_depth = options.whole(1), fragment = options.boolean(),
+  ethertypes = options.of_type("a list of EtherTypes is needed", "table"),
+  multicast = options.one_of { false, true, "all" }, reassemble = options.boolean(),
+})
+
+local DEFAULT_OPTIONS = options.new("relay:default_conn", {
+  mirror = options.boolean(), invalid = options.boolean(), recv_depth = options.whole(1),
+})
+
+---@param value any
+---@param where? string such as " in steer"
+---@return integer value raises for what is no EtherType
+function M.check_ethertype(value, where)
+  if type(value) == "number" and value >= 0x0600 and value <= 0xffff then return value end
+  misuse.raise("bad EtherType %s%s: 0x0600 to 0xffff is allowed", tostring(value), where or "")
+end
+
 local function check_count(ethertypes)
   if #ethertypes > C.EL_ETHERTYPES_MAX then
-    error(("%d EtherTypes given, at most %d are allowed"):format(#ethertypes, C.EL_ETHERTYPES_MAX), 0)
+    misuse.raise("%d EtherTypes given, at most %d are allowed", #ethertypes, C.EL_ETHERTYPES_MAX)
   end
 end
 
@@ -39,16 +74,8 @@ end
 local function set_ethertypes(opts, ethertypes, i)
   local ethertype = ethertypes[i]
   if ethertype == nil then return end
-  if type(ethertype) ~= "number" or ethertype < 0x0600 or ethertype > 0xffff then
-    error(("bad EtherType %s: 0x0600 to 0xffff is allowed"):format(tostring(ethertype)), 0)
-  end
-  opts.ethertypes[i - 1] = ethertype
+  opts.ethertypes[i - 1] = M.check_ethertype(ethertype)
   return set_ethertypes(opts, ethertypes, i + 1)
-end
-
-local function set_multicast(opts, multicast)
-  opts.multicast = MULTICAST[multicast or false] or
-    error(('bad multicast %s: false, true or "all" is allowed'):format(tostring(multicast)), 0)
 end
 
 local function new_opts()
@@ -62,7 +89,7 @@ local function open(relay, opts)
   local conn = C.el_conn_open(relay.handle, opts, err)
   if conn == nil then
     endpoint.retire(opts.id)
-    error(ffi.string(err), 0)
+    misuse.raise("%s", ffi.string(err))
   end
   objects[opts.id] = conn
   return conn
@@ -72,6 +99,7 @@ end
 ---@param given etherlua.conn_opts
 ---@return etherlua.conn
 function M.open(relay, given)
+  M.OPTIONS:check(given)
   local opts = new_opts()
   addr.copy_mac(opts.mac, given.mac or relay.mac)
   if given.ethertypes then
@@ -80,7 +108,7 @@ function M.open(relay, given)
   else
     ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- a loop would not be compiled
   end
-  set_multicast(opts, given.multicast)
+  opts.multicast = MULTICAST[given.multicast or false]
   opts.vlans = addr.vlans(given.vlans)
   opts.recv_depth = given.recv_depth or 0
   opts.fragment, opts.reassemble = given.fragment and 1 or 0, given.reassemble and 1 or 0
@@ -91,6 +119,7 @@ end
 ---@param given table { mirror = boolean, invalid = boolean, recv_depth = }
 ---@return etherlua.conn that receives what no other endpoint wants
 function M.open_default(relay, given)
+  DEFAULT_OPTIONS:check(given)
   local opts = new_opts()
   opts.mac = to_mac(relay.mac)
   opts.is_default = 1
@@ -108,10 +137,9 @@ end
 
 -- Closes it and its RUDPConns; readers return nil, "closed".
 function methods:close()
-  if self.ep.relay == nil then return end
+  if not self:is_open() then return end
   local id = self.ep.id
-  local extra = endpoint.extras[id]
-  if extra and extra.neighbours then extra.neighbours:close() end
+  endpoint.closing(id)
   close_udps(self)
   C.el_conn_close(self)
   endpoint.retire(id, C.el_conn_free)
@@ -120,7 +148,7 @@ end
 -- ---- receiving ----------------------------------------------------------------------------------------------------
 
 local function payload_of(frame)
-  local fields = endpoint.frame_fields
+  local fields = frames.fields
   local from = { mac = fields.src_mac(frame), vlans = fields.vlans(frame), ethertype = frame.ethertype }
   local payload = ffi.string(frame.data + frame.payload, frame.payload_len)
   C.el_frame_free(frame)
@@ -150,7 +178,7 @@ local function in_fragments(conn)
 end
 
 -- The words for a send that the caller got wrong. Made only then: the hot path builds no strings.
-local function misuse(conn, len, opts)
+local function words_for(conn, len, opts)
   return function(reason)
     if reason == "too long" then
       return ("payload of %d bytes does not fit: up to %d are allowed%s%s"):format(len, C.el_conn_mtu(conn),
@@ -159,6 +187,15 @@ local function misuse(conn, len, opts)
     return ("cannot send %d bytes: %s (give opts.ethertype for what is not IP)"):format(len, reason)
   end
 end
+
+---@class etherlua.conn_send_opts
+---@field ethertype? integer (by the IP version of the payload)
+---@field src_mac? string|etherlua.mac instead of its own
+---@field vlans? integer|string|table|etherlua.vlans instead of its own
+---@field timeout? number seconds to wait for room in a full relay (for ever)
+local SEND_OPTIONS = options.new("conn:send", {
+  ethertype = options.whole(0, 0xffff), src_mac = options.any(), vlans = options.any(), timeout = options.seconds(),
+})
 
 local function send_opts(opts)
   local out = send_opts_t()
@@ -170,12 +207,13 @@ end
 -- A function of its own: one that makes closures is not compiled.
 local function send_again(code, conn, payload, len, mac, ethertype, special, opts)
   local function try() return C.el_conn_send(conn, payload, len, mac, ethertype, special) end
-  return endpoint.send_slowly(code, try, misuse(conn, len, opts), opts and opts.timeout)
+  return endpoint.send_slowly(code, try, words_for(conn, len, opts), opts and opts.timeout)
 end
 
 local function send(conn, payload, len, dst, opts)
   local mac, ethertype, special = to_mac(dst), 0, nil
   if opts then
+    SEND_OPTIONS:check(opts)
     ethertype = opts.ethertype or 0
     if opts.src_mac or opts.vlans then special = send_opts(opts) end
   end
@@ -183,12 +221,6 @@ local function send(conn, payload, len, dst, opts)
   if code == 0 then return true end
   return send_again(code, conn, payload, len, mac, ethertype, special, opts)
 end
-
----@class etherlua.conn_send_opts
----@field ethertype? integer (by the IP version of the payload)
----@field src_mac? string|etherlua.mac instead of its own
----@field vlans? integer|string|table|etherlua.vlans instead of its own
----@field timeout? number seconds to wait for room in a full relay (for ever)
 
 -- Sends one Ethernet payload. Blocks only while the relay is full. An EtherConn that fragments sends an IP packet that
 -- does not fit the MTU as fragments, all of them or none; not one with DF.
@@ -207,7 +239,7 @@ end
 -- The relay that it is on.
 ---@return etherlua.relay
 function methods:relay()
-  if self.ep.relay == nil then error("this endpoint is closed", 2) end
+  endpoint.check_open(self)
   return endpoint.relay_of(self.ep)
 end
 
@@ -241,7 +273,7 @@ function methods:answer(opts)
 end
 
 effi.metatype("struct el_conn", {
-  __index = methods,
+  __index = endpoint.strict(methods, "an EtherConn", { "mac", "vlans" }),
   __tostring = function(conn)
     return ("EtherConn %s%s%s"):format(tostring(conn.mac), conn.vlans.count > 0 and " vlan " or "",
       tostring(conn.vlans))

@@ -1,35 +1,53 @@
--- relay/endpoint.lua: what EtherConn and RUDPConn have in common: reading with a timeout, the frames they hand out, and
--- the registry of those that are open. The structs belong to the engine while open; closing hands them to Lua's
--- collector.
+-- relay/endpoint.lua: what EtherConn and RUDPConn have in common: reading with a timeout, sending again when there was
+-- no room, and the registry of those that are open. The structs belong to the engine while open; closing hands them to
+-- Lua's collector.
 
 local ffi = require "ffi"
-local bit = require "bit"
 local effi = require "etherlua.core.ffi"
-local addr = require "etherlua.net.addr"
+local errno = require "etherlua.core.errno"
 local ids = require "etherlua.core.ids"
+local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
+local suggest = require "etherlua.core.suggest"
+require "etherlua.relay.frame" -- what is read has its methods
 
 local C = effi.C
 local tick = sched.tick
-local band = bit.band
+local EAGAIN, EBUSY, EADDRNOTAVAIL = -errno.EAGAIN, -errno.EBUSY, -errno.EADDRNOTAVAIL
 
 local M = {}
 
 -- ---- registry -----------------------------------------------------------------------------------------------------
 
-local objects = {} -- id -> the one cdata object of an open endpoint
-local extras = {}  -- id -> what Lua keeps beside the struct, for the few that need it
+local objects = {}  -- id -> the one cdata object of an open endpoint
+local closings = {} -- id -> what is called before it closes, by those who keep something for it
 local ids_of_endpoints = ids.new()
-M.objects, M.extras = objects, extras
+M.objects = objects
 
 function M.new_id()
   return ids_of_endpoints:take()
 end
 
+-- fn is called once, when the endpoint is about to be closed: for whoever keeps something by its id.
+---@param obj any with the struct el_endpoint as its field ep
+---@param fn function
+function M.before_close(obj, fn)
+  local id = obj.ep.id
+  closings[id] = closings[id] or {}
+  table.insert(closings[id], fn)
+end
+
+-- The endpoint is about to be closed.
+function M.closing(id)
+  local list = closings[id]
+  closings[id] = nil
+  for i = list and #list or 0, 1, -1 do list[i]() end
+end
+
 -- The endpoint is closed: when nobody refers to it any more the collector frees its struct.
 function M.retire(id, free)
   local object = objects[id]
-  objects[id], extras[id] = nil, nil
+  objects[id] = nil
   ids_of_endpoints:give_back(id)
   if object then ffi.gc(object, free) end
 end
@@ -49,33 +67,63 @@ function M.relay_of(ep)
   return relays[address_of_struct(ep.relay)]
 end
 
--- ---- reading ------------------------------------------------------------------------------------------------------
-
-local function check_timeout(timeout)
-  if type(timeout) ~= "number" or timeout ~= timeout then
-    error(("bad timeout %s: seconds as a number are needed"):format(tostring(timeout)), 4)
+-- Those that are open on a relay.
+---@param handle ffi.cdata* its struct
+---@return any[] in the order of their numbers
+function M.on(handle)
+  local list = {}
+  for _, object in pairs(objects) do
+    if object.ep.relay == handle then list[#list + 1] = object end
   end
+  table.sort(list, function(a, b) return a.ep.id < b.ep.id end)
+  return list
 end
 
+---@param obj any with the struct el_endpoint as its field ep
+---@return boolean
+local function is_open(obj)
+  return obj.ep.relay ~= nil
+end
+
+-- Raises an error for one that is closed.
+function M.check_open(obj)
+  if not is_open(obj) then misuse.raise("this endpoint is closed") end
+end
+
+-- Makes a member that nobody knows an error.
+---@param methods table
+---@param what string such as "EtherConn"
+---@param fields? string[] of the struct, that users know
+---@return table methods
+function M.strict(methods, what, fields)
+  return setmetatable(methods, { __index = function(_, name)
+    local names = { unpack(fields or {}) }
+    for known in pairs(methods) do names[#names + 1] = known end
+    misuse.raise("unknown member %q of %s%s", tostring(name), what, suggest.words(name, names))
+  end })
+end
+
+-- ---- reading ------------------------------------------------------------------------------------------------------
+
 -- Why nothing more can come: "interface gone", "closed" at the end of a file, "file broken" where it breaks off, "file
--- gone" where one is followed. 0 is no task: the engine is asked. Another task that waits (-EBUSY) is no reason.
+-- gone" where one is followed. nil: more can.
 local function ended(ep)
-  local code = C.el_wait_frame(ep, 0, -1)
-  return code ~= 0 and code ~= -16 and effi.reason(code) or nil
+  local code = C.el_ended(ep)
+  return code ~= 0 and errno.reason(code) or nil
 end
 
 -- No loop: the compiler would give up on every function from which it comes to one, recv first of all.
 local function wait_until(obj, deadline)
   local reason = sched.wait_frame(obj, deadline)
   sched.unwait_frame(obj)
-  if reason or obj.ep.count > 0 or obj.ep.relay == nil then return reason end
+  if reason or obj.ep.count > 0 or not is_open(obj) then return reason end
   if sched.now() >= deadline then return "timeout" end
   return wait_until(obj, deadline)
 end
 
 local function wait_timed(obj, timeout)
-  check_timeout(timeout)
-  if obj.ep.relay == nil then error("this endpoint is closed", 4) end
+  misuse.check_seconds("timeout", timeout)
+  M.check_open(obj)
   if timeout > 0 then return wait_until(obj, sched.now() + timeout) end
   sched.give_way()
   return obj.ep.count == 0 and (ended(obj.ep) or "timeout") or nil
@@ -86,7 +134,7 @@ end
 local function wait(obj, timeout)
   if timeout then return wait_timed(obj, timeout) end
   local reason = sched.wait_frame(obj, -1)
-  if reason == "closed" and obj.ep.relay == nil then error("this endpoint is closed", 3) end
+  if reason == "closed" then M.check_open(obj) end
   return reason
 end
 
@@ -107,7 +155,7 @@ local function take(obj, timeout, pull, finish)
   local reason = wait(obj, timeout)
   local frame = pull(obj.ep)
   if frame ~= nil then return finish(frame) end
-  if reason or obj.ep.relay == nil then return nil, reason or "closed" end
+  if reason or not is_open(obj) then return nil, reason or "closed" end
   return take(obj, timeout, pull, finish)
 end
 M.take = take
@@ -128,18 +176,35 @@ function M.methods:recv_frame(timeout)
   return take(self, timeout, C.el_borrow, lent)
 end
 
+---@return boolean
+function M.methods:is_open()
+  return is_open(self)
+end
+
+local function next_frame(obj)
+  return is_open(obj) and take(obj, nil, C.el_borrow, lent) or nil
+end
+
+-- For a loop over all that comes, until the endpoint is closed or nothing more can come: for frame in conn:frames() do.
+-- Each frame is borrowed until the next turn of the loop, which blocks this task.
+---@return function next
+---@return any self
+function M.methods:frames()
+  return next_frame, self
+end
+
 -- For ether.select: a read would not wait, be it for a frame or because there will be none.
 ---@private
 function M.methods:ready()
   local ep = self.ep
-  if ep.count > 0 or ep.relay == nil then return true end
+  if ep.count > 0 or not is_open(self) then return true end
   return ended(ep) ~= nil
 end
 
 ---@private
 function M.methods:watch(task)
   local code = C.el_wait_frame(self.ep, task.id, -1)
-  if code == -16 then return nil, "another task is reading this endpoint already" end
+  if code == EBUSY then return nil, "another task is reading this endpoint already" end
   return true
 end
 
@@ -155,90 +220,6 @@ function M.methods:stats()
   return { received = tonumber(ep.received), dropped = tonumber(ep.dropped), queued = ep.count }
 end
 
--- ---- frames -------------------------------------------------------------------------------------------------------
-
-local vlans_t, addr_t = ffi.typeof("struct el_vlans"), ffi.typeof("struct el_addr")
-
-local function address_of(read, part)
-  return function(frame)
-    local a = addr_t()
-    read(frame, a)
-    if a.version == 0 then return nil end
-    if part == "ip" then return a.ip_text end
-    if band(frame.flags, C.EL_FRAME_UDP) == 0 then return nil end
-    return a.port
-  end
-end
-
--- Of a frame that has one.
-local function mac_at(offset)
-  return function(frame) return frame.len >= offset + 6 and addr.mac_text(ffi.string(frame.data + offset, 6)) or nil end
-end
-
--- A frame in the engine's memory, lent to its reader. tostring(frame) copies the whole frame.
----@class etherlua.frame
----@field len integer bytes of the whole frame
----@field src_mac string
----@field dst_mac string
----@field vlans etherlua.vlans
----@field ethertype integer behind the last tag
----@field src_ip? string nil when it is not IP
----@field dst_ip? string
----@field src_port? integer nil when it is not UDP
----@field dst_port? integer
----@field timestamp number when the kernel got it, seconds of the engine's clock
----@field outgoing boolean a mirror's: sent by this relay, or by the host on a relay with `outgoing`
----@field invalid boolean lengths in it cannot be, or it was cut: only data, len, cut and timestamp say something
----@field cut integer bytes behind len that are missing, which it had on the wire; 65535: or more
----@field fragment boolean one of several: no UDP header is looked for
----@field body string what recv would return, copied: Ethernet payload, or UDP payload at a RUDPConn
----@field data ffi.cdata* pointer to its first byte
----@field payload integer where the body begins, from data
----@field payload_len integer bytes of the body
----@field release fun(self: etherlua.frame) gives it back before the next recv_frame does
-local frame_fields = {
-  dst_mac = mac_at(0),
-  src_mac = mac_at(6),
-  src_ip = address_of(C.el_frame_source, "ip"),
-  dst_ip = address_of(C.el_frame_target, "ip"),
-  src_port = address_of(C.el_frame_source, "port"),
-  dst_port = address_of(C.el_frame_target, "port"),
-  vlans = function(frame)
-    local vlans = vlans_t()
-    C.el_frame_vlans(frame, vlans)
-    return vlans
-  end,
-  outgoing = function(frame) return band(frame.flags, C.EL_FRAME_OUTGOING) ~= 0 end,
-  invalid = function(frame) return band(frame.flags, C.EL_FRAME_INVALID) ~= 0 end,
-  fragment = function(frame) return band(frame.flags, C.EL_FRAME_FRAGMENT) ~= 0 end,
-  body = function(frame) return ffi.string(frame.data + frame.payload, frame.payload_len) end,
-}
-M.frame_fields = frame_fields
-
-local frame_methods = {
-  release = function(frame) C.el_frame_free(frame) end,
-}
-
-effi.metatype("struct el_frame", {
-  __index = function(frame, key)
-    local method = frame_methods[key]
-    if method then return method end
-    local field = frame_fields[key]
-    return field and field(frame)
-  end,
-  __tostring = function(frame) return ffi.string(frame.data, frame.len) end,
-})
-
-local scratch = addr_t()
-
--- The sender's address of a UDP datagram.
----@param frame etherlua.frame
----@return etherlua.addr constant
-function M.source(frame)
-  C.el_frame_source(frame, scratch)
-  return addr.constant(scratch)
-end
-
 -- ---- sending ------------------------------------------------------------------------------------------------------
 
 -- While a relay has no room a sender tries again after so many seconds.
@@ -247,24 +228,26 @@ local RETRY = 50e-6
 -- What an engine send call's code means: true, nil and a reason, or "again" for a full relay.
 local function outcome(code, describe)
   if code == 0 then return true end
-  local reason = effi.reason(code)
+  local reason = errno.reason(code)
   if reason == "link down" or reason == "interface gone" then return nil, reason end
-  if reason == "closed" then error("this endpoint is closed", 4) end
-  if code == -99 then error("the endpoint's own MAC is a group address: opts.src_mac is needed to send", 4) end
-  error(describe(reason), 4)
+  if reason == "closed" then misuse.raise("this endpoint is closed") end
+  if code == EADDRNOTAVAIL then
+    misuse.raise("the endpoint's own MAC is a group address: opts.src_mac is needed to send")
+  end
+  misuse.raise("%s", describe(reason))
 end
 
 -- send() again until there is room. describe(reason) words a misuse.
 ---@param send function returns a code of the engine
 ---@param timeout? number seconds to wait for room
 function M.send_slowly(code, send, describe, timeout)
-  if code ~= -11 then return outcome(code, describe) end
+  if code ~= EAGAIN then return outcome(code, describe) end
   local deadline = sched.now() + (timeout or math.huge)
   repeat
     if sched.now() >= deadline then return nil, "full" end
     sched.sleep(RETRY)
     code = send()
-  until code ~= -11
+  until code ~= EAGAIN
   return outcome(code, describe)
 end
 

@@ -3,6 +3,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local misuse = require "etherlua.core.misuse"
 
 local C = effi.C
 
@@ -28,11 +29,11 @@ local MOVES = { vlan = true, mpls = true, pppoes = true, geneve = true, vxlan = 
 ---@param text string pcap-filter text
 function M.check(text)
   local filter = C.el_filter_open(text, err)
-  if filter == nil then error(ffi.string(err), 0) end
+  if filter == nil then misuse.raise("%s", ffi.string(err)) end
   C.el_filter_close(filter)
 end
 
--- The same filter for frames with any VLAN stack: what it says of an untagged frame it says of the frame behind the
+-- Makes a filter see through VLAN tags: what it says of an untagged frame it says of the frame behind any stack of
 -- tags. One that speaks of vlan, mpls, pppoes, geneve or vxlan by itself is left as it is.
 ---@param text string pcap-filter text; "" is every frame
 ---@return string text raises for what is no filter

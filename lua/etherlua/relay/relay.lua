@@ -5,7 +5,11 @@ local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local conn = require "etherlua.relay.conn"
 local endpoint = require "etherlua.relay.endpoint"
+local errno = require "etherlua.core.errno"
 local filter = require "etherlua.relay.filter"
+local misuse = require "etherlua.core.misuse"
+local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
@@ -28,12 +32,13 @@ local stats_t = ffi.typeof("struct el_stats")
 local err = ffi.new("char[?]", C.EL_ERR_MAX)
 
 local function check_open(relay)
-  if not relay.handle then error(("relay %s is closed"):format(relay.name), 3) end
+  if not relay.handle then misuse.raise("relay %s is closed", relay.name) end
 end
 
 -- ---- filter -------------------------------------------------------------------------------------------------------
 
-local DEFAULT_TYPES = { [0x0806] = "arp", [0x0800] = "ip", [0x86dd] = "ip6" }
+local ARP, IPV4, IPV6 = numbers.ethertype.ARP, numbers.ethertype.IPV4, numbers.ethertype.IPV6
+local DEFAULT_TYPES = { [ARP] = "arp", [IPV4] = "ip", [IPV6] = "ip6" }
 
 -- pcap-filter text for the EtherTypes behind any VLAN stack.
 local function filter_for(types)
@@ -52,12 +57,16 @@ local function default_types()
   return types
 end
 
+local function set_filter(relay, text)
+  if C.el_relay_filter(relay.handle, text, err) ~= 0 then misuse.raise("%s", ffi.string(err)) end
+end
+
 -- Replaces the filter.
 ---@param text string pcap-filter text; "" lets every frame in
 function Relay:filter(text)
   check_open(self)
-  if type(text) ~= "string" then error(("bad filter %s: pcap-filter text is needed"):format(tostring(text)), 2) end
-  if C.el_relay_filter(self.handle, text, err) ~= 0 then error(ffi.string(err), 2) end
+  if type(text) ~= "string" then misuse.raise("bad filter %s: pcap-filter text is needed", tostring(text)) end
+  set_filter(self, text)
   self.types = nil
 end
 
@@ -71,7 +80,7 @@ end
 local function widen(relay, ethertypes)
   for _, ethertype in ipairs(ethertypes) do relay.types[ethertype] = true end
   local text = #ethertypes > 0 and filter_for(relay.types) or ""
-  if C.el_relay_filter(relay.handle, text, err) ~= 0 then error(ffi.string(err), 0) end
+  set_filter(relay, text)
   if text == "" then relay.types = nil end
 end
 
@@ -85,79 +94,70 @@ end
 
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
-local KNOWN = {}
-for name in ("filter capture recv_depth frame_size frames promiscuous outgoing mtu queues mode copy need_wakeup " ..
-  "steer timing follow output program"):gmatch("%S+") do
-  KNOWN[name] = true
-end
-
-local function check_names(given)
-  for name in pairs(given) do
-    if not KNOWN[name] then error(("unknown relay option %q"):format(tostring(name)), 4) end
-  end
-end
-
 local MODES = { auto = C.EL_XDP_AUTO, native = C.EL_XDP_NATIVE, generic = C.EL_XDP_GENERIC }
 local COPIES = { auto = C.EL_COPY_AUTO, copy = C.EL_COPY, zerocopy = C.EL_ZEROCOPY }
 
-local function choice(name, value, choices, allowed)
-  return choices[value or "auto"] or
-    error(("bad %s %s: %s is allowed"):format(name, tostring(value), allowed), 0)
+-- The defaults are in brackets.
+---@class etherlua.relay_opts
+---@field filter? string pcap-filter text; "" none (ARP, IPv4 and IPv6 in any VLAN stack, and what endpoints claim)
+---@field capture? string pcap file that gets every frame in and out
+---@field recv_depth? integer frames queued for an endpoint; the oldest go when there are more (1024)
+---@field frames? integer frames of memory (16384)
+---@field frame_size? integer bytes of a frame's memory (2048, or what the MTU needs)
+---@field promiscuous? boolean receive frames to any MAC address (true)
+---@field outgoing? boolean a mirror hears what the host sends on the interface, too; pcap goes by the interface's MAC
+---  address (false)
+---@field mtu? integer bytes; wire (1500) and file (9216) only
+---@field timing? boolean file: receive with the gaps of the file, not as fast as it is read (false)
+---@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
+---@field output? string file: pcap file that gets what is sent; it is overwritten
+---@field queues? integer xdp: receive queues to serve, from the first (all)
+---@field mode? "auto"|"native"|"generic" xdp ("auto")
+---@field copy? "auto"|"copy"|"zerocopy" xdp ("auto")
+---@field need_wakeup? boolean xdp: false has the kernel poll the rings by itself (true)
+---@field steer? "endpoints"|"all"|integer[] xdp: what is taken from the host: frames for endpoints; all of
+---  ARP, IPv4 and IPv6; all of these EtherTypes ("endpoints")
+---@field program? string xdp: object file with an XDP program and a socket map of its own to be used instead
+local OPTIONS = options.new("a relay", {
+  filter = options.text(), capture = options.path(), output = options.path(), program = options.path(),
+  recv_depth = options.whole(1, nil, 0), frame_size = options.whole(1, nil, 0), frames = options.whole(1, nil, 0),
+  mtu = options.whole(1, nil, 0), queues = options.whole(1, nil, 0), -- 0 asks the engine for its default
+  promiscuous = options.boolean(true), outgoing = options.boolean(false), timing = options.boolean(false),
+  follow = options.boolean(false), need_wakeup = options.boolean(true),
+  mode = options.one_of({ "auto", "native", "generic" }, "auto"),
+  copy = options.one_of({ "auto", "copy", "zerocopy" }, "auto"), steer = options.any("endpoints"),
+})
+
+local function bad_steer(steer)
+  misuse.raise('bad steer %s: "endpoints", "all" or a list of 1 to %d EtherTypes is allowed', tostring(steer),
+    C.EL_ETHERTYPES_MAX)
 end
 
 -- steer: "endpoints", "all" (ARP, IPv4 and IPv6) or a list of EtherTypes of which every frame is taken.
 local function set_steering(opts, steer)
-  if steer == nil or steer == "endpoints" then return end
-  if steer == "all" then steer = { 0x0806, 0x0800, 0x86dd } end
-  if type(steer) ~= "table" or #steer == 0 or #steer > C.EL_ETHERTYPES_MAX then
-    error(('bad steer %s: "endpoints", "all" or a list of 1 to %d EtherTypes is allowed'):format(tostring(steer),
-      C.EL_ETHERTYPES_MAX), 0)
-  end
+  if steer == "endpoints" then return end
+  if steer == "all" then steer = { ARP, IPV4, IPV6 } end
+  if type(steer) ~= "table" or #steer == 0 or #steer > C.EL_ETHERTYPES_MAX then bad_steer(steer) end
   opts.steer_all = 1
-  for i, ethertype in ipairs(steer) do
-    if type(ethertype) ~= "number" or ethertype < 0x0600 or ethertype > 0xffff then
-      error(("bad EtherType %s in steer: 0x0600 to 0xffff is allowed"):format(tostring(ethertype)), 0)
-    end
-    opts.steer_ethertypes[i - 1] = ethertype
-  end
+  for i, ethertype in ipairs(steer) do opts.steer_ethertypes[i - 1] = conn.check_ethertype(ethertype, " in steer") end
 end
 
--- 0 asks the engine for its default.
-local function whole_number(name, value)
-  if value == nil then return 0 end
-  if type(value) == "number" and value >= 1 and value <= 0x7fffffff and value % 1 == 0 then return value end
-  error(("bad %s %s: a whole number from 1 is needed"):format(name, tostring(value)), 0)
-end
+local TEXTS = { "filter", "capture", "output", "program" }
+local NUMBERS = { "recv_depth", "frame_size", "frames", "mtu", "queues" }
+local SWITCHES = { "promiscuous", "outgoing", "timing", "follow" }
 
-local function path_of(name, value)
-  if type(value) == "string" and value ~= "" then return value end
-  error(("bad %s %s: the path of a file is needed"):format(name, tostring(value)), 0)
-end
-
--- The C struct, and the strings it points to, which the caller keeps alive for the call.
+-- The C struct, and the strings it points to, which the caller keeps alive for the call. types: EtherTypes that the
+-- default filter lets in.
 local function make_opts(given, types)
-  check_names(given)
-  local opts, keep = relay_opts_t(), {}
-  keep.filter = given.filter or (types and filter_for(types)) or ""
-  opts.filter = keep.filter
-  for _, name in ipairs { "capture", "output", "program" } do
-    if given[name] ~= nil then
-      keep[name] = path_of(name, given[name])
-      opts[name] = keep[name]
-    end
-  end
-  for _, name in ipairs { "recv_depth", "frame_size", "frames", "mtu", "queues" } do
-    opts[name] = whole_number(name, given[name])
-  end
-  opts.mode = choice("mode", given.mode, MODES, '"auto", "native" or "generic"')
-  opts.copy = choice("copy", given.copy, COPIES, '"auto", "copy" or "zerocopy"')
-  opts.no_need_wakeup = given.need_wakeup == false and 1 or 0
-  set_steering(opts, given.steer)
-  opts.promiscuous = given.promiscuous ~= false and 1 or 0
-  opts.outgoing = given.outgoing and 1 or 0
-  opts.timing = given.timing and 1 or 0
-  opts.follow = given.follow and 1 or 0
-  return opts, keep
+  local read, opts = OPTIONS:read(given), relay_opts_t()
+  read.filter = read.filter or (types and filter_for(types)) or ""
+  for _, name in ipairs(TEXTS) do opts[name] = read[name] end
+  for _, name in ipairs(NUMBERS) do opts[name] = read[name] end
+  for _, name in ipairs(SWITCHES) do opts[name] = read[name] and 1 or 0 end
+  opts.mode, opts.copy = MODES[read.mode], COPIES[read.copy]
+  opts.no_need_wakeup = read.need_wakeup and 0 or 1
+  set_steering(opts, read.steer)
+  return opts, read
 end
 
 local CAPTURE_CHECK = 0.5 -- seconds
@@ -167,7 +167,7 @@ local function capture_error(relay)
   local info = info_t()
   C.el_relay_info(relay.handle, info)
   if info.capture_error == 0 then return nil end
-  return effi.reason(-info.capture_error)
+  return errno.reason(-info.capture_error)
 end
 
 -- Says so, once. Returns whether there is nothing more to look at.
@@ -200,7 +200,6 @@ local function wrap(handle, types, capture)
     detail = ffi.string(info.detail),
     types = types,
     capture = capture,
-    conns = {},
   }, Relay)
   endpoint.set_relay(handle, relay)
   sched.close_at_end(relay)
@@ -208,40 +207,17 @@ local function wrap(handle, types, capture)
   return relay
 end
 
--- The defaults are in brackets.
----@class etherlua.relay_opts
----@field filter? string pcap-filter text; "" none (ARP, IPv4 and IPv6 in any VLAN stack, and what endpoints claim)
----@field capture? string pcap file that gets every frame in and out
----@field recv_depth? integer frames queued for an endpoint; the oldest go when there are more (1024)
----@field frames? integer frames of memory (16384)
----@field frame_size? integer bytes of a frame's memory (2048, or what the MTU needs)
----@field promiscuous? boolean receive frames to any MAC address (true)
----@field outgoing? boolean a mirror hears what the host sends on the interface, too; pcap goes by the interface's MAC
----  address (false)
----@field mtu? integer bytes; wire (1500) and file (9216) only
----@field timing? boolean file: receive with the gaps of the file, not as fast as it is read (false)
----@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
----@field output? string file: pcap file that gets what is sent; it is overwritten
----@field queues? integer xdp: receive queues to serve, from the first (all)
----@field mode? "auto"|"native"|"generic" xdp ("auto")
----@field copy? "auto"|"copy"|"zerocopy" xdp ("auto")
----@field need_wakeup? boolean xdp: false has the kernel poll the rings by itself (true)
----@field steer? "endpoints"|"all"|integer[] xdp: what is taken from the host: frames for endpoints; all of
----  ARP, IPv4 and IPv6; all of these EtherTypes ("endpoints")
----@field program? string xdp: object file with an XDP program and a socket map of its own to be used instead
-
 -- Opens a relay. Raises a one-line error when that is not possible.
 ---@param spec string "afpacket:eth1", "xdp:eth1", "pcap:eth1", "file:trace.pcap", or "eth1", which picks afpacket
 ---@param given? etherlua.relay_opts
 ---@return etherlua.relay
 function M.open(spec, given)
-  given = given or {}
-  if type(spec) ~= "string" then error(("bad relay %s: KIND:NAME is needed"):format(tostring(spec)), 2) end
-  local types = not given.filter and default_types() or nil
-  local opts, keep = make_opts(given, types)
+  if type(spec) ~= "string" then misuse.raise("bad relay %s: KIND:NAME is needed", tostring(spec)) end
+  local types = not (given and given.filter) and default_types() or nil
+  local opts, read = make_opts(given, types)
   local handle = C.el_relay_open(sched.engine(), spec, opts, err)
-  if handle == nil or not keep then error(ffi.string(err), 0) end
-  return wrap(handle, types, given.capture)
+  if handle == nil then misuse.raise("%s", ffi.string(err)) end
+  return wrap(handle, types, read.capture)
 end
 
 -- Two relays joined in memory: what one sends, the other receives.
@@ -249,54 +225,26 @@ end
 ---@return etherlua.relay a
 ---@return etherlua.relay b
 function M.wire(given)
-  given = given or {}
   local pair = ffi.new("struct el_relay *[2]")
-  local opts, keep = make_opts(given)
-  if C.el_wire_open(sched.engine(), opts, pair, err) ~= 0 or not keep then error(ffi.string(err), 0) end
-  return wrap(pair[0], nil, given.capture), wrap(pair[1])
+  local opts, read = make_opts(given)
+  if C.el_wire_open(sched.engine(), opts, pair, err) ~= 0 then misuse.raise("%s", ffi.string(err)) end
+  return wrap(pair[0], nil, read.capture), wrap(pair[1])
 end
 
 -- Closes all endpoints on it, sends what is pending, and leaves the interface as it was.
 function Relay:close()
   if not self.handle then return end
   sched.forget(self)
-  for _, one in pairs(self.conns) do one:close() end
-  if self.default then self.default:close() end
+  for _, one in ipairs(endpoint.on(self.handle)) do one:close() end
   C.el_relay_flush(self.handle)
   if self.capture then report_capture(self) end
   if self.watcher then self.watcher:cancel() end
   endpoint.set_relay(self.handle, nil)
   C.el_relay_close(self.handle)
-  self.handle, self.conns, self.default = nil, {}, nil
+  self.handle = nil
 end
 
 -- ---- endpoints ----------------------------------------------------------------------------------------------------
-
--- Closed EtherConns are forgotten when the list has doubled.
-local function remember(relay, one)
-  local list = relay.conns
-  if #list >= (relay.sweep_at or 64) then
-    local open = {}
-    for _, other in ipairs(list) do
-      if other.ep.relay ~= nil then open[#open + 1] = other end
-    end
-    relay.conns, relay.sweep_at, list = open, #open * 2 + 64, open
-  end
-  list[#list + 1] = one
-end
-
--- The defaults are in brackets.
----@class etherlua.conn_opts
----@field mac? string|etherlua.mac (the interface's)
----@field vlans? integer|string|table|etherlua.vlans 100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200},
----  outer tag first, up to 4 (none)
----@field ethertypes? integer[] that it receives; {} all (IPv4, IPv6, ARP)
----@field multicast? boolean|"all" true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
----  VLAN stack (false)
----@field recv_depth? integer frames that it queues (the relay's)
----@field fragment? boolean IP packets and datagrams that do not fit the MTU are sent in fragments (false)
----@field reassemble? boolean fragments that arrive for it are put together, which takes up to 30 s of waiting for the
----  missing ones over IPv4 and 60 s over IPv6, and its readers get whole packets (false)
 
 -- An EtherConn. One whose mac is a group address receives what is sent to that very address, and sends nothing without
 -- opts.src_mac.
@@ -306,7 +254,6 @@ function Relay:conn(given)
   check_open(self)
   given = given or {}
   local one = conn.open(self, given)
-  remember(self, one)
   widen_filter(self, given.ethertypes)
   return one
 end
@@ -325,8 +272,7 @@ end
 ---@return etherlua.conn
 function Relay:default_conn(given)
   check_open(self)
-  self.default = conn.open_default(self, given or {})
-  return self.default
+  return conn.open_default(self, given or {})
 end
 
 -- Where frames ended: see struct el_stats in abi.h for the names and the sums that always hold. capture_error, if there
@@ -342,8 +288,8 @@ function Relay:stats()
 end
 
 local function send_again(relay, code, frame, len)
-  if code == -22 then return nil, "too short" end
-  if code == -90 then return nil, "too long" end
+  if code == -errno.EINVAL then return nil, "too short" end
+  if code == -errno.EMSGSIZE then return nil, "too long" end
   return endpoint.send_slowly(code, function() return C.el_relay_send(relay.handle, frame, len) end)
 end
 

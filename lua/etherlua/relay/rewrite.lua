@@ -5,6 +5,9 @@ local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
 local ethernet = require "etherlua.proto.ethernet"
 local ffi = require "ffi"
+local memory = require "etherlua.net.memory"
+
+local load16, load32 = memory.load16, memory.load32
 
 local M = {}
 
@@ -18,8 +21,7 @@ Rewrite.__index = Rewrite
 
 -- Six bytes as a number.
 local function mac_number(data, at)
-  return ((data[at] * 256 + data[at + 1]) * 256 + data[at + 2]) * 0x1000000
-    + (data[at + 3] * 256 + data[at + 4]) * 256 + data[at + 5]
+  return load16(data, at) * 0x100000000 + load32(data, at + 2)
 end
 
 local function mac_bytes(mac)
@@ -55,7 +57,7 @@ end
 -- Where what is left of a frame begins when its outer tags are gone.
 local function behind_tags(data, len, pop)
   local at = MACS
-  while pop > 0 and at + TAG + 2 <= len and ethernet.tpids[data[at] * 256 + data[at + 1]] do
+  while pop > 0 and at + TAG + 2 <= len and ethernet.tpids[load16(data, at)] do
     at, pop = at + TAG, pop - 1
   end
   return at

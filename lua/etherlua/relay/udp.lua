@@ -6,11 +6,16 @@ local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local addr = require "etherlua.net.addr"
 local endpoint = require "etherlua.relay.endpoint"
+local errno = require "etherlua.core.errno"
+local frames = require "etherlua.relay.frame"
+local group = require "etherlua.net.group"
+local misuse = require "etherlua.core.misuse"
+local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
-local tick, to_addr, objects, extras = sched.tick, addr.addr, endpoint.objects, endpoint.extras
-local take = endpoint.take
+local tick, to_addr, objects, take = sched.tick, addr.addr, endpoint.objects, endpoint.take
+local is_group = group.is_group
 
 local M = {}
 
@@ -27,28 +32,7 @@ for name, method in pairs(endpoint.methods) do methods[name] = method end
 
 -- ---- opening and closing ------------------------------------------------------------------------------------------
 
--- What finds the destination's MAC address: nil (broadcast), a function from struct el_addr to MAC address, which may
--- block, and a function that ends what was begun for the address.
----@private
-function M.resolver(conn, address, resolve)
-  if resolve == nil or resolve == "broadcast" then return nil end
-  if type(resolve) == "function" then
-    return function(to) return resolve(to.ip_text) end
-  end
-  if resolve == "arp" then return require("etherlua.host.neighbour").of(conn):resolver(address) end
-  if type(resolve) == "table" and resolve.next_hop then -- a host
-    return function(to) return resolve:next_hop(to) end
-  end
-  error(('bad resolve %s: "broadcast", "arp" or a function is allowed'):format(tostring(resolve)), 0)
-end
-
-local function check_byte(name, value, default)
-  if value == nil then return default end
-  if type(value) ~= "number" or value < 0 or value > 255 then
-    error(("bad %s %s: 0 to 255 is allowed"):format(name, tostring(value)), 0)
-  end
-  return value
-end
+local next_hops = {} -- id -> what finds the MAC address of a destination, of those that do not broadcast
 
 -- The defaults are in brackets.
 ---@class etherlua.udp_opts
@@ -56,34 +40,51 @@ end
 ---@field ttl? integer or hop limit (64)
 ---@field tos? integer or traffic class (0)
 ---@field checksum? boolean false: IPv4 datagrams are sent without (true)
----@field resolve? "broadcast"|"arp"|function destination to MAC address. "arp": ARP or neighbour discovery,
----  cached, which answers for its own address too; a function gets the IP address as text and returns the MAC address,
----  or nil and a reason ("broadcast")
+---@field resolve? "broadcast"|"arp"|function|etherlua.host destination to MAC address. "arp": ARP or neighbour
+---  discovery, cached, which answers for its own address too; a function gets the IP address as text and returns the
+---  MAC address, or nil and a reason; a host asks as it does for itself ("broadcast")
 ---@field recv_depth? integer frames that it queues (the relay's)
+local OPTIONS = options.new("conn:udp", {
+  accept_any = options.boolean(), ttl = options.whole(0, 255), tos = options.whole(0, 255),
+  checksum = options.boolean(), resolve = options.any(), recv_depth = options.whole(1),
+})
+
+-- Who finds next hops is above: see host/resolver.lua.
+local function resolver(conn, address, resolve)
+  if resolve == nil or resolve == "broadcast" then return nil end
+  return require("etherlua.host.resolver").new(conn, address, resolve)
+end
+
+local function release(id)
+  local hops = next_hops[id]
+  next_hops[id] = nil
+  if hops and hops.release then hops.release() end
+end
 
 ---@param conn etherlua.conn
 ---@param address string|etherlua.addr
 ---@param given etherlua.udp_opts
 ---@return etherlua.udp
 function M.open(conn, address, given)
-  local opts = shared_opts
+  OPTIONS:check(given)
+  local opts, own = shared_opts, to_addr(address)
   ffi.fill(opts, ffi.sizeof(opts))
-  opts["local"] = to_addr(address)
+  opts["local"] = own
   opts.accept_any = given.accept_any and 1 or 0
-  opts.ttl, opts.tos = check_byte("ttl", given.ttl, 64), check_byte("tos", given.tos, 0)
+  opts.ttl, opts.tos = given.ttl or 64, given.tos or 0
   opts.no_checksum = given.checksum == false and 1 or 0
   opts.recv_depth = given.recv_depth or 0
-  local next_hop, release = M.resolver(conn, to_addr(address), given.resolve)
+  local hops = resolver(conn, own, given.resolve)
   local id = endpoint.new_id()
   opts.id = id
   local udp = C.el_udp_open(conn, opts, err)
+  next_hops[id] = hops
   if udp == nil then
     endpoint.retire(id)
-    if release then release() end
-    error(ffi.string(err), 0)
+    release(id)
+    misuse.raise("%s", ffi.string(err))
   end
   objects[id] = udp
-  if next_hop then extras[id] = { next_hop = next_hop, release = release } end
   return udp
 end
 
@@ -94,10 +95,10 @@ end
 
 -- Readers return nil, "closed".
 function methods:close()
-  if self.ep.relay == nil then return end
+  if not self:is_open() then return end
   local id = self.ep.id
-  local extra = extras[id]
-  if extra and extra.release then extra.release() end
+  endpoint.closing(id)
+  release(id)
   C.el_udp_close(self)
   endpoint.retire(id, C.el_udp_free)
 end
@@ -105,7 +106,7 @@ end
 -- The EtherConn that it is on.
 ---@return etherlua.conn
 function methods:conn()
-  if self.owner == nil then error("this endpoint is closed", 2) end
+  endpoint.check_open(self)
   return objects[self.owner.ep.id]
 end
 
@@ -118,26 +119,24 @@ end
 -- Gives it another address, such as the one that was just leased.
 ---@param address string|etherlua.addr
 function methods:set_addr(address)
-  local code = C.el_udp_rebind(self, to_addr(address))
-  if code ~= 0 then error(("cannot use address %s: %s"):format(tostring(address), effi.reason(code)), 2) end
-  local extra = extras[self.ep.id]
-  if extra and extra.release then
-    extra.release()
-    extra.next_hop, extra.release = M.resolver(self:conn(), self["local"], "arp")
-  end
+  local own = to_addr(address)
+  local code = C.el_udp_rebind(self, own)
+  if code ~= 0 then misuse.raise("cannot use address %s: %s", tostring(address), errno.reason(code)) end
+  local hops = next_hops[self.ep.id]
+  if hops and hops.moved then hops.moved(own) end
 end
 
 -- From now on send() needs no destination, and only what comes from there is received.
 ---@param to? string|etherlua.addr nil: from everybody again
 function methods:connect(to)
-  if self.ep.relay == nil then error("this endpoint is closed", 2) end
+  endpoint.check_open(self)
   self.peer = to and to_addr(to) or addr_t()
 end
 
 -- ---- receiving ----------------------------------------------------------------------------------------------------
 
 local function datagram(frame)
-  local payload, from = ffi.string(frame.data + frame.payload, frame.payload_len), endpoint.source(frame)
+  local payload, from = ffi.string(frame.data + frame.payload, frame.payload_len), frames.source(frame)
   C.el_frame_free(frame)
   return payload, from
 end
@@ -152,7 +151,7 @@ end
 
 -- ---- sending ------------------------------------------------------------------------------------------------------
 
-local function misuse(udp, len, to)
+local function words_for(udp, len, to)
   return function(reason)
     if reason == "too long" then
       return ("payload of %d bytes does not fit: up to %d are allowed"):format(len, C.el_udp_mtu(udp, to.version))
@@ -161,23 +160,26 @@ local function misuse(udp, len, to)
   end
 end
 
-local function is_group(to)
-  local first = to.ip[0]
-  if to.version == 6 then return first == 0xff end
-  return first >= 0xe0 and first < 0xf0 or first == 0xff and to.ip[1] == 0xff and to.ip[2] == 0xff and to.ip[3] == 0xff
-end
-
 -- A function of its own: one that makes closures is not compiled, and neither is what calls it.
 local function send_again(code, udp, payload, len, to, from, mac, opts)
   local function try() return C.el_udp_send(udp, payload, len, to, from, mac) end
-  return endpoint.send_slowly(code, try, misuse(udp, len, to), opts and opts.timeout)
+  return endpoint.send_slowly(code, try, words_for(udp, len, to), opts and opts.timeout)
 end
 
+---@class etherlua.udp_send_opts
+---@field from? string|etherlua.addr source address instead of its own
+---@field mac? string|etherlua.mac destination MAC address, instead of resolving
+---@field timeout? number seconds to wait for room in a full relay (for ever)
+local SEND_OPTIONS = options.new("udp:send", {
+  from = options.any(), mac = options.any(), timeout = options.seconds(),
+})
+
 -- What needs more than the one call of the hot path: a resolver, a source address, a full relay.
-local function send_with(udp, payload, len, to, next_hop, opts)
+local function send_with(udp, payload, len, to, hops, opts)
+  if opts then SEND_OPTIONS:check(opts) end
   local from, mac = opts and opts.from and to_addr(opts.from) or nil, opts and opts.mac
-  if not mac and next_hop and not is_group(to) then
-    local found, reason = next_hop(to)
+  if not mac and hops and not is_group(to) then
+    local found, reason = hops.find(to)
     if not found then return nil, reason or "unresolved" end
     mac = found
   end
@@ -189,18 +191,13 @@ end
 
 local function send(udp, payload, len, to, opts)
   to = to and to_addr(to) or udp.peer
-  if to.version == 0 then error("no destination: give one, or connect() first", 3) end
-  local extra = extras[udp.ep.id]
-  if extra or opts then return send_with(udp, payload, len, to, extra and extra.next_hop, opts) end
+  if to.version == 0 then misuse.raise("no destination: give one, or connect() first") end
+  local hops = next_hops[udp.ep.id]
+  if hops or opts then return send_with(udp, payload, len, to, hops, opts) end
   local code = C.el_udp_send(udp, payload, len, to, nil, nil)
   if code == 0 then return true end
   return send_again(code, udp, payload, len, to)
 end
-
----@class etherlua.udp_send_opts
----@field from? string|etherlua.addr source address instead of its own
----@field mac? string|etherlua.mac destination MAC address, instead of resolving
----@field timeout? number seconds to wait for room in a full relay (for ever)
 
 -- Sends one datagram. Blocks only while the relay is full or the next hop is being resolved.
 ---@param payload string|ffi.cdata* a string, or a pointer followed by the length: send(pointer, length, to, opts)
@@ -216,7 +213,7 @@ function methods:send(payload, to, opts, last)
 end
 
 effi.metatype("struct el_udp", {
-  __index = methods,
+  __index = endpoint.strict(methods, "a RUDPConn"),
   __tostring = function(udp) return "RUDPConn " .. tostring(udp["local"]) end,
 })
 

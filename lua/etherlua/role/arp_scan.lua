@@ -17,16 +17,20 @@ local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local arp = require "etherlua.proto.arp"
 local arp_fast = require "etherlua.proto.arp_fast"
+local group = require "etherlua.net.group"
 local histogram = require "etherlua.core.histogram"
+local memory = require "etherlua.net.memory"
+local numbers = require "etherlua.net.numbers"
 local pacer = require "etherlua.core.pacer"
 local sched = require "etherlua.core.sched"
 
 local floor = math.floor
+local load32, same_mac = memory.load32, memory.same_mac
 
 local M = {}
 
-local ARP = 0x0806
-local BROADCAST, SEND_OPTS = addr.mac("ff:ff:ff:ff:ff:ff"), { ethertype = ARP }
+local ARP = numbers.ethertype.ARP
+local BROADCAST, SEND_OPTS = addr.mac(group.BROADCAST), { ethertype = ARP }
 local OWNERS_MAX = 16         -- MAC addresses kept of one address
 local OTHERS_MAX = 65536      -- second and further owners kept in all
 local LEAKS_MAX = 4096        -- answers from other VLAN stacks kept
@@ -60,15 +64,11 @@ local packet = arp_fast.packet() -- what was read last; nobody yields while it i
 
 -- ---- answers ------------------------------------------------------------------------------------------------------
 
-local function load32(bytes)
-  return bytes[2] * 0x1000000 + bytes[3] * 0x10000 + bytes[4] * 0x100 + bytes[5]
-end
-
 -- The number of the VLAN stack that has the MAC address; nil for a stranger's.
 local function stack_of(scan, mac)
   local first = scan.mac.byte
   if mac[0] ~= first[0] or mac[1] ~= first[1] then return nil end
-  local n = (load32(mac) - load32(first)) % 2 ^ 32
+  local n = (load32(mac, 2) - load32(first, 2)) % 2 ^ 32
   return n < scan.vlans.count and n or nil
 end
 
@@ -80,10 +80,6 @@ end
 local function waited(scan, question, time)
   local took = (clock(scan, time) - question.asked) % CLOCK
   return took < CLOCK / 2 and took / 1e6 or 0
-end
-
-local function same_mac(a, b)
-  return a[0] == b[0] and a[1] == b[1] and a[2] == b[2] and a[3] == b[3] and a[4] == b[4] and a[5] == b[5]
 end
 
 local function is_listed(list, mac)

@@ -10,14 +10,17 @@
 
 local addr = require "etherlua.net.addr"
 local arp = require "etherlua.proto.arp"
+local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
+local numbers = require "etherlua.net.numbers"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
 
 local M = {}
 
-local BROADCAST, ARP, IP6, ICMP6 = "ff:ff:ff:ff:ff:ff", 0x0806, 0x86dd, 58
+local BROADCAST, ALL_NODES = group.BROADCAST, "ff02::1"
+local ARP, IP6, ICMP6 = numbers.ethertype.ARP, numbers.ethertype.IPV6, numbers.protocol.ICMP6
 local HOP_LIMIT = 255 -- RFC 4861 7.1.2: nobody beyond a router can have sent it
 local OWNERS_MAX = 64
 
@@ -42,8 +45,8 @@ end
 
 -- RFC 4861 4.3: without a source address the message goes to the group, and does not tell the link-layer address.
 local function ask_nd(self, mac)
-  local group, group_mac = icmp6.solicited_node(self.target)
-  local dst = mac and self.source ~= "::" and self.target or group
+  local to_all, group_mac = icmp6.solicited_node(self.target)
+  local dst = mac and self.source ~= "::" and self.target or to_all
   return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = self.target,
     source_link_layer_address = self.source ~= "::" and self.mac or nil }, self.source, dst, mac or group_mac)
 end
@@ -70,7 +73,7 @@ function Asker:announce()
       { ethertype = ARP })
   end
   return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_ADVERTISEMENT, override = true, target = self.target,
-    target_link_layer_address = self.mac }, self.target, "ff02::1", "33:33:00:00:00:01")
+    target_link_layer_address = self.mac }, self.target, ALL_NODES, group.mac_text(ALL_NODES))
 end
 
 -- ---- answers ------------------------------------------------------------------------------------------------------

@@ -12,14 +12,16 @@ local addr = require "etherlua.net.addr"
 local broadcast = require "etherlua.host.broadcast"
 local channel = require "etherlua.core.channel"
 local dhcp4 = require "etherlua.proto.dhcp4"
+local group = require "etherlua.net.group"
 local neighbour = require "etherlua.host.neighbour"
+local numbers = require "etherlua.net.numbers"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 local select = require "etherlua.core.select"
 
 local M = {}
 
-local SERVERS = addr.addr("255.255.255.255:67")
+local SERVERS = addr.addr(group.BROADCAST4 .. ":67")
 local ANY = "0.0.0.0"
 local PARAMETERS = { 1, 3, 6, 12, 15, 28, 42, 51, 58, 59 }
 
@@ -47,7 +49,7 @@ local function read_broadcasts(listener)
   end
 end
 
-local listener_of = broadcast.readers(0x0800, function(conn)
+local listener_of = broadcast.readers(numbers.ethertype.IPV4, function(conn)
   return { udp = conn:udp(ANY .. ":68"), clients = {} }
 end, read_broadcasts)
 

@@ -15,14 +15,16 @@
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
+local group = require "etherlua.net.group"
+local numbers = require "etherlua.net.numbers"
 local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 
 local M = {}
 
-local LOCAL, SERVERS, ANY = addr.addr("0.0.0.0:68"), addr.addr("255.255.255.255:67"), "0.0.0.0"
-local IPV4 = { 0x0800 }
+local LOCAL, SERVERS, ANY = addr.addr("0.0.0.0:68"), addr.addr(group.BROADCAST4 .. ":67"), "0.0.0.0"
+local IPV4 = { numbers.ethertype.IPV4 }
 local XID_AT, CHADDR_AT = 4, 28
 local HEADER_SIZE = 240       -- up to the options
 local OFFERS_MAX = 10000

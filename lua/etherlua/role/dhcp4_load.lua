@@ -16,7 +16,10 @@ local addr = require "etherlua.net.addr"
 local broadcast = require "etherlua.host.broadcast"
 local dhcp4_fast = require "etherlua.proto.dhcp4_fast"
 local effi = require "etherlua.core.ffi"
+local group = require "etherlua.net.group"
 local histogram = require "etherlua.core.histogram"
+local memory = require "etherlua.net.memory"
+local numbers = require "etherlua.net.numbers"
 local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
@@ -24,13 +27,14 @@ local sched = require "etherlua.core.sched"
 local C = effi.C
 assert(C.el_recv and C.el_frame_free) -- a trace can call only what was looked up before it was recorded
 local tobit, bswap = bit.tobit, bit.bswap
+local native32, store_native32, same_mac = memory.native32, memory.store_native32, memory.same_mac
 local OFFER, ACK, NAK = dhcp4_fast.OFFER, dhcp4_fast.ACK, dhcp4_fast.NAK
 
 local M = {}
 
-local LOCAL, SERVERS = addr.addr("0.0.0.0:68"), addr.addr("255.255.255.255:67")
+local LOCAL, SERVERS = addr.addr("0.0.0.0:68"), addr.addr(group.BROADCAST4 .. ":67")
 local PARAMETERS = { 1, 3, 6, 51, 54 }
-local IPV4 = { 0x0800 }
+local IPV4 = { numbers.ethertype.IPV4 }
 local UNTAGGED = addr.vlans()
 
 -- began, asked, deadline: times of the session's start, of the present message's first transmission, and of its next.
@@ -43,7 +47,7 @@ local clients_t = ffi.typeof [[struct {
   uint8_t awaited, arrived, tries, naks, bound;
 }[?] ]]
 
-local addr_t, int32_p = ffi.typeof "struct el_addr", ffi.typeof "int32_t *"
+local addr_t = ffi.typeof "struct el_addr"
 
 -- See dhcp4_load.new.
 ---@class etherlua.dhcp4_load
@@ -69,10 +73,6 @@ Load.__index = Load
 local reply = dhcp4_fast.reply()
 
 -- ---- one message --------------------------------------------------------------------------------------------------
-
-local function same_mac(a, b)
-  return a[0] == b[0] and a[1] == b[1] and a[2] == b[2] and a[3] == b[3] and a[4] == b[4] and a[5] == b[5]
-end
 
 -- Whether what was read is for this client and of the kind that it waits for, if for any. An offer that does not say of
 -- whom, or no address at all, is of no use.
@@ -147,7 +147,7 @@ end
 
 -- The number of the client with the hardware address that was read, nil for a stranger's.
 local function addressee(load)
-  local low = ffi.cast(int32_p, reply.chaddr + 2)[0]
+  local low = native32(reply.chaddr, 2)
   local i = tobit(bswap(low) - load.first_mac)
   if i < 0 or i >= load.clients then return nil end
   return i
@@ -165,7 +165,7 @@ end
 
 -- One reader a VLAN stack, for all clients there.
 local function listeners(load)
-  return broadcast.readers(0x0800, function(conn)
+  return broadcast.readers(numbers.ethertype.IPV4, function(conn)
     return { udp = conn:udp(LOCAL) }
   end, function(listener)
     while listener.udp.ep.relay ~= nil do
@@ -250,8 +250,7 @@ end
 
 local function set_mac(mac, first, i)
   ffi.copy(mac, first, 6)
-  local low = ffi.cast(int32_p, mac.byte + 2)
-  low[0] = bswap(tobit(bswap(low[0]) + i))
+  store_native32(mac.byte, 2, bswap(tobit(bswap(native32(mac.byte, 2)) + i)))
 end
 
 local function open_client(load, relay, i, listener_of)
@@ -283,7 +282,7 @@ function M.new(opts)
     mac = addr.mac(opts.mac), xid = random.u32(), heard = {}, states = clients_t(opts.clients), udps = {}, tasks = {},
     opened = 0, started = 0, outstanding = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
     ignored = 0, released = 0, dora = histogram.new(), offer = histogram.new(), ack = histogram.new() }, Load)
-  load.first_mac = bswap(ffi.cast(int32_p, load.mac.byte + 2)[0])
+  load.first_mac = bswap(native32(load.mac.byte, 2))
   templates(load)
   return load
 end
@@ -326,8 +325,8 @@ end
 local function send_release(load, client, udp, server, opts)
   load.farewell:address(client.xid, client.mac, 0)
   load.farewell:release(client.ip, client.server_id)
-  ffi.cast(int32_p, opts.from.ip)[0] = client.ip
-  ffi.cast(int32_p, server.ip)[0] = client.server_id
+  store_native32(opts.from.ip, 0, client.ip)
+  store_native32(server.ip, 0, client.server_id)
   opts.mac = client.server_mac
   return udp:send(load.farewell.data, load.farewell.size, server, opts)
 end

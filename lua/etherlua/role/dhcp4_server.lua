@@ -3,6 +3,7 @@
 -- told apart by VLAN stack and client identifier, or hardware address without one. One pool serves all VLAN stacks.
 
 local addr = require "etherlua.net.addr"
+local group = require "etherlua.net.group"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 
@@ -258,9 +259,9 @@ end
 ---@return string|nil mac nil: the sender's of the request
 function M.destination(message, out)
   if message.giaddr ~= ANY then return message.giaddr, 67, nil end
-  if out.options.message_type == "NAK" then return "255.255.255.255", 68, "ff:ff:ff:ff:ff:ff" end
+  if out.options.message_type == "NAK" then return group.BROADCAST4, 68, group.BROADCAST end
   if message.ciaddr ~= ANY then return message.ciaddr, 68, nil end
-  if message.broadcast then return "255.255.255.255", 68, "ff:ff:ff:ff:ff:ff" end
+  if message.broadcast then return group.BROADCAST4, 68, group.BROADCAST end
   return out.yiaddr, 68, message.chaddr
 end
 

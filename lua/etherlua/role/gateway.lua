@@ -6,19 +6,22 @@
 local arp = require "etherlua.proto.arp"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_server = require "etherlua.role.dhcp4_server"
+local ethernet = require "etherlua.proto.ethernet"
 local gateway6 = require "etherlua.role.gateway6"
+local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
 local ipv4 = require "etherlua.proto.ipv4"
+local numbers = require "etherlua.net.numbers"
 local responder = require "etherlua.host.icmp_responder"
 local udp = require "etherlua.proto.udp"
 local addr = require "etherlua.net.addr"
 
 local M = {}
 
-local BROADCAST = "ff:ff:ff:ff:ff:ff"
-local ARP, IP4, IP6, DOT1Q, ICMP, UDP, SERVER_PORT, ECHO_PORT = 0x0806, 0x0800, 0x86dd, 0x8100, 1, 17, 67, 7
+local BROADCAST = group.BROADCAST
+local ARP, IP4, IP6 = numbers.ethertype.ARP, numbers.ethertype.IPV4, numbers.ethertype.IPV6
+local ICMP, UDP, SERVER_PORT, ECHO_PORT = numbers.protocol.ICMP, numbers.protocol.UDP, 67, 7
 local GROUPS6 = "^33:33:" -- RFC 2464 section 7
-local TAG_SIZE = 4
 local MULTICAST = 0xe0000000 -- 224.0.0.0: from here on addresses are no host's
 
 -- See gateway.new.
@@ -30,10 +33,9 @@ local MULTICAST = 0xe0000000 -- 224.0.0.0: from here on addresses are no host's
 local Gateway = {}
 Gateway.__index = Gateway
 
--- Bytes of payload that the interface sends behind these tags; it lets one 802.1Q tag pass for nothing.
+-- Bytes of payload that the interface sends behind these tags.
 local function room_for(self, vlans)
-  local outer = vlans[1]
-  return self.relay.mtu - TAG_SIZE * #vlans + (outer and outer.tpid == DOT1Q and TAG_SIZE or 0)
+  return self.relay.mtu - ethernet.tags_in_mtu(#vlans, vlans[1] and vlans[1].tpid)
 end
 
 local function send(self, payload, mac, vlans, ethertype)
@@ -158,7 +160,7 @@ end
 -- What labs have, where nobody is misled by a router that leads nowhere.
 M.LAB = { pool = "10.0.0.10-10.0.255.254", ip6 = "2001:db8::/64" }
 
--- The same as labs have it.
+-- The gateway that a lab has: with the options in gateway.LAB where others are not given.
 ---@param relay etherlua.relay
 ---@param opts? etherlua.gateway_opts instead of those in gateway.LAB
 ---@return etherlua.gateway

@@ -3,15 +3,17 @@
 -- fe80::1 and for the prefix's address ::1, ping, and UDP echo. It asks nobody: answers go where the question came
 -- from. It says nothing unasked, so lifetimes are the longest there are; it forwards nothing.
 
+local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
+local numbers = require "etherlua.net.numbers"
 local prefix = require "etherlua.net.prefix"
 local udp = require "etherlua.proto.udp"
 
 local M = {}
 
-local ROUTER, ANY, ALL_NODES, ALL_NODES_MAC = "fe80::1", "::", "ff02::1", "33:33:00:00:00:01"
-local ICMP6, UDP, ECHO_PORT, HOP_LIMIT = 58, 17, 7, 255
+local ROUTER, ANY, ALL_NODES, ALL_NODES_MAC = "fe80::1", "::", "ff02::1", group.mac_text "ff02::1"
+local ICMP6, UDP, ECHO_PORT, HOP_LIMIT = numbers.protocol.ICMP6, numbers.protocol.UDP, 7, 255
 local ROUTER_LIFETIME, FOR_EVER = 65535, 0xffffffff -- RFC 8319 section 4, RFC 4861 section 4.6.2
 
 -- See gateway6.new.

@@ -8,18 +8,21 @@ local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv4 = require "etherlua.proto.ipv4"
 local ipv6 = require "etherlua.proto.ipv6"
-local tap = require "etherlua.host.tap"
+local memory = require "etherlua.net.memory"
+local numbers = require "etherlua.net.numbers"
 
 local C = effi.C
-local put16 = tap.put16
+local store16 = memory.store16
 
 local M = {}
 
 -- What one IP version has: its modules, ICMP's protocol number, the size of a header without options, and where the
 -- header has its TTL or hop limit and its source address.
 local VERSIONS = {
-  [4] = { number = 4, ip = ipv4, icmp = icmp, protocol = 1, header = 20, ttl_at = 8, source_at = 12 },
-  [6] = { number = 6, ip = ipv6, icmp = icmp6, protocol = 58, header = 40, ttl_at = 7, source_at = 8 },
+  [4] = { number = 4, ip = ipv4, icmp = icmp, protocol = numbers.protocol.ICMP, header = 20, ttl_at = 8,
+    source_at = 12 },
+  [6] = { number = 6, ip = ipv6, icmp = icmp6, protocol = numbers.protocol.ICMP6, header = 40, ttl_at = 7,
+    source_at = 8 },
 }
 
 -- What there is to know of the IP version of an address.
@@ -36,7 +39,7 @@ end
 ---@return boolean
 function M.is_from(version, frame, key)
   local source = frame.data + frame.l3 + version.source_at
-  if version.number == 4 then return tap.load32(source, 0) == key end
+  if version.number == 4 then return memory.native32(source, 0) == key end
   return ffi.string(source, 16) == key
 end
 
@@ -108,9 +111,9 @@ end
 
 -- The identification of packets that may be fragmented has to differ (RFC 6864 section 4.3).
 local function number_ip4(data, sequence)
-  put16(data, 4, sequence)
-  put16(data, 10, 0)
-  put16(data, 10, C.el_checksum(data, VERSIONS[4].header, 0))
+  store16(data, 4, sequence)
+  store16(data, 10, 0)
+  store16(data, 10, C.el_checksum(data, VERSIONS[4].header, 0))
 end
 
 -- Gives it the sequence, with all checksums.
@@ -118,13 +121,13 @@ end
 function Request:set_sequence(sequence)
   local version, data = self.version, self.data
   local message, size = data + version.header, self.len - version.header
-  put16(message, 6, sequence)
-  put16(message, 2, 0)
+  store16(message, 6, sequence)
+  store16(message, 2, 0)
   if version.number == 4 then
     number_ip4(data, sequence)
-    put16(message, 2, C.el_checksum(message, size, 0))
+    store16(message, 2, C.el_checksum(message, size, 0))
   else
-    put16(message, 2, tap.icmp6_checksum(data + version.source_at, message, size))
+    store16(message, 2, memory.icmp6_checksum(data + version.source_at, message, size))
   end
 end
 

@@ -5,6 +5,7 @@
 local addr = require "etherlua.net.addr"
 local effi = require "etherlua.core.ffi"
 local icmp = require "etherlua.proto.icmp"
+local memory = require "etherlua.net.memory"
 local probe = require "etherlua.role.icmp_probe"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
@@ -75,7 +76,7 @@ end
 local function hear_reply(self, frame)
   if not probe.is_from(self.version, frame, self.key) then return end
   local message = frame.data + frame.l4
-  local sequence = message[6] * 0x100 + message[7]
+  local sequence = memory.load16(message, 6)
   local sent_at = self.sent_at[sequence]
   if not sent_at then return end
   local rtt = sent_at ~= ANSWERED and math.max(frame.timestamp - sent_at, 0) or nil

@@ -7,6 +7,8 @@ local channel = require "etherlua.core.channel"
 local effi = require "etherlua.core.ffi"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
+local memory = require "etherlua.net.memory"
+local numbers = require "etherlua.net.numbers"
 local probe = require "etherlua.role.icmp_probe"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
@@ -18,7 +20,8 @@ local C = effi.C
 
 local M = {}
 
-local UDP, HEADER = 17, 8 -- octets of UDP's header, and of an echo request's
+local UDP = numbers.protocol.UDP
+local HEADER = 8 -- octets of UDP's header, and of an echo request's
 local FIRST_SOURCE, SOURCES = 32768, 28232 -- ports to send from: those that Linux takes
 M.PORT = 33434
 
@@ -115,7 +118,7 @@ end
 local function hear_reply(self, frame)
   if not probe.is_from(self.version, frame, self.key) then return end
   local message = frame.data + frame.l4
-  answer(self, message[6] * 0x100 + message[7], frame, false, true)
+  answer(self, memory.load16(message, 6), frame, false, true)
 end
 
 -- ---- packets ------------------------------------------------------------------------------------------------------

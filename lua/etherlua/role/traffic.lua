@@ -17,7 +17,7 @@
 
 local addr = require "etherlua.net.addr"
 local bit = require "bit"
-local ffi = require "ffi"
+local ethernet = require "etherlua.proto.ethernet"
 local neighbour = require "etherlua.host.neighbour"
 local prefix = require "etherlua.net.prefix"
 
@@ -30,7 +30,7 @@ M.FLOW, M.SEQUENCE, M.SECONDS, M.NANOSECONDS, M.LENGTH = 3, 6, 10, 14, 18
 M.WARM_UP = bit.tobit(0x80000000)
 M.MAX_FLOWS = 100000
 
-local ETHERNET, FCS, TAG, UDP = 14, 4, 4, 8
+local ETHERNET, FCS, UDP = 14, 4, 8
 local IP_HEADER = { [4] = 20, [6] = 40 }
 local RECV_DEPTH = 16384 -- frames of one endpoint, which may be all there are
 
@@ -80,7 +80,7 @@ function M.flows(opts)
   return flows
 end
 
--- The same flows the other way.
+-- The flows that answer these: from their destinations to their sources.
 ---@param first integer number that the first one has in packets
 ---@return etherlua.traffic_flows
 function Flows:reversed(first)
@@ -117,12 +117,12 @@ function M.packet_size(size)
   return size - ETHERNET - FCS
 end
 
--- The MTU that an interface has to have for frames of that size with so many VLAN tags: one tag passes for nothing.
+-- The MTU that an interface has to have for frames of that size with so many VLAN tags.
 ---@param size integer
 ---@param tags integer
 ---@return integer
 function M.mtu_for(size, tags)
-  return M.packet_size(size) + TAG * math.max(tags - 1, 0)
+  return M.packet_size(size) + ethernet.tags_in_mtu(tags)
 end
 
 -- ---- endpoints ----------------------------------------------------------------------------------------------------
@@ -154,26 +154,6 @@ function Endpoints:conn(mac, vlans, ip)
   end
   if self.answer then neighbour.of(conn):claim(ip) end
   return conn
-end
-
--- ---- memory -------------------------------------------------------------------------------------------------------
-
-local int32_p = ffi.typeof "int32_t *"
-
--- Four bytes of a packet as the machine has them in memory.
----@param bytes ffi.cdata* uint8_t pointer
----@param at integer offset
----@return integer
-function M.load32(bytes, at)
-  return ffi.cast(int32_p, bytes + at)[0]
-end
-
--- The same, to be written.
----@param bytes ffi.cdata* uint8_t pointer
----@param at integer offset
----@param value integer
-function M.store32(bytes, at, value)
-  ffi.cast(int32_p, bytes + at)[0] = value
 end
 
 return M

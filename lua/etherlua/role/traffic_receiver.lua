@@ -6,15 +6,18 @@ local bit = require "bit"
 local effi = require "etherlua.core.ffi"
 local counts = require "etherlua.role.traffic_counts"
 local histogram = require "etherlua.core.histogram"
+local memory = require "etherlua.net.memory"
+local numbers = require "etherlua.net.numbers"
 local sched = require "etherlua.core.sched"
 local traffic = require "etherlua.role.traffic"
 
 local C = effi.C
-local band, bor, bswap, lshift, rshift = bit.band, bit.bor, bit.bswap, bit.lshift, bit.rshift
-local load32 = traffic.load32
+local band, bswap, rshift = bit.band, bit.bswap, bit.rshift
+local load16, native32 = memory.load16, memory.native32
 local MAGIC, MAGIC_MASK, WARM_UP = traffic.MAGIC, traffic.MAGIC_MASK, traffic.WARM_UP
 local FLOW, SEQUENCE, SECONDS, NANOSECONDS = traffic.FLOW, traffic.SEQUENCE, traffic.SECONDS, traffic.NANOSECONDS
-local UDP_FRAME, UDP_HEADER, FCS, ARP, ICMP6 = C.EL_FRAME_UDP, 8, 4, 0x0806, 58
+local UDP_FRAME, UDP_HEADER, FCS = C.EL_FRAME_UDP, 8, 4
+local ARP, ICMP6 = numbers.ethertype.ARP, numbers.protocol.ICMP6
 
 local M = {}
 
@@ -67,10 +70,10 @@ end
 local function count(receiver, i, frame, payload)
   local flow = receiver.counts[i]
   local duplicates, outside, reordered = flow.duplicates, flow.outside, flow.reordered
-  if counts.arrive(flow, bswap(load32(payload, SEQUENCE)), bound_of(receiver, i)) then
+  if counts.arrive(flow, bswap(native32(payload, SEQUENCE)), bound_of(receiver, i)) then
     receiver.received, receiver.bytes = receiver.received + 1, receiver.bytes + frame.len + FCS
     receiver.reordered = receiver.reordered + (flow.reordered - reordered)
-    local sent = bswap(load32(payload, SECONDS)) + bswap(load32(payload, NANOSECONDS)) * 1e-9
+    local sent = bswap(native32(payload, SECONDS)) + bswap(native32(payload, NANOSECONDS)) * 1e-9
     return time(receiver, flow, (receiver.kernel_stamps and frame.timestamp or sched.now()) - sent)
   end
   receiver.duplicates = receiver.duplicates + (flow.duplicates - duplicates)
@@ -83,11 +86,11 @@ local function hear_test(receiver, frame, payload, len)
     receiver.truncated = receiver.truncated + 1
     return
   end
-  if band(bswap(load32(payload, NANOSECONDS)), WARM_UP) ~= 0 then
+  if band(bswap(native32(payload, NANOSECONDS)), WARM_UP) ~= 0 then
     receiver.warm_up = receiver.warm_up + 1
     return
   end
-  local i = rshift(bswap(load32(payload, FLOW)), 8) - receiver.first
+  local i = rshift(bswap(native32(payload, FLOW)), 8) - receiver.first
   if i < 0 or i >= receiver.flow_count then
     receiver.unknown = receiver.unknown + 1
     return
@@ -104,8 +107,8 @@ end
 local function hear(receiver, frame)
   if band(frame.flags, UDP_FRAME) == 0 then return hear_other(receiver, frame) end
   local udp = frame.data + frame.l4
-  local len = bor(lshift(udp[4], 8), udp[5]) - UDP_HEADER
-  if len < 4 or band(load32(udp, UDP_HEADER), MAGIC_MASK) ~= MAGIC then return hear_other(receiver, frame) end
+  local len = load16(udp, 4) - UDP_HEADER
+  if len < 4 or band(native32(udp, UDP_HEADER), MAGIC_MASK) ~= MAGIC then return hear_other(receiver, frame) end
   return hear_test(receiver, frame, udp + UDP_HEADER, len)
 end
 

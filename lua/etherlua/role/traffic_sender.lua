@@ -7,6 +7,8 @@ local bytes = require "etherlua.net.bytes"
 local effi = require "etherlua.core.ffi"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
+local memory = require "etherlua.net.memory"
+local numbers = require "etherlua.net.numbers"
 local pacer = require "etherlua.core.pacer"
 local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
@@ -15,12 +17,12 @@ local traffic = require "etherlua.role.traffic"
 local C = effi.C
 local band, bnot, bswap, rshift, tobit = bit.band, bit.bnot, bit.bswap, bit.rshift, bit.tobit
 local floor = math.floor
-local store32, now = traffic.store32, sched.now
+local store_native16, store_native32, now = memory.store_native16, memory.store_native32, sched.now
 local SEQUENCE, SECONDS, NANOSECONDS = traffic.SEQUENCE, traffic.SECONDS, traffic.NANOSECONDS
 
 local M = {}
 
-local UDP = 17
+local UDP = numbers.protocol.UDP
 -- Offsets in the IP header (RFC 791 3.1, RFC 8200 3) of its length and checksum; in the UDP header (RFC 768) alike.
 local IP4_LENGTH, IP4_CHECKSUM, IP6_LENGTH, UDP_LENGTH, UDP_CHECKSUM = 2, 10, 4, 4, 6
 local IP_HEADER, HEAD_MAX = { [4] = 20, [6] = 40 }, 40 + 8 + traffic.LENGTH
@@ -36,7 +38,7 @@ local states_t = ffi.typeof(([[struct {
 
 -- Lengths of a packet and its headers; these two as they stand in memory.
 local sizes_t = ffi.typeof "struct { uint32_t packet, frame; uint16_t ip_length, udp_length; }[?]"
-local uint16_p, buffer_t = ffi.typeof "uint16_t *", ffi.typeof "uint8_t[?]"
+local buffer_t = ffi.typeof "uint8_t[?]"
 
 -- See traffic_sender.new.
 ---@class etherlua.traffic_sender
@@ -51,10 +53,6 @@ local Sender = {}
 Sender.__index = Sender
 
 -- ---- one packet ---------------------------------------------------------------------------------------------------
-
-local function store16(data, at, value)
-  ffi.cast(uint16_p, data + at)[0] = value
-end
 
 local function swap16(value)
   return rshift(bswap(value), 16)
@@ -75,16 +73,16 @@ local function stamp(payload, number, time, flag)
   local whole = floor(time)
   local sequence, seconds = bswap(tobit(number)), bswap(tobit(whole))
   local nanoseconds = bswap(tobit(floor((time - whole) * 1e9) + flag))
-  store32(payload, SEQUENCE, sequence)
-  store32(payload, SECONDS, seconds)
-  store32(payload, NANOSECONDS, nanoseconds)
+  store_native32(payload, SEQUENCE, sequence)
+  store_native32(payload, SECONDS, seconds)
+  store_native32(payload, NANOSECONDS, nanoseconds)
   return halves(sequence) + halves(seconds) + halves(nanoseconds)
 end
 
 local function put_lengths(sender, state, data, size)
-  if sender.version == 6 then return store16(data, IP6_LENGTH, size.udp_length) end
-  store16(data, IP4_LENGTH, size.ip_length)
-  store16(data, IP4_CHECKSUM, fold(state.ip_sum + size.ip_length))
+  if sender.version == 6 then return store_native16(data, IP6_LENGTH, size.udp_length) end
+  store_native16(data, IP4_LENGTH, size.ip_length)
+  store_native16(data, IP4_CHECKSUM, fold(state.ip_sum + size.ip_length))
 end
 
 -- Makes the packet of the flow in the sender's buffer.
@@ -93,9 +91,9 @@ local function make(sender, state, size, number, flag)
   local udp = data + sender.ip_header
   ffi.copy(data, state.head, sender.head)
   put_lengths(sender, state, data, size)
-  store16(udp, UDP_LENGTH, size.udp_length)
+  store_native16(udp, UDP_LENGTH, size.udp_length)
   local checksum = fold(state.udp_sum + 2 * size.udp_length + stamp(udp + 8, number, now(), flag))
-  store16(udp, UDP_CHECKSUM, checksum == 0 and 0xffff or checksum) -- 0 would mean: none
+  store_native16(udp, UDP_CHECKSUM, checksum == 0 and 0xffff or checksum) -- 0 would mean: none
 end
 
 -- Sizes follow each other in each flow; flows begin at different places, so that they alternate on the wire too.

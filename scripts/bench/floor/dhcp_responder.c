@@ -1,6 +1,6 @@
 /*
- * dhcp_responder.c: the fastest DHCP server: it remembers nothing, for a client's address is 10 and the last three octets
- * of its MAC address. DISCOVER is answered by OFFER, REQUEST by ACK (RFC 2131), all else by nothing.
+ * dhcp_responder.c: the fastest DHCP server: it remembers nothing, for a client's address is 10 and the last three
+ * octets of its MAC address. DISCOVER is answered by OFFER, REQUEST by ACK (RFC 2131), all else by nothing.
  *
  *   dhcp_responder INTERFACE      until it is killed
  *

@@ -1,5 +1,5 @@
 /*
- * pingpong.c: the floor for round trips: plain AF_PACKET sockets that do nothing but send a UDP datagram back and forth.
+ * pingpong.c: the floor for round trips: plain AF_PACKET sockets that do nothing but send a UDP datagram to and fro.
  *
  *   pingpong echo INTERFACE          answers for ever: MAC and IP addresses and ports swapped
  *   pingpong ping INTERFACE COUNT    prints median and 99th percentile of COUNT round trips in microseconds, and CPU

@@ -254,7 +254,7 @@ end
 function M.main(args, host)
   local opts = new_parser():parse(args)
   local chunk = opts.script and host.load(opts.script)
-  script.defaults = { relay = opts.relay, capture = opts.capture }
+  script.use_defaults { relay = opts.relay, capture = opts.capture }
   script.enter_netns(opts.netns)
   local self = new_session(host)
   self.input = open_input(self)

@@ -1,0 +1,267 @@
+/*
+ * file.c: receives from a pcap or pcapng file, and writes what is sent to another pcap file (nowhere when none is
+ * named).
+ *
+ *                      what is received            when readers are slow     how it ends
+ *   as fast as read    the next frame              it waits for them         at the end of the file, "closed"
+ *   timing             a frame when it is due      their queues overflow     at the end of the file, "closed"
+ *   follow             what is appended            their queues overflow     the file is deleted, replaced, or shorter
+ *
+ * In each way it also ends, with "file broken", where the file is no pcap file any more. Readers get what is queued
+ * first.
+ *
+ * A file that is followed is waited at by inotify, which tells only what this machine writes. Before the first frame
+ * it may become shorter: a writer that starts empties its file. One that is emptied and grows past the place that was
+ * reached, before it is looked at again, is not noticed: then records are read from the middle.
+ */
+#include <errno.h>
+#include <math.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "capture.h"
+#include "clock.h"
+#include "fail.h"
+#include "frame_memory.h"
+#include "kind.h"
+#include "relay.h"
+#include "transmit.h"
+#include "watch.h"
+
+enum { MTU = 9216 };
+
+/* The longest part of a second that is a whole number of nanoseconds and that doubles add up without rounding. */
+static const double STEP = 1.0 / 512;
+
+/* First block of a pcapng file, the same in either byte order (draft-ietf-opsawg-pcapng 4.1). */
+static const uint32_t SECTION_HEADER = 0x0a0d0d0a;
+
+struct file {
+	pcap_t *input;
+	struct el_capture *output;
+	bool timing, follow;
+	bool at_end;                /* of a file that is followed */
+	int changes;                /* inotify: that file has changed */
+	struct pcap_pkthdr *header; /* of the frame that is due next, NULL: not read yet */
+	const uint8_t *bytes;
+	bool started;
+	int64_t first; /* a time stamp, nanoseconds */
+	double start;  /* engine's time that it stands for, a multiple of STEP */
+};
+
+/* libpcap keeps no state between the records of a pcap file, so one can be read again; with pcapng's blocks it does. */
+static int check_followed(FILE *file, const char *path, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct stat facts;
+	uint32_t magic = 0;
+
+	if (opts->timing)
+		return el_fail(err, -EINVAL, "cannot follow %.180s with its timing: follow or timing is possible",
+		               path);
+	if (fstat(fileno(file), &facts) || !S_ISREG(facts.st_mode))
+		return el_fail(err, -EINVAL, "cannot follow %.180s: it is no regular file", path);
+	if (pread(fileno(file), &magic, sizeof magic, 0) == sizeof magic && magic == SECTION_HEADER)
+		return el_fail(err, -EINVAL, "cannot follow %.180s: it is a pcapng file, only pcap is possible", path);
+	return 0;
+}
+
+static int open_changes(struct el_relay *relay, const char *path, const struct el_relay_opts *opts,
+                        char err[EL_ERR_MAX])
+{
+	struct file *self = relay->private;
+	FILE *file = pcap_file(self->input);
+	char opened[32];
+	int error = check_followed(file, path, opts, err);
+
+	if (error)
+		return error;
+	snprintf(opened, sizeof opened, "/proc/self/fd/%d", fileno(file)); /* path may be another file by now */
+	self->changes = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (self->changes < 0 || inotify_add_watch(self->changes, opened, IN_MODIFY | IN_ATTRIB) < 0)
+		return el_fail(err, -errno, "cannot follow %.110s: inotify: %.110s", path, strerror(errno));
+	return el_watch_relay(relay, self->changes, err);
+}
+
+static int open_output(struct file *self, const char *path, char err[EL_ERR_MAX])
+{
+	self->output = el_capture_open(path, err);
+	if (!self->output)
+		return -EIO;
+	el_capture_flush(self->output); /* who follows it finds a header */
+	return 0;
+}
+
+static int open_file(struct el_relay *relay, const char *path, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	char reason[PCAP_ERRBUF_SIZE] = "";
+	struct file *self = calloc(1, sizeof *self);
+	int error;
+
+	if (!self)
+		return el_fail(err, -ENOMEM, "out of memory");
+	relay->private = self;
+	self->changes = -1;
+	error = el_relay_set_mtu(relay, opts, MTU, err);
+	if (error)
+		return error;
+	relay->mac = (struct el_mac){{0x02, 0, 0, 0, 0, 'f'}};
+	self->timing = opts->timing;
+	self->follow = opts->follow;
+	relay->paced = !self->timing && !self->follow;
+	self->input = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
+	if (!self->input && !strncmp(reason, path, strlen(path))) /* libpcap names the file in some of its reasons */
+		return el_fail(err, -EIO, "cannot read capture file %.220s", reason);
+	if (!self->input)
+		return el_fail(err, -EIO, "cannot read capture file %.110s: %.110s", path, reason);
+	if (pcap_datalink(self->input) != DLT_EN10MB)
+		return el_fail(err, -EINVAL, "%s has link type %s: only Ethernet is possible", path,
+		               pcap_datalink_val_to_name(pcap_datalink(self->input)));
+	if (self->follow)
+		error = open_changes(relay, path, opts, err);
+	if (!error && opts->output)
+		error = open_output(self, opts->output, err);
+	return error;
+}
+
+static void close_file(struct el_relay *relay)
+{
+	struct file *self = relay->private;
+
+	if (!self)
+		return;
+	if (self->input)
+		pcap_close(self->input);
+	if (self->changes >= 0)
+		close(self->changes);
+	if (self->output)
+		el_capture_close(self->output);
+	free(self);
+}
+
+/* ---- receiving ---- */
+
+static int64_t stamp_of(const struct pcap_pkthdr *header)
+{
+	return (int64_t)header->ts.tv_sec * NS + header->ts.tv_usec;
+}
+
+/* Back to where the record starts of which not all is there; feof() is false again. What is written now is a change. */
+static void wait_for_more(struct el_relay *relay, struct file *self, off_t record)
+{
+	FILE *file = pcap_file(self->input);
+	off_t end = ftello(file);
+	struct stat facts;
+
+	if (fseeko(file, record, SEEK_SET) || fstat(fileno(file), &facts) || (facts.st_size < record && self->started))
+		el_relay_end(relay, EBADMSG);
+	else if (!facts.st_nlink && facts.st_size <= end)
+		el_relay_end(relay, ESTALE);
+	else
+		self->at_end = true;
+}
+
+/* False at the end, or where the file is broken. */
+static bool read_record(struct el_relay *relay, struct file *self)
+{
+	FILE *file = pcap_file(self->input);
+	off_t record = self->follow ? ftello(file) : 0;
+	int got = pcap_next_ex(self->input, &self->header, &self->bytes);
+
+	if (got == 1)
+		return true;
+	self->header = NULL;
+	if (self->follow && feof(file))
+		wait_for_more(relay, self, record);
+	else
+		el_relay_end(relay, got == PCAP_ERROR_BREAK ? ENODATA : EBADMSG);
+	return false;
+}
+
+/* What the time stamps mean: of a file that is followed they are of the clock on the wall, else the first is now. */
+static void set_clock(struct el_relay *relay, struct file *self)
+{
+	double start = el_clock_now(relay->engine);
+
+	self->first = stamp_of(self->header);
+	if (self->follow)
+		start = el_clock_from_wall(relay->engine, self->first);
+	self->start = ceil(start / STEP) * STEP;
+	if (self->follow)
+		self->first = el_clock_wall_offset(relay->engine) + llround(self->start * NS);
+	relay->wall_offset = self->first - llround(self->start * NS);
+}
+
+/* Reads the next frame, if there is none yet. */
+static bool read_next(struct el_relay *relay, struct file *self)
+{
+	if (self->header)
+		return true;
+	if (!read_record(relay, self))
+		return false;
+	if (self->started)
+		return true;
+	self->started = true;
+	set_clock(relay, self);
+	return true;
+}
+
+/* Whether the end of the file may be behind us no more. */
+static bool has_changed(struct file *self)
+{
+	char events[4096]; /* what they say is of no interest */
+
+	self->at_end = read(self->changes, events, sizeof events) < 0;
+	return !self->at_end;
+}
+
+static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)
+{
+	struct file *self = relay->private;
+	uint32_t count = 0;
+
+	relay->wake_at = INFINITY;
+	if (self->at_end && !has_changed(self))
+		return 0;
+	while (count < max && read_next(relay, self)) {
+		double due = self->start + (double)(stamp_of(self->header) - self->first) / NS;
+		struct el_frame *frame;
+
+		if (self->timing && due > el_clock_now(relay->engine)) {
+			relay->wake_at = due;
+			break;
+		}
+		frame = el_relay_copy_in(relay, self->bytes, self->header->caplen, self->header->len);
+		self->header = NULL;
+		if (!frame)
+			continue;
+		frame->timestamp = due;
+		frames[count++] = frame;
+	}
+	return count;
+}
+
+/* ---- sending ---- */
+
+static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, uint32_t count)
+{
+	struct file *self = relay->private;
+	int64_t wall = el_clock_wall(relay->engine);
+
+	for (uint32_t i = 0; self->output && i < count; i++)
+		el_capture_frame(self->output, frames[i], wall);
+	if (self->output)
+		el_capture_flush(self->output); /* only then is it known whether there was room */
+	return el_relay_finish(relay, frames, count, self->output && el_capture_error(self->output) ? EIO : 0);
+}
+
+const struct el_kind el_kind_file = {
+	.name = "file",
+	.open = open_file,
+	.recv = recv_frames,
+	.send = send_frames,
+	.close = close_file,
+};

@@ -1,0 +1,213 @@
+/*
+ * packet_socket.c: an AF_PACKET socket with a TPACKET_V2 receive ring.
+ */
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fail.h"
+#include "frame.h"
+#include "frame_memory.h"
+#include "kind.h"
+#include "kinds/packet_socket.h"
+#include "os/netdev.h"
+#include "wire_format.h"
+
+enum {
+	RING_BYTES = 8 << 20, /* 4096 frames at an MTU of 1500 */
+	CACHE_LINE = 64,
+	BLOCK_SLOTS = 64, /* cache lines make whole pages with that */
+};
+
+/* ---- opening ---- */
+
+static int open_socket(struct el_packet_socket *self, char err[EL_ERR_MAX])
+{
+	self->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (self->fd < 0 && errno == EPERM)
+		return el_netdev_refused(self->interface, err);
+	if (self->fd < 0)
+		return el_fail(err, -errno, "AF_PACKET socket: %s", strerror(errno));
+	return 0;
+}
+
+static int set(const struct el_packet_socket *self, int option, int value)
+{
+	return setsockopt(self->fd, SOL_PACKET, option, &value, sizeof value);
+}
+
+static size_t ring_size(const struct el_packet_socket *self)
+{
+	return (size_t)self->slots * self->slot_size;
+}
+
+/* A cache line less than a power of two: with exactly that, all slots would compete for the same few cache sets. */
+static uint32_t slot_size_for(uint32_t mtu)
+{
+	uint32_t need = TPACKET2_HDRLEN + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu, size = 2048;
+
+	while (size - CACHE_LINE < need)
+		size *= 2;
+	return size - CACHE_LINE;
+}
+
+static int map_ring(struct el_packet_socket *self, uint32_t mtu, char err[EL_ERR_MAX])
+{
+	struct tpacket_req request = {0};
+
+	self->slot_size = slot_size_for(mtu);
+	request.tp_frame_size = self->slot_size;
+	request.tp_block_size = self->slot_size * BLOCK_SLOTS;
+	request.tp_block_nr = RING_BYTES / request.tp_block_size;
+	request.tp_frame_nr = self->slots = request.tp_block_nr * BLOCK_SLOTS;
+	if (set(self, PACKET_VERSION, TPACKET_V2) ||
+	    setsockopt(self->fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request))
+		return el_fail(err, -errno, "receive ring on %s: %s", self->interface, strerror(errno));
+	self->ring = mmap(NULL, ring_size(self), PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	if (self->ring == MAP_FAILED) {
+		self->ring = NULL;
+		return el_fail(err, -errno, "mapping the receive ring of %s: %s", self->interface, strerror(errno));
+	}
+	return 0;
+}
+
+/* What is sent here must not come back, else every endpoint would hear itself; a mirror may want what others send. */
+static int set_options(struct el_packet_socket *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct packet_mreq member = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_PROMISC};
+
+	if (!opts->outgoing && set(self, PACKET_IGNORE_OUTGOING, 1))
+		return el_fail(err, -errno, "PACKET_IGNORE_OUTGOING (Linux 4.20) on %s: %s", self->interface,
+		               strerror(errno));
+	set(self, PACKET_QDISC_BYPASS, 1); /* slower without, that is all */
+	if (opts->promiscuous && setsockopt(self->fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &member, sizeof member))
+		return el_fail(err, -errno, "promiscuous mode on %s: %s", self->interface, strerror(errno));
+	return 0;
+}
+
+int el_packet_socket_open(struct el_packet_socket *self, struct el_relay *relay, const char *name,
+                          const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct el_netdev device;
+	int error;
+
+	self->fd = -1;
+	error = el_netdev_name(self->interface, name, err);
+	if (!error)
+		error = open_socket(self, err);
+	if (!error)
+		error = el_netdev_facts(&device, self->fd, self->interface, err);
+	if (error)
+		return error;
+	self->ifindex = device.ifindex;
+	relay->mac = device.mac;
+	relay->mtu = device.mtu;
+	error = map_ring(self, relay->mtu, err);
+	return error ? error : set_options(self, opts, err);
+}
+
+int el_packet_socket_bind(struct el_packet_socket *self, char err[EL_ERR_MAX])
+{
+	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = self->ifindex};
+
+	address.sll_protocol = __builtin_bswap16(ETH_P_ALL);
+	if (bind(self->fd, (struct sockaddr *)&address, sizeof address))
+		return el_fail(err, -errno, "%s: %s", self->interface, strerror(errno));
+	return 0;
+}
+
+void el_packet_socket_close(struct el_packet_socket *self)
+{
+	if (self->ring)
+		munmap(self->ring, ring_size(self));
+	if (self->fd >= 0)
+		close(self->fd);
+}
+
+/* ---- receiving ---- */
+
+/* What is longer than the MTU lets a frame be (the kernel's own offloads) is cut, and so invalid. */
+static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
+{
+	const uint8_t *from = (const uint8_t *)slot + slot->tp_mac;
+	uint32_t kept = slot->tp_snaplen, room = frame->pool->frame_size - EL_HEADROOM - TAG_LEN;
+
+	if (kept > room)
+		kept = room;
+	frame->cut = el_cut(slot->tp_len - kept);
+	if (!(slot->tp_status & TP_STATUS_VLAN_VALID) || kept < ETH_HEADER) {
+		memcpy(frame->data, from, kept);
+		frame->len = kept;
+		return;
+	}
+	memcpy(frame->data, from, 12);
+	put16(frame->data + 12, slot->tp_status & TP_STATUS_VLAN_TPID_VALID ? slot->tp_vlan_tpid : ETHERTYPE_DOT1Q);
+	put16(frame->data + 14, slot->tp_vlan_tci);
+	memcpy(frame->data + 16, from + 12, kept - 12);
+	frame->len = kept + TAG_LEN;
+}
+
+static bool is_outgoing(const struct tpacket2_hdr *slot)
+{
+	const struct sockaddr_ll *address = (const void *)((const uint8_t *)slot + TPACKET_ALIGN(sizeof *slot));
+
+	return address->sll_pkttype == PACKET_OUTGOING;
+}
+
+/* The kernel stamps with the wall clock. */
+static double engine_time(const struct el_relay *relay, const struct tpacket2_hdr *slot)
+{
+	return el_clock_from_wall(relay->engine, (int64_t)slot->tp_sec * NS + slot->tp_nsec);
+}
+
+uint32_t el_packet_socket_recv(struct el_packet_socket *self, struct el_relay *relay, struct el_frame **frames,
+                               uint32_t max)
+{
+	uint32_t count = 0;
+
+	while (count < max) {
+		struct tpacket2_hdr *slot = (void *)(self->ring + (size_t)self->next * self->slot_size);
+		struct el_frame *frame;
+
+		if (!(__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+			break;
+		frame = el_relay_frame(relay);
+		if (frame) {
+			copy_frame(frame, slot);
+			frame->timestamp = engine_time(relay, slot);
+			frame->flags = is_outgoing(slot) ? EL_FRAME_OUTGOING : 0;
+			frames[count++] = frame;
+		} else {
+			el_relay_no_frame(relay);
+		}
+		__atomic_store_n(&slot->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+		if (++self->next == self->slots)
+			self->next = 0;
+	}
+	return count;
+}
+
+uint64_t el_packet_socket_missed(struct el_packet_socket *self)
+{
+	struct tpacket_stats stats = {0};
+	socklen_t len = sizeof stats;
+
+	return getsockopt(self->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) ? 0 : stats.tp_drops;
+}
+
+/* Leaving a group that was never joined changes nothing, but waits for a deletion that is under way. */
+int el_packet_socket_state(struct el_packet_socket *self)
+{
+	struct packet_mreq none = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_ALLMULTI};
+	int error = 0;
+	socklen_t len = sizeof error;
+
+	getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	setsockopt(self->fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &none, sizeof none);
+	return el_netdev_state(self->fd, self->ifindex);
+}

@@ -1,0 +1,244 @@
+/*
+ * steer.c: tries the ways to get a program on the interface, by libbpf.
+ */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "../bpf/steer.h"
+#include "fail.h"
+#include "kinds/steer.h"
+
+#ifndef BPF_F_XDP_DEV_BOUND_ONLY
+#define BPF_F_XDP_DEV_BOUND_ONLY (1U << 6) /* Linux 6.3 */
+#endif
+
+#ifndef STEER_OBJECT
+#define STEER_OBJECT "build/steer.bpf.o"
+#endif
+
+/* The steering program as an ELF object, which libbpf reads from memory. */
+__asm__(".pushsection .rodata\n"
+        ".balign 8\n"
+        ".globl el_steer_program, el_steer_size\n"
+        ".hidden el_steer_program\n"
+        ".hidden el_steer_size\n"
+        "el_steer_program:\n"
+        ".incbin \"" STEER_OBJECT
+        "\"\n"
+        "1: .balign 8\n"
+        "el_steer_size: .quad 1b - el_steer_program\n"
+        ".popsection\n");
+
+extern const char el_steer_program[];
+extern const uint64_t el_steer_size;
+
+/* ---- loading ---- */
+
+/* The ways to get a program on the interface, best first. */
+static const struct way {
+	const char *program;
+	bool native;
+	bool bound; /* may ask the driver for the tag that it took out of a frame */
+} ways[] = {{"etherlua_tagged", true, true}, {"etherlua_steer", true, false}, {"etherlua_steer", false, false}};
+
+/* A program that was brought has to be the first in its file, with a map of sockets "sockets" or "xsks_map". */
+static int find_parts(struct el_steer *self, const char *path, const struct way *way, char err[EL_ERR_MAX])
+{
+	struct bpf_program *program = path ? bpf_object__next_program(self->object, NULL)
+	                                   : bpf_object__find_program_by_name(self->object, way->program);
+	struct bpf_program *group = bpf_object__find_program_by_name(self->object, "etherlua_group");
+
+	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
+	self->sockets = bpf_object__find_map_fd_by_name(self->object, "sockets");
+	if (self->sockets < 0)
+		self->sockets = bpf_object__find_map_fd_by_name(self->object, "xsks_map");
+	self->program = program ? bpf_program__fd(program) : -1;
+	self->group_filter = path ? -1 : bpf_program__fd(group);
+	if (self->program < 0 || self->sockets < 0)
+		return el_fail(err, -EINVAL, "%s has no XDP program with a map \"sockets\" or \"xsks_map\"", path);
+	return 0;
+}
+
+static int set_ethertypes(const struct el_steer *self, const uint16_t *ethertypes)
+{
+	int map = bpf_object__find_map_fd_by_name(self->object, "ethertypes");
+	uint8_t one = 1;
+
+	for (int i = 0; i < EL_ETHERTYPES_MAX && ethertypes[i]; i++)
+		if (bpf_map_update_elem(map, &ethertypes[i], &one, BPF_ANY))
+			return -errno;
+	return 0;
+}
+
+static void set_all(const struct el_steer *self)
+{
+	struct bpf_map *constants = bpf_object__find_map_by_name(self->object, ".rodata");
+	size_t size;
+
+	if (constants)
+		*(uint8_t *)bpf_map__initial_value(constants, &size) = 1;
+}
+
+/* Of our own programs one is loaded, and the one for the packet socket. */
+static void select_program(struct el_steer *self, const struct way *way, int ifindex)
+{
+	struct bpf_program *program;
+
+	bpf_object__for_each_program(program, self->object)
+	{
+		if (bpf_program__type(program) == BPF_PROG_TYPE_XDP)
+			bpf_program__set_autoload(program, !strcmp(bpf_program__name(program), way->program));
+	}
+	if (!way->bound)
+		return;
+	program = bpf_object__find_program_by_name(self->object, way->program);
+	bpf_program__set_ifindex(program, (uint32_t)ifindex);
+	bpf_program__set_flags(program, BPF_F_XDP_DEV_BOUND_ONLY);
+}
+
+static int load(struct el_steer *self, const struct el_relay_opts *opts, const struct way *way, int ifindex,
+                char err[EL_ERR_MAX])
+{
+	const char *path = opts->program ? opts->program : "the steering program";
+	int error;
+
+	self->object = opts->program ? bpf_object__open_file(opts->program, NULL)
+	                             : bpf_object__open_mem(el_steer_program, el_steer_size, NULL);
+	if (!self->object)
+		return el_fail(err, -errno, "cannot read XDP program %.128s: %s", path, strerror(errno));
+	if (!opts->program)
+		select_program(self, way, ifindex);
+	if (opts->steer_all && !opts->program)
+		set_all(self);
+	error = bpf_object__load(self->object);
+	if (error == -EPERM)
+		return el_fail(err, error,
+		               "no privilege for XDP: CAP_BPF and CAP_NET_ADMIN are missing (run as root; outside of "
+		               "labs also: setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep PROGRAM)");
+	if (error)
+		return el_fail(err, error, "the kernel refuses %.128s: %s", path, strerror(-error));
+	error = find_parts(self, opts->program, way, err);
+	if (!error && opts->steer_all && !opts->program && (error = set_ethertypes(self, opts->steer_ethertypes)))
+		el_fail(err, error, "steering map: %s", strerror(-error));
+	return error;
+}
+
+/* ---- attaching ---- */
+
+static bool owner_of(int ifindex, char *name, size_t size)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t id = 0, len = sizeof info;
+	int fd;
+
+	if (bpf_xdp_query_id(ifindex, 0, &id) || !id)
+		return false;
+	fd = bpf_prog_get_fd_by_id(id);
+	if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len))
+		snprintf(name, size, "%s (id %u)", info.name, id);
+	else
+		snprintf(name, size, "id %u", id);
+	if (fd >= 0)
+		close(fd);
+	return true;
+}
+
+/* virtio_net wants a transmit queue a core for XDP besides those in use, and says so in the kernel log only. */
+static const char *advice(int error)
+{
+	return error == -ENOMEM ? " (too few queues are free: ethtool -L IF combined with half as many)" : "";
+}
+
+static int attach(struct el_steer *self, int ifindex, const char *interface, const struct way *way,
+                  char err[EL_ERR_MAX])
+{
+	struct bpf_link_create_opts opts = {.sz = sizeof opts,
+	                                    .flags = way->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE};
+
+	self->link = bpf_link_create(self->program, ifindex, BPF_XDP, &opts);
+	if (self->link < 0)
+		return el_fail(err, self->link, "cannot attach XDP to %s in %s mode: %s%s", interface,
+		               way->native ? "native" : "generic", strerror(-self->link), advice(self->link));
+	self->native = way->native;
+	return 0;
+}
+
+static bool is_asked_for(const struct way *way, const struct el_relay_opts *opts)
+{
+	return !(opts->mode == EL_XDP_NATIVE && !way->native) && !(opts->mode == EL_XDP_GENERIC && way->native) &&
+	       !(opts->program && way->bound);
+}
+
+int el_steer_open(struct el_steer *self, int ifindex, const char *interface, const struct el_relay_opts *opts,
+                  char err[EL_ERR_MAX])
+{
+	char owner[64];
+	int error = 0, native = 0;
+
+	libbpf_set_print(NULL); /* a library does not print */
+	self->link = -1;
+	if (owner_of(ifindex, owner, sizeof owner))
+		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", interface, owner);
+	for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+		if (!is_asked_for(&ways[i], opts))
+			continue;
+		el_steer_close(self);
+		error = load(self, opts, &ways[i], ifindex, err);
+		if (error && (!ways[i].bound || error == -EPERM))
+			break;
+		if (!error)
+			error = attach(self, ifindex, interface, &ways[i], err);
+		if (!error)
+			break;
+		native = ways[i].native ? error : native;
+	}
+	if (self->native || !native)
+		snprintf(self->detail, sizeof self->detail, "%s mode", self->native ? "native" : "generic");
+	else
+		snprintf(self->detail, sizeof self->detail, "generic mode (native: %s)", strerror(-native));
+	return error;
+}
+
+void el_steer_close(struct el_steer *self)
+{
+	if (!self->object)
+		return;
+	if (self->link >= 0)
+		close(self->link);
+	bpf_object__close(self->object);
+	self->object = NULL;
+}
+
+/* ---- maps ---- */
+
+int el_steer_socket(const struct el_steer *self, uint32_t queue, int fd)
+{
+	return bpf_map_update_elem(self->sockets, &queue, &fd, BPF_ANY) ? -errno : 0;
+}
+
+static void key_of(const struct el_mac *mac, const struct el_vlans *vlans, struct steer_key *key)
+{
+	memset(key, 0, sizeof *key);
+	memcpy(key->mac, mac->byte, 6);
+	key->tags = (uint16_t)vlans->count;
+	for (uint32_t i = 0; i < vlans->count; i++)
+		key->tag[i] = (uint32_t)vlans->tag[i].tpid << 16 | (vlans->tag[i].tci & 0x0fff);
+}
+
+int el_steer_claim(const struct el_steer *self, const struct el_mac *mac, const struct el_vlans *vlans, bool on)
+{
+	struct steer_key key;
+	uint8_t one = 1;
+
+	if (self->endpoints < 0)
+		return 0;
+	key_of(mac, vlans, &key);
+	if (on)
+		return bpf_map_update_elem(self->endpoints, &key, &one, BPF_ANY) ? -errno : 0;
+	bpf_map_delete_elem(self->endpoints, &key);
+	return 0;
+}
