@@ -28,7 +28,8 @@ end
 local function with_relays(fn)
   return traced(function()
     local a, b = ether.wire()
-    fn(a:conn { mac = "02:00:00:00:00:01" }, b:conn { mac = "02:00:00:00:00:02" })
+    local types = { 0x88b5 }
+    fn(a:conn { mac = "02:00:00:00:00:01", ethertypes = types }, b:conn { mac = "02:00:00:00:00:02", ethertypes = types })
   end)
 end
 
@@ -38,10 +39,10 @@ describe("a trace of tasks", function()
   it("tells of a task's whole life", function()
     local task
     local events, lines = with_relays(function(left, right)
-      task = ether.spawn(function() right:recv(5) end)
+      task = ether.spawn(function() return right:recv(5) end)
       ether.sleep(0)
-      left:send("x", "02:00:00:00:00:02", { ethertype = 0x0800 })
-      task:join()
+      left:send("x", "02:00:00:00:00:02", { ethertype = 0x88b5 })
+      assert.equal("x", (task:join()))
     end)
     local text = table.concat(lines, "\n"):gsub("[%d.]+ s at most", "5.000 s at most")
       :gsub("task (%d+)", function(id) return tonumber(id) == task.id and "reader" or "main" end)
