@@ -664,6 +664,7 @@ describe("blocking calls pass through", function()
           ran = ran + 1
         end
       end)
+      sleep(0) -- from now on it has its turn before this task has, however late that is
       local result = pack(fn())
       witness:cancel()
       return unpack(result, 1, result.n)

@@ -28,8 +28,8 @@ end
 local function with_relays(fn)
   return traced(function()
     local a, b = ether.wire()
-    local types = { 0x88b5 }
-    fn(a:conn { mac = "02:00:00:00:00:01", ethertypes = types }, b:conn { mac = "02:00:00:00:00:02", ethertypes = types })
+    local function conn(relay, mac) return relay:conn { mac = mac, ethertypes = { 0x88b5 } } end
+    fn(conn(a, "02:00:00:00:00:01"), conn(b, "02:00:00:00:00:02"))
   end)
 end
 
