@@ -76,7 +76,7 @@ local function print_answers(scan)
     counts[key] = (counts[key] or 0) + 1
     if counts[key] >= MANY then most[answer.mac] = math.max(counts[key], most[answer.mac] or 0) end
   end
-  for _, leak in ipairs(scan.leaks) do print_leak(leak) end
+  for _, leak in ipairs(scan:leaks()) do print_leak(leak) end
   return most
 end
 
@@ -95,11 +95,10 @@ end
 
 local function report(scan, seconds)
   local proxies = print_answers(scan)
-  local values = { questions = scan.count, sent = scan.sent, unsent = scan.unsent, reason = scan.reason,
-    answered = scan.answered, duplicates = scan.duplicates, leaks = #scan.leaks, repeated = scan.repeated,
-    ignored = scan.ignored, unlisted = scan.unlisted, proxies = proxies, seconds = seconds,
-    times_ms = script.milliseconds(scan.times) }
+  local values = scan:summary()
+  values.proxies, values.seconds, values.times_ms = proxies, seconds, script.milliseconds(values.times)
   if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
+  return values
 end
 
 local function duration(seconds)
@@ -110,27 +109,31 @@ end
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
 local targets, vlans = ip_range.new(opts.addresses, opts.all), vlan_range.new(opts.vlan_range)
-local scan = script.check(arp_scan.new, { targets = targets, vlans = vlans, mac = opts.mac or random.mac(),
-  source = opts.ip, rate = opts.rate, retries = opts.retry, timeout = opts.timeout })
+local given = { targets = targets, vlans = vlans, mac = opts.mac or random.mac(), source = opts.ip, rate = opts.rate,
+  tries = opts.retry + 1, timeout = opts.timeout }
+script.check(arp_scan.check, given)
 local relay = script.relay(opts)
+local scan = script.check(arp_scan.new, relay, given)
 local started = ether.now()
 
 -- Also after Ctrl-C.
 ether.defer(function()
   script.end_progress()
-  report(scan, ether.now() - started)
-  script.status = scan.answered > 0 and scan.duplicates == 0 and script.DONE or script.REFUSED
+  local values = report(scan, ether.now() - started)
+  script.status = values.answered > 0 and values.duplicates == 0 and script.DONE or script.REFUSED
 end)
 
 script.progress(function()
-  return ("pass %d of %d: %d sent, %d of %d answered, %.0f s"):format(scan.pass, opts.retry + 1, scan.sent,
-    scan.answered, scan.count, ether.now() - started)
+  local values = scan:summary()
+  return ("pass %d of %d: %d sent, %d of %d answered, %.0f s"):format(values.pass, opts.retry + 1, values.sent,
+    values.answered, values.questions, ether.now() - started)
 end)
 
-scan:open(relay)
+scan:open()
 if not opts.json then
-  print(("asking for %d addresses on %s as %s: %s a pass at %g a second"):format(scan.count, relay.name,
-    tostring(scan.mac), duration(scan.count / opts.rate), opts.rate))
+  local values = scan:summary()
+  print(("asking for %d addresses on %s as %s: %s a pass at %g a second"):format(values.questions, relay.name,
+    values.mac, duration(values.questions / opts.rate), opts.rate))
 end
 local ok, reason = scan:run()
 if not ok then script.exit(script.FAILED, ("%s: %s"):format(relay.name, reason)) end

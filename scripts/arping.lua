@@ -42,109 +42,61 @@ local opts = options()
 local ANSWER = { "ip", "mac", "vlans", "ms", "question", "broadcast", "duplicate" }
 local SUMMARY = { "target", "sent", "broadcasts", "unsent", "answered", "answers", "owners", "ignored", "times_ms" }
 
-local times = ether.histogram()
-local unsent, reason_unsent, finished = 0, nil, nil
+local relay, asker
 
-local function print_answer(asker, answer)
-  local duplicate = #asker.owners > 1
+local function print_answer(answer)
+  local all = asker:summary()
   if opts.json then
-    return script.print_json(ANSWER, { ip = asker.target, mac = answer.mac, vlans = tostring(asker.conn.vlans),
-      ms = answer.seconds * 1000, question = asker.sent, broadcast = answer.broadcast, duplicate = duplicate })
+    return script.print_json(ANSWER, { ip = all.target, mac = answer.mac, vlans = all.vlans, ms = answer.seconds * 1000,
+      question = answer.question, broadcast = answer.broadcast, duplicate = answer.duplicate })
   end
-  print(("%s reply from %s [%s]  %.3f ms%s"):format(answer.broadcast and "Broadcast" or "Unicast", asker.target,
-    answer.mac, answer.seconds * 1000, duplicate and "  DUPLICATE" or ""))
+  print(("%s reply from %s [%s]  %.3f ms%s"):format(answer.broadcast and "Broadcast" or "Unicast", all.target,
+    answer.mac, answer.seconds * 1000, answer.duplicate and "  DUPLICATE" or ""))
 end
 
-local function print_summary(asker, values)
+local function print_summary(values)
   if opts.announce then
     print(("%d announced"):format(values.sent))
   else
     print(("%d sent (%d to everybody), %d answered, %d answers, MAC addresses: %d"):format(values.sent,
       values.broadcasts, values.answered, values.answers, values.owners))
   end
-  if unsent > 0 then print(("  %d not sent: %s"):format(unsent, reason_unsent)) end
+  if values.unsent > 0 then print(("  %d not sent: %s"):format(values.unsent, values.reason)) end
   if values.answers > 0 then print("  ms  " .. script.times_text(values.times_ms)) end
-  if values.owners > 1 then print("  DUPLICATE: " .. table.concat(asker.owners, ", ")) end
-  if opts.dad and finished and unsent == 0 then
-    print(("  %s is %s"):format(values.target, #asker.owners > 0 and "in use" or "free"))
+  if values.owners > 1 then print("  DUPLICATE: " .. table.concat(values.macs, ", ")) end
+  if opts.dad and values.finished and values.unsent == 0 then
+    print(("  %s is %s"):format(values.target, values.owners > 0 and "in use" or "free"))
   end
 end
 
-local function summarize(asker)
-  local values = { target = asker.target, sent = asker.sent, broadcasts = asker.broadcasts, unsent = unsent,
-    answered = asker.answered, answers = asker.answers, owners = #asker.owners, ignored = asker.ignored,
-    times_ms = script.milliseconds(times) }
-  if opts.json then script.print_json(SUMMARY, values) else print_summary(asker, values) end
-end
-
-local function status_of(asker)
-  local good = #asker.owners == 1
-  if opts.dad then good = finished and #asker.owners == 0 end
-  if opts.announce then good = finished end
-  return good and unsent == 0 and script.DONE or script.REFUSED
+local function status_of(values)
+  local good = values.owners == 1
+  if opts.dad then good = values.finished and values.owners == 0 end
+  if opts.announce then good = values.finished end
+  return good and values.unsent == 0 and script.DONE or script.REFUSED
 end
 
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
--- Counts what cannot be sent; ends the script where it never can again.
-local function count_unsent(relay, reason)
-  if reason ~= "link down" then script.exit(script.FAILED, ("%s: %s"):format(relay.name, reason)) end
-  unsent, reason_unsent = unsent + 1, reason
-end
-
--- Prints what comes until the time is over. Returns whether that was all that was wanted.
-local function listen(relay, asker, seconds)
-  local deadline = ether.now() + seconds
-  while ether.now() < deadline do
-    local answer, reason = asker:answer(deadline - ether.now())
-    if not answer then
-      if reason ~= "timeout" then script.exit(script.FAILED, ("%s: %s"):format(relay.name, reason)) end
-      return false
-    end
-    times:record(answer.seconds)
-    print_answer(asker, answer)
-    if opts.first or opts.dad then return true end
-  end
-end
-
-local function pause_of(i)
-  return i == opts.count and opts.timeout or opts.interval
-end
-
-local function ask_all(relay, asker)
-  local i = 0
-  repeat
-    i = i + 1
-    local sent, reason = asker:ask(not opts.broadcast and asker.owners[1] or nil)
-    if not sent then count_unsent(relay, reason) end
-    if listen(relay, asker, pause_of(i)) then return end
-  until i == opts.count
-end
-
-local function announce_all(relay, asker)
-  local i = 0
-  repeat
-    if i > 0 then ether.sleep(opts.interval) end
-    i = i + 1
-    local sent, reason = asker:announce()
-    if sent then asker.sent = asker.sent + 1 else count_unsent(relay, reason) end
-  until i == opts.count
-end
-
-local relay = script.relay(opts)
+relay = script.relay(opts)
 local conn = relay:conn { mac = opts.mac or random.mac(), vlans = opts.vlan, ethertypes = { 0x0806, 0x86dd },
   multicast = true }
-local asker = script.check(arping.new, conn, { target = opts.target, source = opts.ip })
+asker = script.check(arping.new, conn, { target = opts.target, source = opts.ip,
+  count = opts.count > 0 and opts.count or math.huge, interval = opts.interval, timeout = opts.timeout,
+  broadcast = opts.broadcast, first = opts.first or opts.dad, announce = opts.announce })
 
 -- Also after Ctrl-C.
 ether.defer(function()
-  summarize(asker)
-  script.status = status_of(asker)
+  local values = asker:summary()
+  values.times_ms = script.milliseconds(values.times)
+  if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
+  script.status = status_of(values)
 end)
 
 if not opts.json then
-  print(("ARPING %s from %s %s on %s%s"):format(asker.target, asker.source, asker.mac, relay.name,
+  local values = asker:summary()
+  print(("ARPING %s from %s %s on %s%s"):format(values.target, values.source, values.mac, relay.name,
     opts.vlan and " vlan " .. opts.vlan or ""))
 end
-if opts.announce then announce_all(relay, asker) else ask_all(relay, asker) end
-finished = true
+local done, reason = asker:run(print_answer)
+if not done then script.exit(script.FAILED, ("%s: %s"):format(relay.name, reason)) end

@@ -49,7 +49,8 @@ local function lease_opts()
   local sent = {}
   for _, pair in ipairs(opts.option) do sent[pair[1]] = pair[2] end
   return { options = sent, requested_address = opts.request, broadcast = opts.broadcast or nil, tries = opts.tries,
-    first_timeout = opts.timeout, probe = opts.arp_probe ~= "off" and opts.arp_probe or nil }
+    timeout = opts.timeout, probe = opts.arp_probe ~= "off" and opts.arp_probe or nil,
+    release = not opts.no_release }
 end
 
 -- Bytes of the options that the client adds, and of the headers in front of a message.
@@ -79,8 +80,9 @@ end
 
 local function report(mac, vlans, lease, reason)
   if opts.json and lease then
-    return script.print_json(LEASE, { mac = mac, vlans = vlans, ip = lease.ip, mask = lease.mask,
-      router = lease.router, server = lease.server, lease_time = lease.lease_time, elapsed_ms = lease.elapsed * 1000 })
+    local values = lease:summary()
+    values.elapsed_ms = values.elapsed * 1000
+    return script.print_json(LEASE, values)
   elseif opts.json then
     return script.print_json(FAILURE, { mac = mac, vlans = vlans, error = reason })
   elseif not lease then
@@ -129,12 +131,7 @@ local function host(i)
   local conn = relay:conn { mac = mac, vlans = vlans }
   local lease, reason = dhcp4_client.lease(conn, settings)
   report(mac, tostring(vlans), lease, reason)
-  if lease then
-    ether.defer(function()
-      lease.released = opts.no_release
-      lease:close()
-    end)
-  end
+  if lease then ether.defer(function() lease:close() end) end
   count(lease and "bound" or "failed")
   if lease then keep(lease) end
 end

@@ -64,23 +64,19 @@ local function memory_mb()
 end
 
 local function summary_of(load, setup_seconds)
-  local seconds = load:seconds()
-  return { clients = load.clients, bound = load.bound, failed = load.failed,
-    unfinished = load.clients - load.bound - load.failed, failures = load.failures, setup_seconds = setup_seconds,
-    seconds = seconds, rate = seconds > 0 and load.bound / seconds or 0, retransmissions = load.retransmissions,
-    naks = load.naks, ignored = load.ignored, released = load.released, dora_ms = script.milliseconds(load.dora),
-    offer_ms = script.milliseconds(load.offer), ack_ms = script.milliseconds(load.ack), memory_mb = memory_mb() }
+  local values = load:summary()
+  values.setup_seconds, values.memory_mb = setup_seconds, memory_mb()
+  for _, name in ipairs { "dora", "offer", "ack" } do values[name .. "_ms"] = script.milliseconds(values[name]) end
+  return values
 end
 
 local function print_latency(name, times)
   if times.count > 0 then print(("  %-5s ms  %s"):format(name, script.times_text(times))) end
 end
 
-local load
-
 local function print_summary(values)
   local setup = values.setup_seconds and ("endpoints made in %.3f s"):format(values.setup_seconds)
-    or ("%d endpoints made"):format(load.opened)
+    or ("%d endpoints made"):format(values.opened)
   print(("%d of %d bound in %.3f s (%.0f/s); %s, %.0f MB of memory"):format(values.bound, values.clients,
     values.seconds, values.rate, setup, values.memory_mb))
   print(("  %d retransmissions, %d NAKs, %d replies ignored"):format(values.retransmissions, values.naks,
@@ -95,9 +91,9 @@ end
 
 opts.lab_network = { pool = LAB_POOL }
 local relay = script.relay(opts, { steer = opts.clients > STEERED and { 0x0800 } or nil })
-load = dhcp4_load.new { clients = opts.clients, mac = opts.mac, vlans = vlans_of(), rate = opts.rate,
-  window = opts.max_outstanding, timeout = opts.timeout, retries = opts.retries }
-local started, setup_seconds = ether.now(), nil
+local load = script.check(dhcp4_load.new, relay, { count = opts.clients, mac = opts.mac, vlans = vlans_of(),
+  rate = opts.rate, window = opts.max_outstanding, timeout = opts.timeout, tries = opts.retries + 1 })
+local started, began, setup_seconds = ether.now(), nil, nil
 
 -- Also after Ctrl-C.
 ether.defer(function()
@@ -105,16 +101,18 @@ ether.defer(function()
   script.end_progress()
   local values = summary_of(load, setup_seconds)
   if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
-  script.status = load.bound == opts.clients and script.DONE or script.REFUSED
+  script.status = values.bound == opts.clients and script.DONE or script.REFUSED
 end)
 
 script.progress(function()
-  if not setup_seconds then return ("%d of %d endpoints made"):format(load.opened, load.clients) end
-  return ("%d of %d bound, %d failed, %d retransmissions, %d released, %.0f s"):format(load.bound, load.clients,
-    load.failed, load.retransmissions, load.released, ether.now() - load.began)
+  local values = load:summary()
+  if not began then return ("%d of %d endpoints made"):format(values.opened, values.clients) end
+  return ("%d of %d bound, %d failed, %d retransmissions, %d released, %.0f s"):format(values.bound, values.clients,
+    values.failed, values.retransmissions, values.released, ether.now() - began)
 end)
 
-load:open(relay)
-setup_seconds = ether.now() - started
+load:open()
+began = ether.now()
+setup_seconds = began - started
 load:run()
 ether.sleep(opts.hold)

@@ -33,13 +33,6 @@ end
 local COUNTERS = { "discover", "offer", "request", "ack", "nak", "release", "decline", "inform", "exhausted", "ignored",
   "arp", "ping", "too_long", "bound" }
 
-local function counters_of(gw)
-  local all = { bound = gw.server:bound() }
-  for name, value in pairs(gw.counters) do all[name] = value end
-  for name, value in pairs(gw.server.counters) do all[name] = value end
-  return all
-end
-
 local function line_of(all)
   local parts = {}
   for _, name in ipairs(COUNTERS) do
@@ -58,15 +51,15 @@ local gw = script.check(gateway.new, relay, { pool = opts.pool, server = opts.se
   router = opts.router, dns = #opts.dns > 0 and opts.dns or nil, lease_time = opts.lease, options = more })
 
 ether.defer(function()
-  if opts.json then script.print_json(COUNTERS, counters_of(gw)) else print(line_of(counters_of(gw))) end
+  if opts.json then script.print_json(COUNTERS, gw:summary()) else print(line_of(gw:summary())) end
   script.status = script.DONE
 end)
 if not opts.json then
   print(("serving %s on %s as %s (%s)"):format(opts.pool, relay.name, opts.server, relay.mac))
 end
-script.progress(function() return line_of(counters_of(gw)) end)
+script.progress(function() return line_of(gw:summary()) end)
 
-local server = ether.spawn(function() return gw:run() end)
-local problem = server:join(opts.duration)
-if problem then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
+local server = ether.spawn(function() return gw:serve() end)
+local _, problem = server:join(opts.duration)
+if problem ~= "timeout" then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
 server:cancel()

@@ -11,10 +11,8 @@ local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local script = require "etherlua.script"
 local script_host = require "etherlua.program.script_host"
-local tap = require "etherlua.host.tap"
 local vlan_range = require "etherlua.net.vlan_range"
 
-local LOOK_EVERY = 0.5  -- seconds between two looks at what was noticed
 local READY_WITHIN = 15 -- seconds: routers are asked three times, with 4 seconds between
 
 -- ---- options ------------------------------------------------------------------------------------------------------
@@ -78,9 +76,12 @@ if not opts.ip and not opts.ip6 then
   script.exit(script.USAGE, "no addresses: give --ip IP/LENGTH, or --ip6 IP/LENGTH, auto or link")
 end
 if opts.gateway and not opts.ip then script.exit(script.USAGE, "--gateway needs --ip") end
-local all = script.check(hosts.new, { count = opts.count, mac = opts.mac or random.mac(), mac_step = opts.mac_step,
+local given = { count = opts.count, mac = opts.mac or random.mac(), mac_step = opts.mac_step,
   vlans = vlan_range.new(opts.vlan_range or opts.vlan), ip = opts.ip, ip_step = opts.ip_step, gateway = opts.gateway,
-  ip6 = opts.ip6, ip6_step = opts.ip6_step, gateway6 = opts.gateway6, dad = not opts.no_dad })
+  ip6 = opts.ip6, ip6_step = opts.ip6_step, gateway6 = opts.gateway6, dad = not opts.no_dad }
+script.check(hosts.check, given)
+local relay = script.relay(opts)
+local all = script.check(hosts.new, relay, given)
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
@@ -125,31 +126,26 @@ end
 
 local function report_up(ready, seconds)
   if opts.json then
-    return script.print_json(UP, { event = "up", hosts = all.opened, ready = ready, seconds = seconds,
+    return script.print_json(UP, { event = "up", hosts = opts.count, ready = ready, seconds = seconds,
       mac = all:mac(0), ip = opts.ip, ip6 = opts.ip6 })
   end
-  local failed = ready < all.count and (", %d of them without IPv6"):format(all.count - ready) or ""
-  print(("%d host%s up in %.1f s%s: from %s%s%s"):format(all.opened, all.opened == 1 and "" or "s", seconds, failed,
+  local failed = ready < opts.count and (", %d of them without IPv6"):format(opts.count - ready) or ""
+  print(("%d host%s up in %.1f s%s: from %s%s%s"):format(opts.count, opts.count == 1 and "" or "s", seconds, failed,
     all:mac(0), opts.ip and " " .. opts.ip or "", opts.ip6 and " " .. opts.ip6 or ""))
 end
 
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
-local relay = script.relay(opts)
-local counters = tap.of(relay).counters
 local started, ready = ether.now(), nil
 
 local function values_now()
-  local values = { event = "summary", hosts = all.opened, ready = ready or 0, duplicates = all.duplicates,
-    seconds = ether.now() - started }
-  local stats = relay:stats()
+  local values, stats = all:summary(), relay:stats()
+  values.event, values.ready, values.seconds = "summary", ready or 0, ether.now() - started
   for _, name in ipairs(LOST) do values[name] = stats[name] end
-  for name, value in pairs(counters) do values[name] = value end
   return values
 end
 
-local function summarize()
-  local values = values_now()
+local function summarize(values)
   if opts.json then return script.print_json(SUMMARY, values) end
   print(("answered in %.1f s: %s; duplicate addresses: %d"):format(values.seconds, counts_text(ANSWERED, values),
     values.duplicates))
@@ -160,42 +156,23 @@ end
 -- Also after Ctrl-C.
 ether.defer(function()
   all:each_duplicate(report_duplicate)
-  summarize()
-  local is_well = all.duplicates == 0 and (ready or all.opened) == all.count
+  local values = values_now()
+  summarize(values)
+  local is_well = values.duplicates == 0 and (ready or values.hosts) == opts.count
   script.status = is_well and script.DONE or script.REFUSED
 end)
 
 script.progress(function()
-  if all.opened < all.count then return ("%d of %d hosts up"):format(all.opened, all.count) end
   local values = values_now()
+  if values.hosts < opts.count then return ("%d of %d hosts up"):format(values.hosts, opts.count) end
   return ("%d hosts, answered %s, %d duplicates, %.0f s"):format(all.opened, counts_text(ANSWERED, values),
     values.duplicates, values.seconds)
 end)
 
--- What a host does not answer by itself is nobody's business here. Ends with the relay.
-local function drain(conn)
-  while true do
-    local frame, reason = conn:recv_frame()
-    if not frame then return reason end
-  end
-end
-
-local function look_for_duplicates()
-  local seen = -1
-  while true do
-    if counters.conflicts ~= seen then
-      seen = counters.conflicts
-      all:each_duplicate(report_duplicate)
-    end
-    ether.sleep(LOOK_EVERY)
-  end
-end
-
-all:open(relay)
-ready = opts.ip6 and all:ready(READY_WITHIN, report_failure) or all.opened
+all:open()
+ready = opts.ip6 and all:ready(READY_WITHIN, report_failure) or opts.count
 report_up(ready, ether.now() - started)
-local watcher, reader = ether.spawn(look_for_duplicates), ether.spawn(drain, all.list[0].conn)
-local problem = reader:join(opts.duration)
-watcher:cancel()
-reader:cancel()
-if problem then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
+local task = ether.spawn(function() return all:serve(report_duplicate) end)
+local _, problem = task:join(opts.duration)
+if problem ~= "timeout" then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
+task:cancel()

@@ -8,8 +8,6 @@ local ping = require "etherlua.role.ping"
 local script = require "etherlua.script"
 local script_host = require "etherlua.program.script_host"
 
-local FLOOD_PAUSE = 0.01 -- seconds: so long a flood waits for an answer
-
 -- ---- options ------------------------------------------------------------------------------------------------------
 
 local function options()
@@ -38,15 +36,14 @@ end
 
 local opts = options()
 local quiet = opts.quiet or opts.flood or opts.rate ~= nil
-local count = opts.count or math.huge
 
 -- ---- the host -----------------------------------------------------------------------------------------------------
 
 local relay = script.relay(opts)
 local host = script_host.host_of(opts, relay, opts.target)
-local times = ether.histogram()
-local asker = ping.new(host, opts.target, { size = opts.size, ttl = opts.ttl, tos = opts.tos, df = opts.df,
-  quiet = quiet, times = times })
+local asker = script.check(ping.new, host, { target = opts.target, size = opts.size, ttl = opts.ttl, tos = opts.tos,
+  df = opts.df, quiet = quiet, count = opts.count, interval = opts.interval, rate = opts.rate, flood = opts.flood,
+  timeout = opts.timeout })
 if opts.size > asker:room() then
   script.exit(script.USAGE, ("%d octets of data do not fit the MTU of %s: up to %d do"):format(opts.size, relay.name,
     asker:room()))
@@ -57,9 +54,6 @@ end
 local ANSWER = { "icmp_seq", "from", "bytes", "ttl", "rtt_ms", "duplicate", "error", "notice" }
 local SUMMARY = { "target", "source", "transmitted", "received", "duplicates", "errors", "unsent", "loss_percent",
   "seconds", "rtt_ms" }
-
-local tried, unsent = 0, {} -- requests; by reason
-local first_at, last_at
 
 local function print_reply(pong)
   print(("%d bytes from %s: icmp_seq=%d ttl=%d%s%s"):format(pong.size, pong.from, pong.sequence, pong.ttl,
@@ -73,25 +67,14 @@ local function show(pong)
   end
   local words = pong.error or pong.notice
   if not words then return print_reply(pong) end
-  print(("From %s icmp_seq=%d %s"):format(pong.from, pong.sequence, words))
-end
-
--- What nobody on the wire says.
-local function show_failure(sequence, reason)
-  if quiet then return end
-  if opts.json then return script.print_json(ANSWER, { icmp_seq = sequence, error = reason }) end
-  print(("icmp_seq=%d %s"):format(sequence, reason))
+  print(("%sicmp_seq=%d %s"):format(pong.from and ("From %s "):format(pong.from) or "", pong.sequence, words))
 end
 
 local function values()
-  local not_sent = 0
-  for _, number in pairs(unsent) do not_sent = not_sent + number end
-  local rtt = script.milliseconds(times)
-  rtt.mdev = times.count > 0 and math.floor(asker:deviation() * 1e6 + 0.5) / 1000 or nil
-  return { target = asker.to, source = asker.source, transmitted = tried, received = asker.received,
-    duplicates = asker.duplicates, errors = asker.errors, unsent = not_sent,
-    loss_percent = tried > 0 and (tried - asker.received) * 100 / tried or 0,
-    seconds = first_at and last_at - first_at or 0, rtt_ms = rtt }
+  local all = asker:summary()
+  all.rtt_ms = script.milliseconds(all.rtt)
+  all.rtt_ms.mdev = all.rtt.mdev and math.floor(all.rtt.mdev * 1e6 + 0.5) / 1000
+  return all
 end
 
 local function extra(word, number)
@@ -103,7 +86,7 @@ local function print_summary(all)
   print(("%d packets transmitted, %d received%s%s, %.6g%% packet loss, time %.0fms"):format(all.transmitted,
     all.received, extra("duplicates", all.duplicates), extra("errors", all.errors + all.unsent), all.loss_percent,
     all.seconds * 1000))
-  for reason, number in pairs(quiet and unsent or {}) do print(("%d not sent: %s"):format(number, reason)) end
+  for reason, number in pairs(quiet and all.reasons or {}) do print(("%d not sent: %s"):format(number, reason)) end
   local rtt = all.rtt_ms
   if rtt.count == 0 then return end
   print(("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms"):format(rtt.min, rtt.mean, rtt.max, rtt.mdev))
@@ -112,87 +95,22 @@ end
 
 -- ---- asking -------------------------------------------------------------------------------------------------------
 
--- Returns whether an answer may come.
-local function request()
-  tried = tried + 1
-  last_at = ether.now()
-  first_at = first_at or last_at
-  local ok, reason = asker:send(tried)
-  last_at = ether.now()
-  if ok then return true end
-  unsent[reason] = (unsent[reason] or 0) + 1
-  show_failure(tried % 0x10000, reason)
-  return false
-end
-
-local waiting, order, oldest = {}, {}, 1 -- by sequence; in the order of sending, of which the oldest is at [oldest]
-
-local function take(pong)
-  if not pong.notice then waiting[pong.sequence] = nil end
-  show(pong)
-end
-
--- Says so when no answer came in time. Returns when the next one is late.
-local function expire()
-  while oldest <= tried do
-    local one = order[oldest]
-    if one and waiting[one.sequence] == one then
-      if one.late_at > ether.now() then return one.late_at end
-      waiting[one.sequence] = nil
-      show_failure(one.sequence, "no answer")
-    end
-    order[oldest] = nil
-    oldest = oldest + 1
-  end
-end
-
--- A line for each.
-local function ask_with_lines()
-  local due = ether.now()
-  while true do
-    local late_at = expire()
-    if tried == count and not late_at then return end
-    local now = ether.now()
-    if tried < count and now >= due then
-      due = math.max(due + opts.interval, now)
-      if request() then
-        local one = { sequence = tried % 0x10000, late_at = last_at + opts.timeout }
-        waiting[one.sequence], order[tried] = one, one
-      end
-    else
-      local pong = asker:recv(math.min(tried < count and due or math.huge, late_at or math.huge) - now)
-      if pong then take(pong) end
-    end
-  end
-end
-
-local function ask_quietly()
-  local pacer = not opts.flood and ether.pacer { rate = opts.rate or 1 / opts.interval }
-  while tried < count do
-    if pacer then pacer:wait() end
-    local sent = request()
-    if opts.flood and not (sent and asker:wait(tried, FLOOD_PAUSE)) then ether.sleep(sent and 0 or FLOOD_PAUSE) end
-  end
-  asker:drain(opts.timeout)
-end
-
 -- Also after Ctrl-C.
 ether.defer(function()
   local all = values()
   if opts.json then script.print_json(SUMMARY, all) else print_summary(all) end
-  script.status = tried > 0 and asker.received == tried and script.DONE or script.REFUSED
+  script.status = all.transmitted > 0 and all.received == all.transmitted and script.DONE or script.REFUSED
 end)
 
 if not opts.json then
-  print(("PING %s from %s (%s): %d(%d) bytes of data."):format(asker.to, host:source(asker.to) or "?",
+  print(("PING %s from %s (%s): %d(%d) bytes of data."):format(asker:summary().target, host:source(opts.target) or "?",
     script_host.name_of(host), opts.size, asker:packet_size()))
 end
 io.stdout:setvbuf("line")
 if quiet then
   script.progress(function()
-    return ("%d sent, %d received, %d errors"):format(tried, asker.received, asker.errors)
+    local all = asker:summary()
+    return ("%d sent, %d received, %d errors"):format(all.transmitted, all.received, all.errors)
   end)
-  ask_quietly()
-else
-  ask_with_lines()
 end
+asker:run(show)

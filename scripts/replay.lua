@@ -79,15 +79,16 @@ end
 
 local SUMMARY = { "frames", "bytes", "seconds", "rate", "bits_per_second", "passes", "lost", "skipped", "late_ms" }
 
-local relay, player, whole
+local relay, player
 
 local function summary()
-  local stats, now = relay:stats(), ether.now()
-  local seconds = (player.ended or now) - (player.began or now)
-  local per_second = seconds > 0 and 1 / seconds or 0
-  return { frames = stats.tx_sent, bytes = stats.bytes_tx, seconds = seconds, rate = stats.tx_sent * per_second,
-    bits_per_second = stats.bytes_tx * 8 * per_second, passes = player.passes, skipped = player.skipped,
-    lost = stats.tx_link_down + stats.tx_refused + stats.tx_error, late_ms = script.milliseconds(player.late) }
+  local values, stats = player:summary(), relay:stats()
+  local per_second = values.seconds > 0 and 1 / values.seconds or 0
+  values.frames, values.bytes, values.rate = stats.tx_sent, stats.bytes_tx, stats.tx_sent * per_second
+  values.bits_per_second = stats.bytes_tx * 8 * per_second
+  values.lost = stats.tx_link_down + stats.tx_refused + stats.tx_error
+  values.late_ms = script.milliseconds(values.late)
+  return values
 end
 
 local UNITS = { { 1e9, "Gbit/s" }, { 1e6, "Mbit/s" }, { 1e3, "kbit/s" }, { 0, "bit/s" } }
@@ -116,8 +117,8 @@ relay = script.relay(opts, { filter = NOTHING, promiscuous = false })
 player = script.check(replay.new, relay, given)
 
 script.progress(function()
-  local now = ether.now()
-  return ("%d frames, pass %d, %.0f s"):format(player.frames, player.passes, now - (player.began or now))
+  local values = player:summary()
+  return ("%d frames, pass %d, %.0f s"):format(values.frames, values.passes, values.seconds)
 end)
 
 -- Also after Ctrl-C.
@@ -125,10 +126,11 @@ ether.defer(function()
   script.end_progress()
   local values = summary()
   if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
-  local all = (whole or given.loops == math.huge) and values.lost == 0 and not next(values.skipped)
+  local all = (values.whole or given.loops == math.huge) and values.lost == 0 and not next(values.skipped)
   script.status = all and script.DONE or script.REFUSED
 end)
 
-local reason
-whole, reason = player:run()
-if reason then script.exit(script.FAILED, ("%s: %s behind frame %d"):format(opts.file, reason, player.frames)) end
+local _, reason = player:run()
+if reason then
+  script.exit(script.FAILED, ("%s: %s behind frame %d"):format(opts.file, reason, player:summary().frames))
+end

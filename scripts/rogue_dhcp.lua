@@ -127,23 +127,21 @@ local function print_summary(values)
   end
 end
 
--- Returns how many servers are not allowed.
 local function report(discover, seconds)
-  local refused = 0
-  table.sort(discover.offers, function(a, b)
+  local refused, offers = 0, discover:offers()
+  table.sort(offers, function(a, b)
     if a.stack ~= b.stack then return a.stack < b.stack end
     return (a.server_id or "") .. a.mac < (b.server_id or "") .. b.mac
   end)
-  for _, offer in ipairs(discover.offers) do
+  for _, offer in ipairs(offers) do
     local values = fields_of(offer)
     if values.allowed == false then refused = refused + 1 end
     if opts.json then script.print_json(SERVER, values) else print_server(values) end
   end
-  local values = { servers = #discover.offers, refused = refused, discovers = discover.count, sent = discover.sent,
-    unsent = discover.unsent, reason = discover.reason, repeated = discover.repeated, ignored = discover.ignored,
-    unlisted = discover.unlisted, seconds = seconds }
+  local values = discover:summary()
+  values.refused, values.seconds = refused, seconds
   if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
-  return refused
+  return values
 end
 
 -- ---- the run ------------------------------------------------------------------------------------------------------
@@ -151,24 +149,25 @@ end
 local sent_options = {}
 for _, pair in ipairs(opts.option) do sent_options[pair[1]] = pair[2] end
 
-local discover = script.check(dhcp4_discover.new, { vlans = vlan_range.new(opts.vlan_range),
-  mac = opts.mac or random.mac(), tries = opts.tries, rate = opts.rate, wait = opts.wait, broadcast = opts.broadcast,
-  options = sent_options })
+local given = { vlans = vlan_range.new(opts.vlan_range), mac = opts.mac or random.mac(), tries = opts.tries,
+  rate = opts.rate, timeout = opts.wait, broadcast = opts.broadcast, options = sent_options }
+script.check(dhcp4_discover.check, given)
 local relay = script.relay(opts)
+local discover = script.check(dhcp4_discover.new, relay, given)
 local started = ether.now()
 
 -- Also after Ctrl-C.
 ether.defer(function()
   script.end_progress()
-  local refused = report(discover, ether.now() - started)
-  script.status = #discover.offers > 0 and refused == 0 and script.DONE or script.REFUSED
+  local values = report(discover, ether.now() - started)
+  script.status = values.servers > 0 and values.refused == 0 and script.DONE or script.REFUSED
 end)
 
 script.progress(function()
-  return ("%d of %d DISCOVERs sent, %d servers, %.0f s"):format(discover.sent, discover.count, #discover.offers,
+  local values = discover:summary()
+  return ("%d of %d DISCOVERs sent, %d servers, %.0f s"):format(values.sent, values.discovers, values.servers,
     ether.now() - started)
 end)
 
-discover:open(relay)
 local ok, reason = discover:run()
 if not ok then script.exit(script.FAILED, ("%s: %s"):format(relay.name, reason)) end

@@ -38,25 +38,16 @@ local function options()
 end
 
 local opts = options()
-local all = script.check(hosts.new, { count = opts.count, mac = opts.mac or random.mac(), ip6 = "auto",
-  vlans = vlan_range.new(opts.vlan_range or opts.vlan), dad = not opts.no_dad })
+local given = { count = opts.count, mac = opts.mac or random.mac(), ip6 = "auto",
+  vlans = vlan_range.new(opts.vlan_range or opts.vlan), dad = not opts.no_dad }
+script.check(hosts.check, given)
+local relay = script.relay(opts)
+local all = script.check(hosts.new, relay, given)
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
 local HOST = { "mac", "vlans", "addresses", "router", "mtu", "managed", "seconds", "ping_ms", "error" }
 local SUMMARY = { "hosts", "configured", "failed", "duplicates", "seconds", "times_ms" }
-
--- Those from routers: state by address.
-local function addresses_of(host)
-  local list = {}
-  for ip, address in pairs(host.addresses) do
-    if address ~= host.autoconf.link then
-      list[#list + 1] = { ip = ip, length = address.length, state = address.state, duplicate = address.duplicate }
-    end
-  end
-  table.sort(list, function(a, b) return a.ip < b.ip end)
-  return list
-end
 
 local function address_text(address)
   local note = address.state ~= "preferred" and (" (%s%s)"):format(address.state, address.duplicate
@@ -75,8 +66,8 @@ local function host_text(values)
 end
 
 local function report(host, values)
-  values.mac, values.vlans, values.addresses = host.mac, tostring(host.conn.vlans), addresses_of(host)
-  values.router, values.mtu, values.managed = host.autoconf:router(), host.autoconf.mtu, host.autoconf.managed
+  values.mac, values.vlans = host.mac, tostring(host.conn.vlans)
+  for name, value in pairs(host.autoconf:summary()) do values[name] = value end
   if not opts.json then return print(host_text(values)) end
   if #values.addresses == 0 then values.addresses = nil end -- an empty table would be written as an object
   script.print_json(HOST, values)
@@ -84,7 +75,6 @@ end
 
 -- ---- the hosts ----------------------------------------------------------------------------------------------------
 
-local relay = script.relay(opts)
 local started, finished_at = ether.now(), nil
 local counts, times = { configured = 0, failed = 0 }, ether.histogram()
 
@@ -120,7 +110,7 @@ end
 local function summarize()
   all:each_duplicate(report_duplicate)
   local values = { hosts = opts.count, configured = counts.configured, failed = opts.count - counts.configured,
-    duplicates = all.duplicates, seconds = (finished_at or ether.now()) - started,
+    duplicates = all:summary().duplicates, seconds = (finished_at or ether.now()) - started,
     times_ms = script.milliseconds(times) }
   if opts.json then return script.print_json(SUMMARY, values) end
   print(("%d of %d hosts have an address after %.1f s; duplicate addresses: %d"):format(counts.configured, opts.count,
@@ -131,7 +121,7 @@ end
 -- Also after Ctrl-C.
 ether.defer(function()
   summarize()
-  script.status = counts.configured == opts.count and all.duplicates == 0 and script.DONE or script.REFUSED
+  script.status = counts.configured == opts.count and all:summary().duplicates == 0 and script.DONE or script.REFUSED
 end)
 
 script.progress(function()
@@ -143,7 +133,7 @@ local pace = opts.rate and ether.pacer { rate = opts.rate }
 local tasks = {}
 for i = 0, opts.count - 1 do
   if pace then pace:wait() end
-  tasks[i + 1] = ether.spawn(configure, all:open_one(relay, i))
+  tasks[i + 1] = ether.spawn(configure, all:open_one(i))
   if i % 100 == 99 then ether.sleep(0) end
 end
 for _, task in ipairs(tasks) do task:join() end

@@ -69,9 +69,9 @@ end
 
 local relay = script.relay(opts)
 local host = script_host.host_of(opts, relay, opts.target)
-local trace, problem = script.check(traceroute.new, host, opts.target, { icmp = opts.icmp, first = opts.first,
-  max_ttl = opts.max_ttl, queries = opts.queries, timeout = opts.timeout, window = opts.parallel, port = opts.port,
-  size = opts.size })
+local trace, problem = script.check(traceroute.new, host, { target = opts.target, icmp = opts.icmp,
+  first = opts.first, max_ttl = opts.max_ttl, tries = opts.queries, timeout = opts.timeout, window = opts.parallel,
+  port = opts.port, size = opts.size })
 if not trace then script.exit(script.REFUSED, problem) end
 if trace:packet_size() > trace:mtu() then
   script.exit(script.USAGE, ("packets of %d octets do not fit the MTU of %s: up to %d do"):format(trace:packet_size(),
@@ -79,23 +79,19 @@ if trace:packet_size() > trace:mtu() then
 end
 
 if not opts.json then
-  print(("traceroute to %s from %s (%s), %d hops max, %d byte packets"):format(trace.to, trace.source,
+  local values = trace:summary()
+  print(("traceroute to %s from %s (%s), %d hops max, %d byte packets"):format(values.target, values.source,
     script_host.name_of(host), opts.max_ttl, trace:packet_size()))
 end
 
-local started, hops, reached, failure = ether.now(), 0, nil, nil
-
 -- Also after Ctrl-C.
 ether.defer(function()
-  if opts.json then
-    script.print_json(SUMMARY, { target = trace.to, source = trace.source, reached = reached or false, hops = hops,
-      seconds = ether.now() - started, error = failure })
-  end
-  script.status = reached and script.DONE or script.REFUSED
+  local values = trace:summary()
+  if opts.json then script.print_json(SUMMARY, values) end
+  script.status = values.reached and script.DONE or script.REFUSED
 end)
 
-reached, failure = trace:run(function(hop)
-  hops = hop.ttl
+local _, failure = trace:run(function(hop)
   if opts.json then script.print_json(HOP, { ttl = hop.ttl, answers = answers_of(hop) }) else print_hop(hop) end
 end)
 if failure and not opts.json then io.stderr:write("etherlua: ", failure, "\n") end

@@ -189,9 +189,10 @@ local far_side = far and traffic.endpoints(far, opts.arp)
 
 local function direction(which, from, to)
   local names = { from and from.relay.name, to and to.relay.name }
-  return traffic_direction.new { name = names[2] and from and table.concat(names, " > ") or names[1] or names[2],
-    flows = which, from = from, to = to, mix = mix, rate = packets_per_second, ttl = opts.ttl, tos = opts.tos,
-    dst_mac = opts.gateway and router, count = opts.receive and opts.count }
+  return traffic_direction.new({ from = from, to = to }, { flows = which, mix = mix, rate = packets_per_second,
+    name = names[2] and from and table.concat(names, " > ") or names[1] or names[2], ttl = opts.ttl, tos = opts.tos,
+    dst_mac = opts.gateway and router or nil, count = opts.count, duration = opts.duration, warm_up = opts.warm_up,
+    timeout = opts.wait })
 end
 
 local directions = { direction(flows, near_side, far_side) }
@@ -274,17 +275,14 @@ local function flow_text(values)
 end
 
 local function say_flow(one, i)
-  local flow, values = one.flows:at(i), one.receiver:flow(i)
-  values.direction, values.flow, values.vlans = one.name, one.flows.first + i, tostring(flow.vlans)
-  values.src = addr.with_port(flow.src_ip, flow.src_port)
-  values.dst = addr.with_port(flow.dst_ip, flow.dst_port)
+  local values = one:flow(i)
   values.latency_ms = script.milliseconds(values.latency)
   say("flow", FLOW, values, flow_text)
 end
 
 local function say_flows(one)
   if opts.per_flow or opts.json then
-    for i = 0, one.flows.count - 1 do say_flow(one, i) end
+    for i = 0, opts.flows - 1 do say_flow(one, i) end
   else
     for _, i in ipairs(one:worst(WORST)) do say_flow(one, i) end
   end
@@ -309,23 +307,18 @@ local function finish()
   for _, one in ipairs(directions) do one:finish(opts.wait) end
   for _, one in ipairs(directions) do
     local values = one:summary()
-    if one.receiver then
+    if values.latency then
       say_flows(one)
-      values.latency_ms = script.milliseconds(one.receiver.latency)
+      values.latency_ms = script.milliseconds(values.latency)
     end
     say("summary", SUMMARY, values, summary_text)
     if is_bad(values) then script.status = script.REFUSED end
   end
 end
 
-local function send(sender)
-  sender:warm_up(opts.warm_up)
-  sender:run { count = opts.count, seconds = opts.duration }
-end
-
-local function send_all()
+local function run_all()
   local tasks = {}
-  for i, one in ipairs(directions) do tasks[i] = ether.spawn(send, one.sender) end
+  for i, one in ipairs(directions) do tasks[i] = ether.spawn(one.run, one) end
   for _, task in ipairs(tasks) do task:join() end
 end
 
@@ -345,7 +338,7 @@ local ready, shown = false, {}
 script.progress(function()
   local one = directions[1]
   if ready then return interval_text(one:progress(shown)) end
-  return ("%d of %d flows made"):format((one.sender or one.receiver).opened, one.flows.count)
+  return ("%d of %d flows made"):format(one:summary().opened, opts.flows)
 end)
 
 for _, one in ipairs(directions) do script.check(one.open, one) end
@@ -354,7 +347,5 @@ ether.defer(finish)
 if opts.interval then watcher = ether.spawn(watch, {}) end
 if opts.receive then
   say("ready", READY, { relay = far.name }, function() return "receiving on " .. far.name end)
-  directions[1].receiver:wait(opts.wait, opts.duration)
-else
-  send_all()
 end
+run_all()

@@ -33,10 +33,10 @@ local COUNTERS = { "echoed", "bytes", "loops", "ignored", "too_long", "unsent" }
 local WORDS = { echoed = "%d echoed", bytes = "%d bytes", loops = "%d from echo services", ignored = "%d ignored",
   too_long = "%d too long", unsent = "%d not sent" }
 
-local function line_of(echo)
+local function line_of(values)
   local parts = {}
   for i, name in ipairs(COUNTERS) do
-    if i <= 2 or echo[name] > 0 then parts[#parts + 1] = WORDS[name]:format(echo[name]) end
+    if i <= 2 or values[name] > 0 then parts[#parts + 1] = WORDS[name]:format(values[name]) end
   end
   return table.concat(parts, ", ")
 end
@@ -61,16 +61,16 @@ local echo = script.check(udp_echo.new, host, { ports = #opts.port > 0 and opts.
 
 -- Also after Ctrl-C.
 ether.defer(function()
-  if opts.json then script.print_json(COUNTERS, echo) else print(line_of(echo)) end
+  if opts.json then script.print_json(COUNTERS, echo:summary()) else print(line_of(echo:summary())) end
   script.status = script.DONE
 end)
 io.stdout:setvbuf("line")
 if not opts.json then
   print(("echoing %s at %s (%s)"):format(ports_text(), addresses_of(host), script_host.name_of(host)))
 end
-script.progress(function() return line_of(echo) end)
+script.progress(function() return line_of(echo:summary()) end)
 
-local task = ether.spawn(function() return echo:run() end)
-local problem = task:join(opts.duration)
-if problem then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
+local task = ether.spawn(function() return echo:serve() end)
+local done, problem = task:join(opts.duration)
+if not done and problem ~= "timeout" then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end
 task:cancel()

@@ -39,15 +39,16 @@ local mac = opts.mac or random.mac()
 
 -- ---- what is asked ------------------------------------------------------------------------------------------------
 
-local scan, discover
-if #opts.arp > 0 then
-  scan = script.check(arp_scan.new, { targets = ip_range.new(opts.arp), vlans = vlans, mac = mac, source = opts.ip,
-    rate = opts.rate, retries = opts.retry, timeout = opts.timeout })
-end
-if opts.dhcp or not scan then
-  discover = script.check(dhcp4_discover.new, { vlans = vlans, mac = mac, tries = opts.retry + 1, rate = opts.rate,
-    wait = opts.timeout })
-end
+local by_arp = #opts.arp > 0 and { targets = ip_range.new(opts.arp), vlans = vlans, mac = mac, source = opts.ip,
+  rate = opts.rate, tries = opts.retry + 1, timeout = opts.timeout }
+local by_dhcp = (opts.dhcp or not by_arp) and { vlans = vlans, mac = mac, tries = opts.retry + 1, rate = opts.rate,
+  timeout = opts.timeout }
+if by_arp then script.check(arp_scan.check, by_arp) end
+if by_dhcp then script.check(dhcp4_discover.check, by_dhcp) end
+
+local relay = script.relay(opts)
+local scan = by_arp and script.check(arp_scan.new, relay, by_arp)
+local discover = by_dhcp and script.check(dhcp4_discover.new, relay, by_dhcp)
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
@@ -59,14 +60,14 @@ local function add_arp(rows)
     rows[#rows + 1] = { stack = answer.stack, protocol = "arp", vlans = answer.vlans, ip = answer.ip,
       mac = answer.mac, ms = answer.seconds * 1000 }
   end
-  for _, leak in ipairs(scan.leaks) do
+  for _, leak in ipairs(scan:leaks()) do
     rows[#rows + 1] = { stack = leak.stack, protocol = "arp", vlans = leak.vlans, ip = leak.ip, mac = leak.mac,
       ms = leak.seconds * 1000, came_with = leak.came_with }
   end
 end
 
 local function add_dhcp(rows)
-  for _, offer in ipairs(discover.offers) do
+  for _, offer in ipairs(discover:offers()) do
     rows[#rows + 1] = { stack = offer.stack, protocol = "dhcp", vlans = offer.vlans,
       ip = offer.server_id or offer.source, mac = offer.mac, ms = offer.seconds * 1000, came_with = offer.came_with,
       offer = offer.ip }
@@ -93,12 +94,19 @@ local function print_row(row)
     row.came_with and "  LEAK: answered " .. script.vlan_name(row.came_with) or ""))
 end
 
-local function total(field)
-  return (scan and scan[field] or 0) + (discover and discover[field] or 0)
+-- What both say together, and the reason of the one that has one.
+local function totals()
+  local arp, dhcp = scan and scan:summary() or {}, discover and discover:summary() or {}
+  local all = { reason = arp.reason or dhcp.reason, arp_answers = arp.answered or 0, dhcp_answers = dhcp.servers or 0 }
+  for _, name in ipairs { "sent", "unsent", "ignored", "unlisted" } do
+    all[name] = (arp[name] or 0) + (dhcp[name] or 0)
+  end
+  return all
 end
 
 -- Prints all of it; returns how many VLAN stacks have an answer.
 local function report(seconds)
+  local all = totals()
   local rows, answered, leaks, last = all_rows(), 0, 0, nil
   for _, row in ipairs(rows) do
     print_row(row)
@@ -106,24 +114,20 @@ local function report(seconds)
     if row.came_with then leaks = leaks + 1 end
   end
   if opts.json then
-    script.print_json(SUMMARY, { vlan_stacks = vlans.count, answered = answered, rows = #rows, leaks = leaks,
-      sent = total "sent", unsent = total "unsent", ignored = total "ignored", unlisted = total "unlisted",
-      seconds = seconds })
+    all.vlan_stacks, all.answered, all.rows, all.leaks, all.seconds = vlans.count, answered, #rows, leaks, seconds
+    script.print_json(SUMMARY, all)
     return answered
   end
   print(("answers for %d of %d VLAN stacks in %.1f s: %d sent, %d ignored"):format(answered, vlans.count, seconds,
-    total "sent", total "ignored"))
+    all.sent, all.ignored))
   if leaks > 0 then print(("  %d with another VLAN stack than asked"):format(leaks)) end
-  if total "unsent" > 0 then
-    print(("  %d not sent: %s"):format(total "unsent", scan and scan.reason or discover and discover.reason))
-  end
-  if total "unlisted" > 0 then print(("  %d more, not listed"):format(total "unlisted")) end
+  if all.unsent > 0 then print(("  %d not sent: %s"):format(all.unsent, all.reason)) end
+  if all.unlisted > 0 then print(("  %d more, not listed"):format(all.unlisted)) end
   return answered
 end
 
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
-local relay = script.relay(opts)
 local started = ether.now()
 
 -- Also after Ctrl-C.
@@ -133,14 +137,14 @@ ether.defer(function()
 end)
 
 script.progress(function()
-  return ("%d sent, %d answers by ARP, %d by DHCP, %.0f s"):format(total "sent", scan and scan.answered or 0,
-    discover and #discover.offers or 0, ether.now() - started)
+  local all = totals()
+  return ("%d sent, %d answers by ARP, %d by DHCP, %.0f s"):format(all.sent, all.arp_answers, all.dhcp_answers,
+    ether.now() - started)
 end)
 
 -- One after the other: each has the relay's default endpoint for itself.
 for _, one in ipairs { scan or false, discover or false } do
   if one then
-    one:open(relay)
     local ok, reason = one:run()
     one:close()
     if not ok then script.exit(script.FAILED, ("%s: %s"):format(relay.name, reason)) end

@@ -126,10 +126,10 @@ describe("an IPv6 host", function()
       router:say({ options = options }, { src = ("fe80::%x"):format(i) })
     end
     assert.equal(16, count(host.addresses))
-    assert.equal(16, #host.autoconf.prefixes)
-    assert.equal(8, #host.autoconf.routers)
+    assert.equal(16, #host.autoconf.routes.prefixes)
+    assert.equal(8, #host.autoconf.routes.routers)
     for i = 1, 3000 do next_hop(host, ("2001:db8:ffff::%x"):format(i)) end
-    assert.is_true(count(host.autoconf.routes) <= 1024)
+    assert.is_true(count(host.autoconf.routes.cache) <= 1024)
     assert.is_true(host:ready(1))
   end))
 

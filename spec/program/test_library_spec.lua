@@ -4,6 +4,7 @@
 local files = require "support.files"
 local frames = require "support.frames"
 local lab = require "etherlua.lab.lab"
+local misuse = require "etherlua.core.misuse"
 local test = require "etherlua.test"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
@@ -160,8 +161,9 @@ describe("a lab of a test", function()
 
   lab_it("refuses what is not there in one line", function()
     local net = test.lab()
-    assert.equal('no host "x" in this lab: there are far, near', failure_of(net.host, net, "x"))
-    assert.equal('unknown lab option "frob"', failure_of(test.lab, { frob = 1 }))
+    assert.equal('no host "x" in this lab: there are far, near', misuse.words(failure_of(net.host, net, "x")))
+    assert.matches('unknown option "frob" of test.lab: known are: addresses, checksum, ',
+      failure_of(test.lab, { frob = 1 }))
     assert.matches("bad VLAN ID 4095 of port a: 1 to 4094", failure_of(test.lab, { switch = { a = 4095 } }))
     assert.matches('bad end of a link "a:b:c"', failure_of(test.lab, { links = { { "a:b:c", "d" } } }))
     assert.matches('no server "ftpd": dhcrelay, dnsmasq or kea is allowed', failure_of(net.start, net, "ftpd", "far"))

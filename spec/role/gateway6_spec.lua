@@ -1,5 +1,6 @@
 -- The IPv6 router of the emulated access network: message by message on a wire, and with the kernel as a host of it.
 
+local access = require "etherlua.lab.access"
 local dhcp4_server = require "etherlua.role.dhcp4_server"
 local ether = require "etherlua"
 local gateway = require "etherlua.role.gateway"
@@ -18,8 +19,8 @@ local function with_gateway(fn, given)
   return function()
     kinds.run(function()
       local near, far = ether.wire()
-      local gw = gateway.in_lab(far, given)
-      sched.spawn_background(function() gw:run() end)
+      local gw = access.new(far, given)
+      sched.spawn_background(function() gw:serve() end)
       local conn
       fn(gw, function(payload, fields)
         fields = fields or {}
@@ -132,10 +133,10 @@ describe("the IPv6 gateway", function()
   end, { ip6 = false }))
 
   it("is no part of a DHCP server on a real network", function()
-    assert.is_nil(dhcp4_server.new({ pool = gateway.LAB.pool }).ip6)
+    assert.is_nil(dhcp4_server.new({ pool = access.DEFAULTS.pool }).ip6)
     kinds.run(function()
       local _, far = ether.wire()
-      assert.is_nil(gateway.new(far, { pool = gateway.LAB.pool }).ip6)
+      assert.is_nil(gateway.new(far, { pool = access.DEFAULTS.pool }).ip6)
     end)
   end)
 
@@ -143,10 +144,10 @@ describe("the IPv6 gateway", function()
     kinds.run(function()
       local _, far = ether.wire()
       for _, bad in ipairs { "2001:db8::/48", "10.0.0.0/8", "2001:db8::" } do
-        local ok, reason = pcall(gateway.new, far, { pool = gateway.LAB.pool, ip6 = bad })
+        local ok, reason = pcall(gateway.new, far, { pool = access.DEFAULTS.pool, ip6 = bad })
         assert.is_false(ok)
         assert.truthy(reason:find(('bad prefix "%s": an IPv6 prefix of 64 bits is needed'):format(bad), 1, true))
-        far.default:close()
+        assert.is_nil(far.default)
       end
     end)
   end)

@@ -11,6 +11,7 @@ local ip_range = require "etherlua.net.ip_range"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
+local misuse = require "etherlua.core.misuse"
 local root_it = require "support.root_it"
 local sched = require "etherlua.core.sched"
 local program = require "support.program"
@@ -44,8 +45,7 @@ local function scanning(opts, answer, fn)
     end)
     opts.targets, opts.vlans = ip_range.new(opts.targets), vlan_range.new(opts.vlans)
     opts.mac, opts.rate, opts.timeout = opts.mac or MAC, opts.rate or 1e5, opts.timeout or 0.05
-    local scan = arp_scan.new(opts)
-    scan:open(a)
+    local scan = arp_scan.new(a, opts)
     assert.is_true(scan:run())
     local list = {}
     for one in scan:answers() do
@@ -63,7 +63,7 @@ describe("an ARP scan", function()
 
   it("finds who answers, and asks again who does not", function()
     local asked = {}
-    scanning({ targets = "10.0.0.1-10.0.0.6", retries = 2 }, function(request, reply)
+    scanning({ targets = "10.0.0.1-10.0.0.6", tries = 3 }, function(request, reply)
       asked[request.tpa] = (asked[request.tpa] or 0) + 1
       assert(request.spa == "0.0.0.0" and request.sha == MAC)
       if request.tpa == "10.0.0.2" or request.tpa == "10.0.0.5" and asked["10.0.0.5"] == 2 then reply() end
@@ -88,7 +88,7 @@ describe("an ARP scan", function()
   it("hears answers that are broadcast", function()
     scanning({ targets = "10.0.0.1" }, function(_, reply) reply({}, { to = BROADCAST }) end, function(scan, list)
       assert.same({ "10.0.0.1 " .. HOST }, list)
-      assert.equal(0, #scan.leaks)
+      assert.equal(0, #scan:leaks())
     end)
   end)
 
@@ -107,7 +107,7 @@ describe("an ARP scan", function()
   end)
 
   it("tells answers that come with another VLAN stack, asked on or not, as leaks", function()
-    scanning({ targets = "10.0.0.1", vlans = "100-101", retries = 0 }, function(_, reply, vlans)
+    scanning({ targets = "10.0.0.1", vlans = "100-101", tries = 1 }, function(_, reply, vlans)
       if vlans == "100" then
         reply({}, { vlans = "101", to = BROADCAST })
         reply({}, { vlans = "300" })
@@ -116,7 +116,7 @@ describe("an ARP scan", function()
       end
     end, function(scan, list)
       local came = {}
-      for i, leak in ipairs(scan.leaks) do came[i] = leak.vlans .. " " .. leak.came_with end
+      for i, leak in ipairs(scan:leaks()) do came[i] = leak.vlans .. " " .. leak.came_with end
       table.sort(came)
       assert.same({ {}, 0 }, { list, scan.answered })
       assert.same({ "100 ", "100 101", "100 300", "100 88a8:100" }, came)
@@ -126,7 +126,7 @@ describe("an ARP scan", function()
   it("ignores and counts what is no answer to it", function()
     local wrong = { { op = 1 }, { op = 3 }, { spa = "10.0.0.9" }, { tha = OTHER }, { tha = "02:00:00:00:ff:fe" },
       { sha = "01:00:5e:00:00:01" }, { sha = BROADCAST } }
-    scanning({ targets = "10.0.0.1", retries = 0 }, function(_, reply)
+    scanning({ targets = "10.0.0.1", tries = 1 }, function(_, reply)
       for _, fields in ipairs(wrong) do reply(fields) end
     end, function(scan, list)
       assert.same({ {}, 0, #wrong }, { list, scan.answered, scan.ignored })
@@ -134,7 +134,7 @@ describe("an ARP scan", function()
   end)
 
   it("believes no answer to what it has not asked yet", function()
-    scanning({ targets = "10.0.0.1-10.0.0.2", rate = 20, retries = 0 }, function(request, reply)
+    scanning({ targets = "10.0.0.1-10.0.0.2", rate = 20, tries = 1 }, function(request, reply)
       if request.tpa == "10.0.0.1" then reply { spa = "10.0.0.2" } end
     end, function(scan)
       assert.same({ 0, 1 }, { scan.answered, scan.ignored })
@@ -153,23 +153,26 @@ describe("an ARP scan", function()
 
   it("goes no faster than the rate", function()
     local started = ether.now()
-    scanning({ targets = "10.0.0.1-10.0.0.100", rate = 500, retries = 0 }, function() end, function(scan)
+    scanning({ targets = "10.0.0.1-10.0.0.100", rate = 500, tries = 1 }, function() end, function(scan)
       assert.equal(100, scan.sent)
       assert.is_true(ether.now() - started >= 0.198)
     end)
   end)
 
   it("refuses what is too large before anything is opened", function()
+    local a, b = ether.wire()
     local function refusal(targets, vlans)
-      local ok, reason = pcall(arp_scan.new, { targets = ip_range.new(targets), vlans = vlan_range.new(vlans),
+      local ok, reason = pcall(arp_scan.new, a, { targets = ip_range.new(targets), vlans = vlan_range.new(vlans),
         mac = MAC })
       assert.is_false(ok)
-      return reason
+      return misuse.words(reason)
     end
     assert.equal("4294967294 addresses are too many, 1193.0 hours at 1000 a second: up to 16777216 are possible",
       refusal "0.0.0.0/0")
     assert.equal("16760836 VLAN stacks are too many: up to 200000 are possible", refusal("10.0.0.1", "1-4094.1-4094"))
     assert.matches("^20961280 addresses", refusal("10.0.0.1-10.0.20.0", "1-4094"))
+    a:close()
+    b:close()
   end)
 
   alone.it("makes no garbage for a question or an answer", function()
@@ -190,9 +193,9 @@ describe("an ARP scan", function()
           back:send(reply.data, reply.size, other, ARP)
         end
       end)
-      local scan = arp_scan.new { targets = ip_range.new("10.0.0.0/16", true), vlans = vlan_range.new(), mac = MAC,
-        rate = 1e6, timeout = 0.2, retries = 5 }
-      scan:open(a)
+      local scan = arp_scan.new(a, { targets = ip_range.new("10.0.0.0/16", true), vlans = vlan_range.new(), mac = MAC,
+        rate = 1e6, timeout = 0.2, tries = 6 })
+      scan:open()
       collectgarbage()
       collectgarbage "stop"
       local before = collectgarbage "count"

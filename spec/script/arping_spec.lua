@@ -8,6 +8,7 @@ local ipv6 = require "etherlua.proto.ipv6"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
+local misuse = require "etherlua.core.misuse"
 local program = require "support.program"
 local root_it = require "support.root_it"
 local servers = require "etherlua.test.servers"
@@ -112,11 +113,12 @@ describe("asking for one address", function()
       local a, b = ether.wire()
       local conn = a:conn { mac = MAC }
       for _, target in ipairs { "0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1" } do
-        assert.same({ false, ("bad target %s: it is no host's address"):format(target) },
-          { pcall(arping.new, conn, { target = target }) })
+        local ok, reason = pcall(arping.new, conn, { target = target })
+        assert.same({ false, ("bad target %s: it is no host's address"):format(target) }, { ok, misuse.words(reason) })
       end
+      local ok, reason = pcall(arping.new, conn, { target = "fe80::1", source = "10.0.0.1" })
       assert.same({ false, "bad source 10.0.0.1: an IPv6 address is needed, as fe80::1 is one" },
-        { pcall(arping.new, conn, { target = "fe80::1", source = "10.0.0.1" }) })
+        { ok, misuse.words(reason) })
       a:close()
       b:close()
     end)

@@ -56,9 +56,8 @@ local function with_load(opts, judge, fn, to)
     local a, b = ether.wire()
     local server = serve(b, judge, to)
     opts.mac, opts.timeout = opts.mac or MAC, opts.timeout or 0.05
-    local load = dhcp4_load.new(opts)
-    load:open(a)
-    load:run()
+    local load = dhcp4_load.new(a, opts)
+    assert.is_true(load:run())
     fn(load, server)
     a:close()
     b:close()
@@ -75,7 +74,7 @@ describe("a load of DHCP clients", function()
   after_each(leaks.check)
 
   it("gets each its lease, and counts nothing else", function()
-    with_load({ clients = 1000 }, nil, function(load, server)
+    with_load({ count = 1000 }, nil, function(load, server)
       assert.same({ 1000, 0, 0, 0 }, { load.bound, load.failed, load.retransmissions, load.ignored })
       assert.same({ 1000, 1000, 1000 }, { load.dora.count, load.offer.count, load.ack.count })
       assert.equal(1000, bound(server))
@@ -85,7 +84,7 @@ describe("a load of DHCP clients", function()
 
   it("uses MAC addresses that count up, over the end of the last octets", function()
     local seen = {}
-    with_load({ clients = 4 }, function(request) seen[request.chaddr] = true end, function()
+    with_load({ count = 4 }, function(request) seen[request.chaddr] = true end, function()
       assert.same({ ["02:00:00:00:ff:fe"] = true, ["02:00:00:00:ff:ff"] = true, ["02:00:00:01:00:00"] = true,
         ["02:00:00:01:00:01"] = true }, seen)
     end)
@@ -93,7 +92,7 @@ describe("a load of DHCP clients", function()
 
   it("never has more sessions in progress than the window", function()
     local begun, most = 0, 0
-    with_load({ clients = 200, window = 7 }, function(request, reply)
+    with_load({ count = 200, window = 7 }, function(request, reply)
       if request.options.message_type == "DISCOVER" then begun = begun + 1 end
       most = math.max(most, begun)
       if reply.options.message_type == "ACK" then begun = begun - 1 end
@@ -104,14 +103,14 @@ describe("a load of DHCP clients", function()
   end)
 
   it("hands broadcast replies to those that they are for", function()
-    with_load({ clients = 300 }, nil, function(load)
+    with_load({ count = 300 }, nil, function(load)
       assert.same({ 300, 0, 0, 0 }, { load.bound, load.failed, load.retransmissions, load.ignored })
     end, "ff:ff:ff:ff:ff:ff")
   end)
 
   it("sends again what was lost, with the same transaction id", function()
     local seen, ids = {}, {}
-    with_load({ clients = 100 }, function(request)
+    with_load({ count = 100 }, function(request)
       local key = request.chaddr .. request.options.message_type
       ids[request.chaddr] = ids[request.chaddr] or request.xid
       assert(ids[request.chaddr] == request.xid, "another transaction id")
@@ -123,7 +122,7 @@ describe("a load of DHCP clients", function()
   end)
 
   it("says why sessions failed", function()
-    with_load({ clients = 9, mac = SMALL_MAC, retries = 1, timeout = 0.01 }, function(request, reply)
+    with_load({ count = 9, mac = SMALL_MAC, tries = 2, timeout = 0.01 }, function(request, reply)
       local n, kind = tonumber(request.chaddr:sub(-1), 16) % 3, reply.options.message_type
       if n == 0 and kind == "OFFER" or n == 1 and kind == "ACK" then return {} end
       if kind == "ACK" then
@@ -140,7 +139,7 @@ describe("a load of DHCP clients", function()
 
   it("begins anew after a NAK, with another transaction id", function()
     local refused, ids = {}, {}
-    with_load({ clients = 50 }, function(request, reply)
+    with_load({ count = 50 }, function(request, reply)
       if request.options.message_type == "DISCOVER" then return end
       assert(ids[request.chaddr] ~= request.xid, "the same transaction id")
       ids[request.chaddr] = request.xid
@@ -155,7 +154,7 @@ describe("a load of DHCP clients", function()
 
   it("ignores and counts replies that are not for it or make no sense", function()
     local sent = 0
-    with_load({ clients = 20 }, function(_, reply)
+    with_load({ count = 20 }, function(_, reply)
       local good, wrong = dhcp4.build(reply), {}
       for name, value in pairs { xid = reply.xid + 1, op = 1, chaddr = "02:00:00:00:00:aa", yiaddr = "0.0.0.0" } do
         local fields = {}
@@ -174,7 +173,7 @@ describe("a load of DHCP clients", function()
 
   for name, to in pairs { unicast = false, broadcast = "ff:ff:ff:ff:ff:ff" } do
     it("believes nothing more once it has its lease: " .. name, function()
-      with_load({ clients = 50 }, function(_, reply)
+      with_load({ count = 50 }, function(_, reply)
         local messages, fields = { dhcp4.build(reply) }, {}
         for key, value in pairs(reply) do fields[key] = value end
         fields.op, fields.yiaddr = 2, "10.9.9.9"
@@ -195,7 +194,7 @@ describe("a load of DHCP clients", function()
   end
 
   it("gives all addresses back", function()
-    with_load({ clients = 500, rate = 5000 }, nil, function(load, server)
+    with_load({ count = 500, rate = 5000 }, nil, function(load, server)
       assert.equal(500, bound(server))
       assert.equal(500, load:release())
       for _ = 1, 100 do
@@ -208,9 +207,9 @@ describe("a load of DHCP clients", function()
   end)
 
   it("starts no faster than the rate", function()
-    with_load({ clients = 200, rate = 1000 }, nil, function(load)
+    with_load({ count = 200, rate = 1000 }, nil, function(load)
       assert.equal(200, load.bound)
-      assert.is_true(load:seconds() >= 0.199, load:seconds() .. " s")
+      assert.is_true(load:summary().seconds >= 0.199, load:summary().seconds .. " s")
     end)
   end)
 
@@ -220,8 +219,7 @@ describe("a load of DHCP clients", function()
       ether.run(function()
         local a, b = ether.wire()
         local main = ether.spawn(function()
-          local load = dhcp4_load.new { clients = 3000, mac = MAC, window = 10 }
-          load:open(a)
+          local load = dhcp4_load.new(a, { count = 3000, mac = MAC, window = 10 })
           load:run()
         end)
         ether.sleep(pause or 0)

@@ -7,6 +7,7 @@ local ether = require "etherlua"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
+local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
 local program = require "support.program"
 local servers = require "etherlua.test.servers"
@@ -43,9 +44,8 @@ local function searching(opts, answer, fn)
       end
     end)
     opts.vlans, opts.mac = vlan_range.new(opts.vlans), MAC
-    opts.rate, opts.wait = 1e5, opts.wait or 0.1
-    local search = dhcp4_discover.new(opts)
-    search:open(a)
+    opts.rate, opts.timeout = 1e5, opts.timeout or 0.1
+    local search = dhcp4_discover.new(a, opts)
     assert.is_true(search:run())
     fn(search)
     search:close()
@@ -64,8 +64,8 @@ describe("a search for DHCP servers", function()
       offer()
     end, function(search)
       assert.same({ "DISCOVER " .. MAC, "DISCOVER 02:00:00:01:00:00" }, seen)
-      assert.same({ 1, 2, 1, 0 }, { #search.offers, search.sent, search.repeated, search.ignored })
-      local offer = search.offers[1]
+      assert.same({ 1, 2, 1, 0 }, { #search:offers(), search.sent, search.repeated, search.ignored })
+      local offer = search:offers()[1]
       assert.same({ "10.0.0.1", SERVER, "10.0.0.1", "10.0.0.50", 2, "" }, { offer.server_id, offer.mac, offer.source,
         offer.ip, offer.count, offer.vlans })
     end)
@@ -73,8 +73,8 @@ describe("a search for DHCP servers", function()
 
   it("hears offers that are broadcast, to any of its hosts", function()
     searching({ tries = 2, vlans = "100-101" }, function(_, offer) offer({}, { to = BROADCAST }) end, function(search)
-      assert.same({ 2, 2, 2, nil }, { #search.offers, search.offers[1].count, search.offers[2].count,
-        search.offers[1].came_with })
+      assert.same({ 2, 2, 2, nil }, { #search:offers(), search:offers()[1].count, search:offers()[2].count,
+        search:offers()[1].came_with })
     end)
   end)
 
@@ -86,9 +86,9 @@ describe("a search for DHCP servers", function()
       offer { options = { message_type = "OFFER", server_id = "10.0.0.2" } }
       if vlans == "101" then offer { options = { message_type = "OFFER" } } end
     end, function(search)
-      assert.equal(9, #search.offers)
+      assert.equal(9, #search:offers())
       local relays = 0
-      for _, one in ipairs(search.offers) do relays = relays + (one.relay == "10.0.0.7" and 1 or 0) end
+      for _, one in ipairs(search:offers()) do relays = relays + (one.relay == "10.0.0.7" and 1 or 0) end
       assert.equal(2, relays)
     end)
   end)
@@ -101,7 +101,7 @@ describe("a search for DHCP servers", function()
       offer({}, { vlans = { { vid = 100, tpid = 0x88a8 } } })
     end, function(search)
       local came = {}
-      for i, one in ipairs(search.offers) do came[i] = one.vlans .. " " .. one.came_with end
+      for i, one in ipairs(search:offers()) do came[i] = one.vlans .. " " .. one.came_with end
       table.sort(came)
       assert.same({ "100 101", "100 300", "100 88a8:100" }, came)
     end)
@@ -115,25 +115,29 @@ describe("a search for DHCP servers", function()
         offer(fields)
       end
     end, function(search)
-      assert.same({ 0, 7 }, { #search.offers, search.ignored })
+      assert.same({ 0, 7 }, { #search:offers(), search.ignored })
     end)
   end)
 
   it("keeps a bounded number of offers", function()
     local OFFERS = 10300
-    searching({ wait = 5 }, function(_, offer)
+    searching({ timeout = 5 }, function(_, offer)
       for i = 1, OFFERS do
         offer({}, { from = addr.mac_add(OTHER, i) })
         if i % 100 == 0 then ether.sleep(0) end
       end
     end, function(search)
-      assert.same({ 10000, OFFERS - 10000 }, { #search.offers, search.unlisted })
+      assert.same({ 10000, OFFERS - 10000 }, { #search:offers(), search.unlisted })
     end)
   end)
 
   it("refuses what is too large", function()
+    local a, b = ether.wire()
+    local ok, reason = pcall(dhcp4_discover.new, a, { vlans = vlan_range.new "1-4000.1-100", mac = MAC })
     assert.same({ false, "400000 DISCOVERs (VLAN stacks times tries) are too many: up to 200000 are possible" },
-      { pcall(dhcp4_discover.new, { vlans = vlan_range.new "1-4000.1-100", mac = MAC }) })
+      { ok, misuse.words(reason) })
+    a:close()
+    b:close()
   end)
 end)
 

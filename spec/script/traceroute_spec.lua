@@ -40,7 +40,9 @@ local function trace_with(opts, answers_to)
     end)
     local host = relay:host { mac = MAC, ip = ME .. "/24", gateway = ROUTER }
     local trace = traceroute.new(host, TARGET, opts)
-    result = { trace:run(function(hop) hops[#hops + 1] = hop end) }
+    local done, reason = trace:run(function(hop) hops[#hops + 1] = hop end)
+    assert.same({ true, nil }, { done, reason })
+    result = { trace:summary().reached }
     trace:close()
   end)
   return hops, result, sent
@@ -57,7 +59,7 @@ describe("role.traceroute", function()
 
   it("has each of its packets under a port and identification of its own, no more of them at once than allowed",
     function()
-      local hops, result, sent = trace_with({ max_ttl = 4, queries = 2, timeout = 0.1, window = 3 }, function() end)
+      local hops, result, sent = trace_with({ max_ttl = 4, tries = 2, timeout = 0.1, window = 3 }, function() end)
       assert.same({ 4, false, 8 }, { #hops, result[1], #sent })
       for i, packet in ipairs(sent) do
         local datagram = proto.udp.parse(packet.payload)
@@ -70,7 +72,7 @@ describe("role.traceroute", function()
   it("ignores errors that quote something else, of which a hostile host may send any number", function()
     local id = proto.icmp.build { type = 8, identifier = 1, sequence = 1 }
     for _, by_icmp in ipairs { false, true } do
-      local opts = { max_ttl = 1, queries = 1, timeout = 0.2, icmp = by_icmp }
+      local opts = { max_ttl = 1, tries = 1, timeout = 0.2, icmp = by_icmp }
       local hops, result = trace_with(opts, function(whole, packet)
         local list = {}
         local function forge(fields, payload)
@@ -103,7 +105,7 @@ describe("role.traceroute", function()
       { 3, 5, "!S" }, { 3, 9, "!X" }, { 3, 10, "!X" }, { 3, 13, "!X" }, { 3, 14, "!V" }, { 3, 15, "!C" },
       { 3, 99, "!<99>" } }
     for _, mark in ipairs(marks) do
-      local hops, result = trace_with({ queries = 1, window = 1, timeout = 1 }, function(whole, _, i)
+      local hops, result = trace_with({ tries = 1, window = 1, timeout = 1 }, function(whole, _, i)
         return { { ROUTER, i == 1 and error_about(whole, 11, 0) or error_about(whole, mark[1], mark[2], mark[4]) } }
       end)
       assert.same({ 2, false, mark[3] }, { #hops, result[1], hops[2].answers[1].mark })
@@ -112,7 +114,7 @@ describe("role.traceroute", function()
 
   it("is there at the first port unreachable or echo reply, and counts no answer twice", function()
     for _, by_icmp in ipairs { false, true } do
-      local hops, result = trace_with({ icmp = by_icmp, queries = 2, timeout = 1 }, function(whole, packet)
+      local hops, result = trace_with({ icmp = by_icmp, tries = 2, timeout = 1 }, function(whole, packet)
         local passed = error_about(whole, 11, 0)
         if packet.ttl < 2 then return { { ROUTER, passed }, { "10.9.9.9", passed } } end
         local echo = proto.icmp.parse(packet.payload)

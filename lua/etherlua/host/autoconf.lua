@@ -1,14 +1,16 @@
--- host/autoconf.lua: the IPv6 addresses and routes of one host: its link-local address, one that it was given, and
--- those that it makes of routers' prefixes (RFC 4862). Each is tried for duplicates before it is used. It keeps the
--- routers and prefixes that it hears of (RFC 4861 section 6.3) and forgets them when their lifetimes are over. It does
--- not follow redirects, does not look whether a router is still there, and only tells the link MTU that routers name.
+-- host/autoconf.lua: the IPv6 addresses of one host: its link-local address, one that it was given, and those that it
+-- makes of routers' prefixes (RFC 4862). Each is tried for duplicates before it is used. It hears routers; where
+-- packets go by them is routes6.lua. It does not follow redirects, does not look whether a router is still there, and
+-- only tells the link MTU that routers name.
 
 local channel = require "etherlua.core.channel"
 local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
+local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
 local prefix = require "etherlua.net.prefix"
+local routes6 = require "etherlua.host.routes6"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
 local select = require "etherlua.core.select"
@@ -18,8 +20,8 @@ local M = {}
 local LINK_LOCAL, ALL_ROUTERS, ALL_ROUTERS_MAC = prefix.new "fe80::/64", "ff02::2", group.mac_text "ff02::2"
 local MULTICAST = prefix.new "ff00::/8"
 local SOLICITATIONS, SOLICITATION_INTERVAL = 3, 4 -- RFC 4861 section 10
-local ROUTERS_MAX, ADDRESSES_MAX, ROUTES_MAX = 8, 16, 1024
-local TWO_HOURS, FOR_EVER = 7200, 0xffffffff
+local ADDRESSES_MAX = 16
+local TWO_HOURS = 7200
 local MTU_MIN = 1280 -- RFC 8200 section 5
 
 -- An IPv6 address of a host.
@@ -42,15 +44,12 @@ Autoconf.__index = Autoconf
 -- Whoever waits for something to be different now looks again.
 local function changed(self)
   local event = self.event
-  self.event, self.routes, self.route_count = channel.new(), {}, 0
+  self.event = channel.new()
+  self.routes:forget()
   event:close()
 end
 
 -- ---- addresses ----------------------------------------------------------------------------------------------------
-
-local function deadline(now, lifetime)
-  return lifetime == FOR_EVER and math.huge or now + lifetime
-end
 
 local function set_state(address, now)
   address.state = address.preferred_until > now and "preferred" or "deprecated"
@@ -126,82 +125,17 @@ function Autoconf:source(to)
   return nil, self.mode and "the host has no IPv6 address for that yet" or "the host has no IPv6 address"
 end
 
--- ---- routes -------------------------------------------------------------------------------------------------------
-
--- The router to use: of those that were heard of the one of the highest preference (RFC 4191 section 3.2).
-local function default_router(self)
-  local best
-  for _, router in ipairs(self.routers) do
-    if not best or router.rank > best.rank then best = router end
-  end
-  return best and best.key or self.gateway
-end
-
-local function is_on_link(self, key)
-  if LINK_LOCAL:contains_bytes(key) then return true end
-  for _, one in ipairs(self.prefixes) do
-    if one.prefix:contains_bytes(key) then return true end
-  end
-  return self.static and self.static.prefix:contains_bytes(key)
-end
-
--- Where a packet goes next, and from which address that neighbour is asked for.
----@param key string 16 bytes
----@return string|nil key of the next hop; nil: there is no route
----@return string|nil source
-function Autoconf:hop(key)
-  local route = self.routes[key]
-  if not route then
-    local hop = is_on_link(self, key) and key or default_router(self)
-    local source = hop and (self:source(segment.text(hop)) or self:source "fe80::")
-    if not source then return nil end
-    if self.route_count >= ROUTES_MAX then self.routes, self.route_count = {}, 0 end
-    route = { hop = hop, source = source }
-    self.routes[key], self.route_count = route, self.route_count + 1
-  end
-  return route.hop, route.source
-end
-
 -- ---- routers ------------------------------------------------------------------------------------------------------
-
--- High, medium, low of RFC 4191 section 2.1; the reserved value counts as medium.
-local RANKS = { [1] = 3, [3] = 1 }
-
--- The entry of a list with this value, or a new one if there is room.
-local function entry(list, name, value, max)
-  for i, one in ipairs(list) do
-    if one[name] == value then return one, i end
-  end
-  if #list >= max then return nil end
-  list[#list + 1] = { [name] = value }
-  return list[#list], #list
-end
-
-local function note_router(self, message, src, now)
-  local router, i = entry(self.routers, "key", src, ROUTERS_MAX)
-  if not router then return end
-  router.valid_until, router.rank = now + message.router_lifetime, RANKS[message.preference] or 2
-  if message.router_lifetime == 0 then table.remove(self.routers, i) end
-end
-
--- The bits behind the length say nothing (RFC 4861 section 4.6.2).
-local function note_prefix(self, option, now)
-  local given = prefix.new(("%s/%d"):format(option.prefix, option.prefix_length))
-  local one, i = entry(self.prefixes, "text", ("%s/%d"):format(given:network(), given.length), ADDRESSES_MAX)
-  if not one then return end
-  one.prefix, one.valid_until = one.prefix or given, deadline(now, option.valid_lifetime)
-  if option.valid_lifetime == 0 then table.remove(self.prefixes, i) end
-end
 
 -- RFC 4862 section 5.5.3 e: nobody can take an address away at once by an advertisement that is not authenticated.
 local function renew(address, option, now)
   local remaining, lifetime = address.valid_until - now, option.valid_lifetime
   if lifetime > TWO_HOURS or lifetime > remaining then
-    address.valid_until = deadline(now, lifetime)
+    address.valid_until = routes6.deadline(now, lifetime)
   elseif remaining > TWO_HOURS then
     address.valid_until = now + TWO_HOURS
   end
-  address.preferred_until = deadline(now, option.preferred_lifetime)
+  address.preferred_until = routes6.deadline(now, option.preferred_lifetime)
 end
 
 local function make_address(self, option, now)
@@ -210,7 +144,8 @@ local function make_address(self, option, now)
   local address = self.host.addresses[ip]
   if address then return renew(address, option, now) end
   if option.valid_lifetime == 0 or #self.order >= ADDRESSES_MAX then return end
-  address = add(self, ip, 64, deadline(now, option.valid_lifetime), deadline(now, option.preferred_lifetime))
+  address = add(self, ip, 64, routes6.deadline(now, option.valid_lifetime),
+    routes6.deadline(now, option.preferred_lifetime))
   in_background(self, detect, address)
 end
 
@@ -223,7 +158,7 @@ end
 local function note_option(self, option, now)
   if option.mtu and option.mtu >= MTU_MIN then self.mtu = option.mtu end
   if not option.prefix or not is_unicast(option) then return end
-  if option.on_link then note_prefix(self, option, now) end
+  if option.on_link then self.routes:note_prefix(option, now) end
   if option.autonomous then make_address(self, option, now) end
 end
 
@@ -236,7 +171,7 @@ function Autoconf:advertised(message, src)
   local now = sched.now()
   if message.cur_hop_limit > 0 then self.host.hop_limit = message.cur_hop_limit end
   self.managed, self.other, self.heard = message.managed or false, message.other or false, true
-  note_router(self, message, src, now)
+  self.routes:note_router(message, src, now)
   for _, option in ipairs(message.options) do note_option(self, option, now) end
   changed(self)
 end
@@ -250,12 +185,6 @@ function Autoconf:hear(frame)
 end
 
 -- ---- time ---------------------------------------------------------------------------------------------------------
-
-local function drop_old(list, now)
-  for i = #list, 1, -1 do
-    if list[i].valid_until <= now then table.remove(list, i) end
-  end
-end
 
 -- Returns when it will be different.
 local function age(self, address, now)
@@ -271,12 +200,7 @@ end
 local function expire(self, now)
   local next_at = now + 3600
   for i = #self.order, 1, -1 do next_at = math.min(next_at, age(self, self.order[i], now)) end
-  for _, list in ipairs { self.routers, self.prefixes } do
-    drop_old(list, now)
-    for _, one in ipairs(list) do next_at = math.min(next_at, one.valid_until) end
-  end
-  self.routes, self.route_count = {}, 0
-  return next_at
+  return self.routes:expire(now, next_at)
 end
 
 local function solicit(self)
@@ -290,11 +214,11 @@ local function find_routers(self)
   for _ = 1, SOLICITATIONS do
     solicit(self)
     local until_time = sched.now() + SOLICITATION_INTERVAL
-    while #self.routers == 0 and sched.now() < until_time do
+    while #self.routes.routers == 0 and sched.now() < until_time do
       select.wait { self.event, timeout = until_time - sched.now() }
       if self.closed then return end
     end
-    if #self.routers > 0 then return end
+    if #self.routes.routers > 0 then return end
   end
 end
 
@@ -358,8 +282,32 @@ end
 -- The router that packets for elsewhere go to.
 ---@return string|nil ip
 function Autoconf:router()
-  local key = default_router(self)
+  local key = self.routes:router()
   return key and segment.text(key)
+end
+
+-- See routes6.lua.
+---@param key string 16 bytes
+---@return string|nil key of the next hop; nil: there is no route
+---@return string|nil source
+function Autoconf:hop(key)
+  return self.routes:hop(key)
+end
+
+-- What routers have told.
+---@return { router: string?, mtu: integer?, managed: boolean, other: boolean, addresses: { ip: string, length: integer,
+---  state: string, duplicate: string? }[] } summary addresses: all but the link-local one, by their text
+function Autoconf:summary()
+  local list = {}
+  for _, address in ipairs(self.order) do
+    if address ~= self.link then
+      list[#list + 1] = { ip = address.ip, length = address.length, state = address.state,
+        duplicate = address.duplicate }
+    end
+  end
+  table.sort(list, function(a, b) return a.ip < b.ip end)
+  return { router = self:router(), mtu = self.mtu, managed = self.managed, other = self.other or false,
+    addresses = list }
 end
 
 -- Nothing more is heard or done.
@@ -378,18 +326,19 @@ function M.open(host, given)
   local mode = given.ip6
   local static = mode and mode ~= "auto" and mode ~= "link" and prefix.new(mode)
   if static and static.version ~= 6 then
-    error(("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is needed"):format(mode), 0)
+    misuse.raise("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is needed", mode)
   end
-  local self = setmetatable({ host = host, mode = mode, dad = given.dad ~= false, order = {}, routers = {},
-    prefixes = {}, routes = {}, route_count = 0, event = channel.new(), managed = false, other = false,
-    gateway = given.gateway6 and segment.key(given.gateway6) }, Autoconf)
+  local self = setmetatable({ host = host, mode = mode, dad = given.dad ~= false, order = {},
+    event = channel.new(), managed = false, other = false }, Autoconf)
+  self.routes = routes6.new(given.gateway6 and segment.key(given.gateway6), function(to) return self:source(to) end)
   if not mode then return self end
   host.segment:use_ip6()
   host.segment.listeners[self] = true
   host.neighbours.closing = function() self:close() end
   if static then
-    self.static = add(self, static.ip, static.length, math.huge, math.huge)
-    in_background(self, detect, self.static)
+    local own = add(self, static.ip, static.length, math.huge, math.huge)
+    self.routes.own = own.prefix
+    in_background(self, detect, own)
   end
   self.link = add(self, ipv6.address_of("fe80::", host.mac), 64, math.huge, math.huge)
   in_background(self, begin)

@@ -16,18 +16,14 @@
 -- thread while commands run: labs are made before the traffic, not by tasks in the middle of it.
 
 local addr = require "etherlua.net.addr"
-local gateway = require "etherlua.role.gateway"
+local misuse = require "etherlua.core.misuse"
 local netns = require "etherlua.lab.netns"
+local options = require "etherlua.core.options"
 local relay = require "etherlua.relay.relay"
-local sched = require "etherlua.core.sched"
 
 local M = {}
 
 local NAME_MAX = 15 -- IFNAMSIZ - 1
-
-local function fail(...)
-  error(string.format(...), 0)
-end
 
 -- Namespaces by themselves, for labs of another shape: see netns.lua.
 M.namespace, M.open, M.root = netns.new, netns.open, netns.root
@@ -36,13 +32,8 @@ M.namespace, M.open, M.root = netns.new, netns.open, netns.root
 
 local function check_name(name)
   if type(name) ~= "string" or #name > NAME_MAX or not name:match("^[%w_][%w_.-]*$") then
-    fail("bad interface name %q: up to %d letters, digits and any of _ . - are allowed", tostring(name), NAME_MAX)
-  end
-end
-
-local function check_number(name, value, low)
-  if value ~= nil and (type(value) ~= "number" or value < low or value ~= math.floor(value)) then
-    fail("bad %s %s: a whole number from %d is needed", name, tostring(value), low)
+    misuse.raise("bad interface name %q: up to %d letters, digits and any of _ . - are allowed", tostring(name),
+      NAME_MAX)
   end
 end
 
@@ -78,18 +69,22 @@ local WAIT_UP = [[i=0; until ip link show dev %s | grep -q 'state UP'; do
 ---@field ipv6? boolean true: the kernel's IPv6 stays on. Default: off, so that nothing is sent of its own accord
 ---@field checksum? boolean false: the kernel's own UDP and TCP leave with complete checksums (needs ethtool)
 
+-- Those of every link.
+M.LINK_OPTIONS = options.new("a link of a lab", { mtu = options.whole(68), queues = options.whole(1),
+  ipv6 = options.boolean(), checksum = options.boolean() })
+local VETH_OPTIONS = options.new("lab.veth", { mac_a = options.any(), mac_b = options.any() }, M.LINK_OPTIONS)
+local LAB_OPTIONS = options.new("a lab", { near_mac = options.any(), far_mac = options.any() }, M.LINK_OPTIONS)
+
 -- Joins two namespaces by a veth pair; both ends are up, with carrier, when it returns.
 ---@param ns_a etherlua.namespace
 ---@param name_a string
 ---@param ns_b etherlua.namespace
 ---@param name_b string
----@param opts? etherlua.veth_opts
-function M.veth(ns_a, name_a, ns_b, name_b, opts)
-  opts = opts or {}
+---@param given? etherlua.veth_opts
+function M.veth(ns_a, name_a, ns_b, name_b, given)
+  local opts = VETH_OPTIONS:read(given)
   check_name(name_a)
   check_name(name_b)
-  check_number("MTU", opts.mtu, 68)
-  check_number("number of queues", opts.queues, 1)
   -- By its path the namespace can be told to `ip` without giving it a name.
   ns_a:configure(("ip link add %s type veth peer %s netns %s"):format(link_words(name_a, opts.mac_a, opts),
     link_words(name_b, opts.mac_b, opts), ns_b:path()))
@@ -129,8 +124,8 @@ end
 ---@param opts? etherlua.gateway_opts (pool 10.0.0.10-10.0.255.254, ip6 2001:db8::/64)
 ---@return etherlua.gateway
 function lab:serve(opts)
-  self.gateway = gateway.in_lab(self.far:enter(relay.open, "afpacket:eth0"), opts)
-  sched.spawn_background(function() self.gateway:run() end)
+  local access = require "etherlua.lab.access" -- who serves nothing loads no DHCP server
+  self.gateway = access.serve(self.far:enter(relay.open, "afpacket:eth0"), opts)
   return self.gateway
 end
 
@@ -143,10 +138,10 @@ end
 ---@field checksum? boolean
 
 -- Two new namespaces joined by a veth pair. ether.lab is this function.
----@param opts? etherlua.lab_opts
+---@param given? etherlua.lab_opts
 ---@return etherlua.lab
-function M.new(opts)
-  opts = opts or {}
+function M.new(given)
+  local opts = LAB_OPTIONS:read(given)
   local self = setmetatable({}, lab)
   local ok, reason = pcall(function()
     self.near, self.far = M.namespace(), M.namespace()

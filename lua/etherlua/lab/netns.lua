@@ -6,15 +6,17 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
 local files = require "etherlua.core.files"
+local misuse = require "etherlua.core.misuse"
+local options = require "etherlua.core.options"
+local shell = require "etherlua.lab.shell"
 
 local C = effi.C
 
 local M = {}
 
-local EPERM, ENOENT, EAGAIN, EACCES = 1, 2, 11, 13
 local KILL, TERM = 9, 15
-local NO_SHELL = -1 -- a command's status when there is none to run it
 local STOP_GRACE = 0.7 -- seconds between TERM and KILL
 
 -- Level 0 where the message names the command or value: file and line of this module would only hide it.
@@ -35,7 +37,7 @@ process.__index = process
 -- Keeps the exit status, which the kernel tells only once. Helpers that it left in its session end with it: they would
 -- keep the namespace alive and nobody would know of them.
 local function take_status(self, status)
-  if status == -EAGAIN then return nil end
+  if status == -errno.EAGAIN then return nil end
   C.el_process_signal(self.pid, KILL)
   self.exit = status >= 0 and status or -1
   self.owner.processes[self] = nil
@@ -81,7 +83,8 @@ namespace.__index = namespace
 
 local function wrap_namespace(fd, what)
   if fd < 0 then
-    local advice = fd == -EPERM and "; root or a user namespace is needed (lab.root() makes one where it may)" or ""
+    local advice = fd == -errno.EPERM and
+      "; root or a user namespace is needed (lab.root() makes one where it may)" or ""
     fail("cannot %s: %s%s", what, effi.reason(fd), advice)
   end
   return setmetatable({ fd = fd, processes = {} }, namespace)
@@ -96,7 +99,7 @@ local function leave(old, ok, ...)
 end
 
 local function check_open(self)
-  if self.fd < 0 then fail("the lab namespace is closed") end
+  if self.fd < 0 then misuse.raise("the lab namespace is closed") end
 end
 
 -- Runs fn inside the namespace, for things that belong to the namespace in which they were opened, such as a relay.
@@ -116,24 +119,12 @@ function namespace:enter(fn, ...)
   return leave(old, pcall(fn, ...))
 end
 
--- The status comes behind the output, because Lua 5.1's popen does not tell it. /sbin: ordinary users lack it in PATH.
-local SHELL = 'PATH="$PATH:/usr/sbin:/sbin" sh -c %s </dev/null 2>&1; printf "\\n%%d" $?'
-
-local function shell(command)
-  local pipe = io.popen(SHELL:format(files.quote(command)), "r")
-  if not pipe then return "", NO_SHELL end
-  local text = pipe:read("*a")
-  pipe:close()
-  local output, status = text:match("^(.*)\n(%d+)$")
-  return output or text, tonumber(status) or NO_SHELL
-end
-
 -- Runs a shell command inside and waits for it. Commands that talk to a task of this process would wait for ever: those
 -- have to be started with ns:start.
 ---@param command string
 ---@return string output both standard output and errors; raises an error with them when the exit status is not 0
 function namespace:run(command)
-  local output, status = self:enter(shell, command)
+  local output, status = self:enter(shell.run, command)
   if status ~= 0 then fail("command failed with status %d: %s\n%s", status, command, output) end
   return output
 end
@@ -152,7 +143,8 @@ end
 
 local function start_failure(program, code)
   -- EACCES is also what one gets for a program that is nowhere, when a folder of PATH may not be read.
-  local reason = (code == -ENOENT or code == -EACCES) and "no such program in PATH, or it may not be executed"
+  local is_missing = code == -errno.ENOENT or code == -errno.EACCES
+  local reason = is_missing and "no such program in PATH, or it may not be executed"
     or effi.reason(code)
   fail("cannot start %q: %s", program, reason)
 end
@@ -172,6 +164,8 @@ function namespace:path()
   return ("/proc/%s/fd/%d"):format(pid, self.fd)
 end
 
+local START = options.new("namespace:start", { log = options.path() })
+
 -- Starts a program inside; it is not a shell command. It is killed when this process ends, however that ends.
 ---@param list string[] program (looked up in PATH) and arguments
 ---@param opts? { log: string } log: file that gets its output and errors, appended (default: ours)
@@ -179,8 +173,10 @@ end
 function namespace:start(list, opts)
   check_open(self)
   local words = texts(list)
-  if #words == 0 then fail("cannot start an empty command: a list such as {\"dnsmasq\", \"--no-daemon\"} is needed") end
-  local path = opts and opts.log
+  if #words == 0 then
+    misuse.raise("cannot start an empty command: a list such as {\"dnsmasq\", \"--no-daemon\"} is needed")
+  end
+  local path = START:read(opts).log
   if path then check_log(path) end
   local pid = C.el_process_start(argv_of(words), self.fd, path)
   if pid < 0 then start_failure(words[1], pid) end
@@ -201,29 +197,16 @@ end
 
 -- ---- making and opening them --------------------------------------------------------------------------------------
 
-local COMMAND_NOT_FOUND = 127
 local LOOPBACK_UP = "ip link set lo up"
-
--- What Debian calls the package of a program, where that is not the program's name.
-local PACKAGES = { ip = "iproute2", tc = "iproute2", nft = "nftables", dnsmasq = "dnsmasq-base",
-  ["kea-dhcp4"] = "kea-dhcp4-server", dhcrelay = "isc-dhcp-relay", dhclient = "isc-dhcp-client",
-  arping = "iputils-arping" }
-
--- The name of a program and of the package that it is in, for messages.
----@param program string
----@return string such as "nft (Debian package nftables)"
-function M.with_package(program)
-  return ("%s (Debian package %s)"):format(program, PACKAGES[program] or program)
-end
 
 -- A command of iproute2 or the like, with a word about the package when it is not installed.
 ---@param command string
 ---@return string output
 function namespace:configure(command)
-  local output, status = self:enter(shell, command)
-  if status == NO_SHELL then fail("labs need the program sh, in /bin") end
-  if status == COMMAND_NOT_FOUND then
-    fail("labs need the program %s", M.with_package(command:match("^%S+")))
+  local output, status = self:enter(shell.run, command)
+  if status == shell.NO_SHELL then fail("labs need the program sh, in /bin") end
+  if status == shell.NOT_FOUND then
+    fail("labs need the program %s", shell.with_package(command:match("^%S+")))
   end
   if status ~= 0 then fail("command failed with status %d: %s\n%s", status, command, output) end
   return output
@@ -276,9 +259,9 @@ local function may_make_namespaces()
   local fd = C.el_netns_new()
   if fd < 0 then return false end
   local ns = wrap_namespace(fd)
-  local _, status = ns:enter(shell, LOOPBACK_UP)
+  local _, status = ns:enter(shell.run, LOOPBACK_UP)
   ns:close()
-  return status == 0 or status == COMMAND_NOT_FOUND or status == NO_SHELL
+  return status == 0 or status == shell.NOT_FOUND or status == shell.NO_SHELL
 end
 
 local userns_error -- code of the one attempt

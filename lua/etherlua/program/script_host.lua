@@ -4,6 +4,7 @@
 
 local addr = require "etherlua.net.addr"
 local dhcp4_client = require "etherlua.role.dhcp4_client"
+local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
@@ -13,7 +14,7 @@ local script = require "etherlua.program.script"
 local M = {}
 
 local DHCP = "dhcp"
-local LEASE = { tries = 3, first_timeout = 1, probe = "quick" } -- who waits for a ping does not wait a minute for this
+local LEASE = { tries = 3, timeout = 1, probe = "quick" } -- who waits for a ping does not wait a minute for this
 local READY_TIMEOUT = 10 -- seconds; RFC 4861 section 10: three router solicitations, four seconds apart
 
 -- ---- options ------------------------------------------------------------------------------------------------------
@@ -21,8 +22,8 @@ local READY_TIMEOUT = 10 -- seconds; RFC 4861 section 10: three router solicitat
 local function with_length(text, version)
   local own = prefix.new(text)
   if own.version ~= version or not text:find("/", 1, true) then
-    error(("bad address %q: IPv%d with the length of its prefix is needed, such as %s"):format(text, version,
-      version == 4 and "10.0.0.5/24" or "2001:db8::5/64"), 0)
+    misuse.raise("bad address %q: IPv%d with the length of its prefix is needed, such as %s", text, version,
+      version == 4 and "10.0.0.5/24" or "2001:db8::5/64")
   end
 end
 
@@ -35,7 +36,7 @@ local function ip6(text)
 end
 
 local function gateway6(text)
-  if #addr.ip_bytes(text) ~= 16 then error(("bad IPv6 address %q: such as fe80::1 is needed"):format(text), 0) end
+  if #addr.ip_bytes(text) ~= 16 then misuse.raise("bad IPv6 address %q: such as fe80::1 is needed", text) end
 end
 
 -- For script.accepted_by(): refuses what cannot be the address of one host.
@@ -45,7 +46,7 @@ function M.target(text)
   local first = bytes:byte()
   local is_group = #bytes == 16 and first == 0xff or #bytes == 4 and first >= 224
   if is_group or bytes == ("\0"):rep(#bytes) then
-    error(("bad target %s: the address of one host is needed"):format(text), 0)
+    misuse.raise("bad target %s: the address of one host is needed", text)
   end
 end
 

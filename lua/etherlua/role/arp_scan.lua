@@ -1,8 +1,7 @@
 -- role/arp_scan.lua: asks by ARP (RFC 826) for many addresses on any number of VLAN stacks, at a rate, and keeps who
 -- answered. What it asks for 0.0.0.0 are probes, which change nobody's cache (RFC 5227 2.1.1).
 --
---   local scan = arp_scan.new { targets = ip_range.new "10.0.0.0/16", vlans = vlan_range.new "100", mac = MAC }
---   scan:open(relay)
+--   local scan = arp_scan.new(relay, { targets = ip_range.new "10.0.0.0/16", vlans = vlan_range.new "100", mac = MAC })
 --   scan:run()
 --   for answer in scan:answers() do print(answer.ip, answer.mac) end
 --
@@ -20,8 +19,11 @@ local arp_fast = require "etherlua.proto.arp_fast"
 local group = require "etherlua.net.group"
 local histogram = require "etherlua.core.histogram"
 local memory = require "etherlua.net.memory"
+local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 
 local floor = math.floor
@@ -45,18 +47,6 @@ local questions_t = ffi.typeof "struct { uint32_t asked, took; uint8_t mac[6], t
 
 -- See arp_scan.new.
 ---@class etherlua.arp_scan
----@field count integer questions: addresses times VLAN stacks
----@field sent integer
----@field unsent integer for the reason that is in `reason`
----@field reason? string
----@field pass integer 1 and up: how often each address was asked so far, the present time included
----@field answered integer questions that were
----@field duplicates integer questions that several MAC addresses have answered
----@field repeated integer answers that said the same again
----@field ignored integer ARP packets that are no answers to us
----@field unlisted integer owners and leaks beyond the limits
----@field leaks table[] answers that came with another VLAN stack: stack, vlans (asked), came_with, ip, mac, seconds
----@field times etherlua.histogram until the first answers
 local Scan = {}
 Scan.__index = Scan
 
@@ -117,11 +107,11 @@ end
 
 -- An answer to a question on one VLAN stack came with another one.
 local function add_leak(scan, stack, frame, seconds)
-  if #scan.leaks >= LEAKS_MAX then
+  if #scan.leaked >= LEAKS_MAX then
     scan.unlisted = scan.unlisted + 1
     return
   end
-  scan.leaks[#scan.leaks + 1] = { stack = stack, ip = addr.ip4_text(packet.spa),
+  scan.leaked[#scan.leaked + 1] = { stack = stack, ip = addr.ip4_text(packet.spa),
     mac = addr.mac_text(ffi.string(packet.sha, 6)), vlans = tostring(scan.vlans:at(stack)),
     came_with = addr.vlans_text(frame.vlans, scan.vlans:at(stack)), seconds = seconds }
 end
@@ -197,20 +187,25 @@ local function ask_all(scan, pace)
   end
 end
 
+local function run(scan)
+  scan:open()
+  local pace = pacer.new { rate = scan.rate }
+  scan.began = sched.now()
+  for pass = 1, scan.tries do
+    if scan.answered == scan.count then break end
+    scan.pass = pass
+    local reason = ask_all(scan, pace)
+    if reason then return nil, reason end
+  end
+  sched.sleep(scan.timeout)
+  return true
+end
+
 -- Asks, again where nobody answers, and waits for the last answers. Blocks until that is done.
 ---@return true|nil
 ---@return string|nil reason why it could not go on, such as "interface gone"
 function Scan:run()
-  local pace = pacer.new { rate = self.rate }
-  self.began = sched.now()
-  for pass = 1, self.retries + 1 do
-    if self.answered == self.count then break end
-    self.pass = pass
-    local reason = ask_all(self, pace)
-    if reason then return nil, reason end
-  end
-  sched.sleep(self.timeout)
-  return true
+  return role.run(self, run)
 end
 
 -- ---- what came of it ----------------------------------------------------------------------------------------------
@@ -245,16 +240,46 @@ function Scan:answers()
   end
 end
 
+-- The answers that came with another VLAN stack than asked.
+---@return { stack: integer, vlans: string, came_with: string, ip: string, mac: string, seconds: number }[] leaks vlans:
+---  that was asked, of which stack is the number
+function Scan:leaks()
+  return role.copy(self.leaked)
+end
+
+---@class etherlua.arp_scan_summary
+---@field mac string own MAC address on the first VLAN stack
+---@field questions integer addresses times VLAN stacks
+---@field sent integer
+---@field unsent integer for the reason that is in `reason`
+---@field reason? string
+---@field pass integer 1 and up: how often each address was asked so far, the present time included
+---@field answered integer questions that were
+---@field duplicates integer questions that several MAC addresses have answered
+---@field leaks integer answers that came with another VLAN stack
+---@field repeated integer answers that said the same again
+---@field ignored integer ARP packets that are no answers to us
+---@field unlisted integer owners and leaks beyond the limits
+---@field times etherlua.summary until the first answers
+
+---@return etherlua.arp_scan_summary
+function Scan:summary()
+  return { mac = tostring(self.mac), questions = self.count, sent = self.sent, unsent = self.unsent,
+    reason = self.reason, pass = self.pass, answered = self.answered, duplicates = self.duplicates,
+    leaks = #self.leaked, repeated = self.repeated, ignored = self.ignored, unlisted = self.unlisted,
+    times = self.times:summary() }
+end
+
 -- ---- opening ------------------------------------------------------------------------------------------------------
 
 local function check_size(opts)
   if opts.vlans.count > M.STACKS_MAX then
-    error(("%.0f VLAN stacks are too many: up to %d are possible"):format(opts.vlans.count, M.STACKS_MAX), 0)
+    misuse.raise("%.0f VLAN stacks are too many: up to %d are possible", opts.vlans.count, M.STACKS_MAX)
   end
   local count = opts.targets.count * opts.vlans.count
   if count > M.QUESTIONS_MAX then
-    error(("%.0f addresses are too many, %.1f hours at %g a second: up to %d are possible"):format(count,
-      count / opts.rate / 3600, opts.rate, M.QUESTIONS_MAX), 0)
+    misuse.raise("%.0f addresses are too many, %.1f hours at %g a second: up to %d are possible", count,
+      count / opts.rate / 3600, opts.rate, M.QUESTIONS_MAX)
   end
   return count
 end
@@ -266,25 +291,43 @@ end
 ---@field mac string own MAC address on the first VLAN stack; it counts up
 ---@field source? string own IPv4 address ("0.0.0.0": probes)
 ---@field rate? number questions a second (1000)
----@field retries? integer how often somebody who does not answer is asked again (1)
+---@field tries? integer how often somebody who does not answer is asked, 1 to 255 (2)
 ---@field timeout? number seconds that an answer may take (0.5)
 
--- A scan; nothing is opened yet. Raises an error when it is too large.
----@param opts etherlua.arp_scan_opts
+local OPTIONS = options.new("an ARP scan", {
+  targets = options.of_type("what ip_range.new returns is needed", "table"):needed(),
+  vlans = options.of_type("what vlan_range.new returns is needed", "table"):needed(),
+  mac = options.any():needed(), source = options.any(), rate = options.number(1e-6, 1e9, 1000),
+  tries = options.whole(1, 255, 2), timeout = options.seconds(0.5),
+})
+
+-- Raises an error for options that are none, and when the scan is too large: without a relay yet.
+---@param given etherlua.arp_scan_opts
+---@return table opts all of them
+---@return integer count questions
+function M.check(given)
+  local opts = OPTIONS:read(given)
+  return opts, check_size(opts)
+end
+
+-- A scan; nothing is opened yet. Raises as check().
+---@param relay etherlua.relay
+---@param given etherlua.arp_scan_opts
 ---@return etherlua.arp_scan
-function M.new(opts)
-  opts.rate = opts.rate or 1000
-  local count = check_size(opts)
-  return setmetatable({ targets = opts.targets, vlans = opts.vlans, mac = addr.mac(opts.mac), rate = opts.rate,
-    retries = opts.retries or 1, timeout = opts.timeout or 0.5, questions = questions_t(count), count = count,
-    template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, leaks = {},
+function M.new(relay, given)
+  role.check("an ARP scan", relay, "relay")
+  local opts, count = M.check(given)
+  return setmetatable({ relay = relay, targets = opts.targets, vlans = opts.vlans, mac = addr.mac(opts.mac),
+    rate = opts.rate, tries = opts.tries, timeout = opts.timeout, questions = questions_t(count), count = count,
+    template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, leaked = {},
     began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0, duplicates = 0, repeated = 0, ignored = 0,
     unlisted = 0, times = histogram.new() }, Scan)
 end
 
 -- Opens an endpoint for each VLAN stack and the relay's default one, which nobody else may have then.
----@param relay etherlua.relay
-function Scan:open(relay)
+function Scan:open()
+  if self.stray or self.closed then return end
+  local relay = self.relay
   for stack = 0, self.vlans.count - 1 do
     local conn = relay:conn { mac = addr.mac_add(self.mac, stack), vlans = self.vlans:at(stack), ethertypes = { ARP },
       multicast = true }
@@ -298,6 +341,7 @@ end
 
 -- Closes what open() opened.
 function Scan:close()
+  if not role.close(self) then return end
   for stack = 0, self.vlans.count - 1 do
     if self.conns[stack] then self.conns[stack]:close() end
   end

@@ -5,139 +5,25 @@
 --   lease:hold()       -- renews and rebinds until the lease is lost or the task cancelled
 --   lease:close()      -- DHCPRELEASE
 --
--- Replies to the client's own MAC address arrive at its own RUDPConn; those that a server broadcasts are read once for
--- all clients of a relay and VLAN stack, and handed to the one whose hardware address they carry.
+-- As a role, dhcp4_client.new(conn, opts):run() does both: it leases an address and keeps it until it is lost.
 
-local addr = require "etherlua.net.addr"
-local broadcast = require "etherlua.host.broadcast"
-local channel = require "etherlua.core.channel"
-local dhcp4 = require "etherlua.proto.dhcp4"
-local group = require "etherlua.net.group"
+local exchange = require "etherlua.role.dhcp4_exchange"
+local leases = require "etherlua.role.dhcp4_lease"
 local neighbour = require "etherlua.host.neighbour"
-local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local random = require "etherlua.net.random"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
-local select = require "etherlua.core.select"
 
 local M = {}
 
-local SERVERS = addr.addr(group.BROADCAST4 .. ":67")
-local ANY = "0.0.0.0"
-local PARAMETERS = { 1, 3, 6, 12, 15, 28, 42, 51, 58, 59 }
-
--- RFC 2131 4.1: the first retransmission after 4 s, then twice as long each time up to 64 s, each +- 1 s at random.
-local FIRST_TIMEOUT, MAX_TIMEOUT, JITTER = 4, 64, 1
-local TRIES, ROUNDS = 4, 3
-local MIN_RENEW_PAUSE = 60 -- RFC 2131 4.4.5
-local DECLINE_PAUSE = 10   -- RFC 2131 3.1: the least time to wait after a DECLINE
+local DECLINE_PAUSE = 10 -- RFC 2131 3.1: the least time to wait after a DECLINE
 local NAK_PAUSE = 1
-local INFINITE = 0xffffffff
 
----@private
+-- See dhcp4_client.new.
+---@class etherlua.dhcp4_client
 local Client = {}
 Client.__index = Client
-
--- ---- replies to everybody -----------------------------------------------------------------------------------------
-
-local function read_broadcasts(listener)
-  while listener.udp.ep.relay ~= nil do
-    local frame = listener.udp:recv_frame()
-    if not frame then return end
-    local message = frame.body
-    local client = #message >= 34 and listener.clients[message:sub(29, 34)]
-    if client then client.mailbox:send({ message, frame.src_mac }, 0) end
-  end
-end
-
-local listener_of = broadcast.readers(numbers.ethertype.IPV4, function(conn)
-  return { udp = conn:udp(ANY .. ":68"), clients = {} }
-end, read_broadcasts)
-
--- ---- one exchange -------------------------------------------------------------------------------------------------
-
--- What a DECLINE and a RELEASE may carry of the user's options (RFC 2131 table 5; RFC 3046 for the relay agent's).
-local ALWAYS = { client_id = true, [61] = true, relay_agent = true, [82] = true }
-
-local function message_of(client, kind, fields, options)
-  local asks = kind == "DISCOVER" or kind == "REQUEST"
-  for name, value in pairs(client.opts.options or {}) do
-    if options[name] == nil and (asks or ALWAYS[name]) then options[name] = value end
-  end
-  options.message_type = kind
-  if asks then
-    options.parameter_request_list = options.parameter_request_list or PARAMETERS
-    options.max_message_size = options.max_message_size or 1500
-  end
-  fields.op, fields.xid, fields.chaddr, fields.options = 1, client.xid, client.mac, options
-  fields.broadcast = client.opts.broadcast
-  return dhcp4.build(fields)
-end
-
--- An offer that does not say of whom, or no address at all, is of no use.
-local function is_complete(reply)
-  local kind = reply.options.message_type
-  return kind == "NAK" or reply.yiaddr ~= ANY and (kind ~= "OFFER" or reply.options.server_id)
-end
-
--- Whether the reply is for this client and of a kind that it waits for.
-local function accept(client, message, kinds)
-  local reply = dhcp4.parse(message)
-  if not reply or reply.op ~= 2 or reply.xid ~= client.xid or reply.chaddr ~= client.mac or
-    not kinds[reply.options.message_type] or not is_complete(reply) then
-    client.ignored = client.ignored + 1
-    return nil
-  end
-  return reply
-end
-
--- The next message of either way in, with the MAC address that it came from. The frame goes back to the pool at once:
--- a host that waits for T1 has to hold none of it.
-local function next_message(client, deadline)
-  local source, reason = select.wait { client.udp, client.mailbox, timeout = math.max(0, deadline - sched.now()) }
-  if not source then return nil, reason end
-  if source == client.mailbox then return unpack(source:recv()) end
-  if client.udp.ep.relay == nil then return nil, "closed" end
-  local frame, why = client.udp:recv_frame(0)
-  if not frame then return nil, why end
-  local message, mac = frame.body, frame.src_mac
-  frame:release()
-  return message, mac
-end
-
-local function wait_reply(client, kinds, deadline)
-  while true do
-    local message, mac = next_message(client, deadline)
-    if not message then return nil, mac end
-    local reply = accept(client, message, kinds)
-    if reply then return reply, mac end
-  end
-end
-
--- Sends until a reply comes: pauses() gives the seconds to wait after each transmission, nil to give up.
-local function exchange(client, send, kinds, pauses)
-  while true do
-    local pause = pauses()
-    if not pause then return nil, "timeout" end
-    client.sent_at = sched.now()
-    local sent, reason = send()
-    if not sent then return nil, reason end
-    client.transmissions = client.transmissions + 1
-    local reply, mac = wait_reply(client, kinds, sched.now() + pause)
-    if reply then return reply, mac end
-    if mac ~= "timeout" then return nil, mac end
-  end
-end
-
-local function back_off(opts)
-  local pause, left = opts.first_timeout or FIRST_TIMEOUT, opts.tries or TRIES
-  return function()
-    if left == 0 then return nil end
-    left = left - 1
-    local now = pause
-    pause = math.min(pause * 2, MAX_TIMEOUT)
-    return math.max(now / 2, now + random.between(-JITTER, JITTER) * math.min(1, now / FIRST_TIMEOUT))
-  end
-end
 
 -- ---- getting a lease ----------------------------------------------------------------------------------------------
 
@@ -145,58 +31,23 @@ local function discover(client)
   client.xid = random.u32()
   local started = sched.now()
   local requested = client.requested
-  return exchange(client, function()
+  return exchange.exchange(client, function()
     client.secs = math.floor(sched.now() - started)
-    return client.udp:send(message_of(client, "DISCOVER", { secs = client.secs }, { requested_address = requested }),
-      SERVERS)
-  end, { OFFER = true }, back_off(client.opts))
+    local asked = { requested_address = requested }
+    return client.udp:send(exchange.message(client, "DISCOVER", { secs = client.secs }, asked), exchange.SERVERS)
+  end, { OFFER = true }, exchange.back_off(client.opts))
 end
 
 local function request(client, offer)
-  local options = { requested_address = offer.yiaddr, server_id = offer.options.server_id }
-  local message = message_of(client, "REQUEST", { secs = client.secs }, options)
-  return exchange(client, function() return client.udp:send(message, SERVERS) end, { ACK = true, NAK = true },
-    back_off(client.opts))
+  local asked = { requested_address = offer.yiaddr, server_id = offer.options.server_id }
+  local message = exchange.message(client, "REQUEST", { secs = client.secs }, asked)
+  return exchange.exchange(client, function() return client.udp:send(message, exchange.SERVERS) end,
+    { ACK = true, NAK = true }, exchange.back_off(client.opts))
 end
 
 local function decline(client, ack)
-  client.udp:send(message_of(client, "DECLINE", {}, { requested_address = ack.yiaddr,
-    server_id = ack.options.server_id }), SERVERS)
-end
-
--- See dhcp4_client.lease. Times in seconds.
----@class etherlua.dhcp4_lease
----@field ip string
----@field mask? string
----@field router? string the first, when there are several
----@field server string its identifier
----@field server_mac string
----@field lease_time number
----@field renewal_time number T1
----@field rebinding_time number T2
----@field elapsed number to the ACK
----@field mac string of the host
----@field vlans string of the host
----@field options table all options of the ACK, by name
-local Lease = {}
-Lease.__index = Lease
-
--- T1 and T2 in seconds: as the server says when it makes sense, 0 < T1 <= T2 <= the lease's time; else as in RFC 2131
--- 4.4.5.
-local function renewal_times(options, lease_time)
-  local t1, t2 = options.renewal_time or lease_time / 2, options.rebinding_time or lease_time * 7 / 8
-  if t1 > 0 and t1 <= t2 and t2 <= lease_time then return t1, t2 end
-  return lease_time / 2, lease_time * 7 / 8
-end
-
--- What an ACK says. Times in seconds.
-local function take_terms(lease, ack, server_mac)
-  local options = ack.options
-  lease.mask, lease.router = options.subnet_mask, options.routers and options.routers[1]
-  lease.server, lease.server_mac = options.server_id or lease.server, server_mac
-  lease.lease_time = options.lease_time or INFINITE
-  lease.renewal_time, lease.rebinding_time = renewal_times(options, lease.lease_time)
-  lease.options, lease.since = options, lease.client.sent_at -- RFC 2131 4.4.1: it counts from the request
+  client.udp:send(exchange.message(client, "DECLINE", {}, { requested_address = ack.yiaddr,
+    server_id = ack.options.server_id }), exchange.SERVERS)
 end
 
 -- One round of DISCOVER to ACK. Returns ack, mac, server; nil, reason, and whether another round may help.
@@ -215,36 +66,25 @@ local function address_is_free(client, ack)
   local timing = neighbour.PROBES[client.opts.probe]
   if not timing then return true end
   local free, mac = neighbour.of(client.conn):probe(ack.yiaddr, timing)
+  if client.closed then return false, "closed" end
   if free then return true end
   decline(client, ack)
-  client.requested, client.pause = nil, client.opts.decline_pause or DECLINE_PAUSE
+  client.requested, client.pause = nil, client.opts.decline_pause
   return false, ("%s is in use by %s (declined)"):format(ack.yiaddr, mac)
 end
 
--- From now on the host answers ARP for its address.
-local function claim(lease)
-  if lease.neighbours then return end
-  lease.neighbours = neighbour.of(lease.client.conn)
-  lease.neighbours:claim(lease.ip)
-end
-
 local function settle(client, ack, server_mac, server, started)
-  local lease = setmetatable({ client = client, ip = ack.yiaddr, mac = client.mac, vlans = tostring(client.conn.vlans),
-    server = server, elapsed = sched.now() - started }, Lease)
-  take_terms(lease, ack, server_mac)
+  local lease = leases.new(client, ack, server_mac, server, started)
   local free, reason = address_is_free(client, ack)
   if not free then return nil, reason end
-  if client.opts.probe then
-    claim(lease)
-    lease.neighbours:announce(lease.ip)
-  end
+  if client.opts.probe then lease:announce() end
   return lease
 end
 
 local function acquire(client)
   local started, reason = sched.now(), nil
-  for i = 1, client.opts.rounds or ROUNDS do
-    if i > 1 then sched.sleep(client.pause) end
+  for i = 1, client.opts.rounds do
+    if i > 1 and not exchange.sleep(client, client.pause) then return nil, "closed" end
     local ack, mac, server = round(client)
     reason = mac
     if ack then
@@ -258,12 +98,6 @@ local function acquire(client)
   return nil, reason
 end
 
--- Also after a cancellation: the EtherConn may be used again.
-function Client:close()
-  if self.listener.clients[self.chaddr] == self then self.listener.clients[self.chaddr] = nil end
-  self.udp:close()
-end
-
 -- The defaults are in brackets.
 ---@class etherlua.dhcp4_client_opts
 ---@field options? table DHCP options to send, by name or code as in proto.dhcp4
@@ -271,118 +105,79 @@ end
 ---@field broadcast? boolean ask the server to broadcast its replies (false)
 ---@field probe? "rfc"|"quick"|false ARP probe of the address (RFC 5227), then answer ARP for it (false)
 ---@field tries? integer transmissions of each message (4)
----@field first_timeout? number seconds, doubled each time up to 64 (4, RFC 2131 4.1)
+---@field timeout? number seconds for the first answer, doubled each time up to 64 (4, RFC 2131 4.1); first_timeout, too
 ---@field rounds? integer after a NAK or DECLINE (3)
 ---@field decline_pause? number seconds (10)
+---@field release? boolean false: close() does not give the address back (true)
+
+local OPTIONS = options.new("a DHCP client", {
+  options = options.of_type("a table of DHCP options is needed", "table"), requested_address = options.text(),
+  broadcast = options.boolean(), probe = options.one_of({ "rfc", "quick", false }, false),
+  tries = options.whole(1, nil, 4), timeout = options.seconds(exchange.FIRST_TIMEOUT),
+  first_timeout = options.alias "timeout", rounds = options.whole(1, nil, 3),
+  decline_pause = options.seconds(DECLINE_PAUSE), release = options.boolean(true),
+})
+
+-- A client; nothing is sent yet.
+---@param conn etherlua.conn with EtherTypes IPv4 and, for the probe, ARP; unicast will do
+---@param given? etherlua.dhcp4_client_opts
+---@return etherlua.dhcp4_client
+function M.new(conn, given)
+  role.check("a DHCP client", conn, "conn")
+  local opts = OPTIONS:read(given)
+  local client = setmetatable({ conn = conn, opts = opts, mac = tostring(conn.mac), ignored = 0, transmissions = 0,
+    secs = 0, requested = opts.requested_address }, Client)
+  exchange.open(client)
+  return client
+end
 
 -- Leases an address. Blocks through all retransmissions.
----@param conn etherlua.conn with EtherTypes IPv4 and, for the probe, ARP; unicast will do
+---@param conn etherlua.conn as of new()
 ---@param opts? etherlua.dhcp4_client_opts
 ---@return etherlua.dhcp4_lease|nil
 ---@return string|nil reason
 function M.lease(conn, opts)
-  opts = opts or {}
-  if opts.probe and not neighbour.PROBES[opts.probe] then
-    error(('bad probe %s: "rfc", "quick" or false is allowed'):format(tostring(opts.probe)), 2)
-  end
-  local client = setmetatable({ conn = conn, opts = opts, mac = tostring(conn.mac), ignored = 0, transmissions = 0,
-    secs = 0, requested = opts.requested_address, mailbox = channel.new(16) }, Client)
-  client.chaddr = addr.mac_bytes(client.mac)
-  client.listener = listener_of(conn:relay(), addr.vlans(conn.vlans))
-  client.listener.clients[client.chaddr] = client
-  client.udp = conn:udp(ANY .. ":68")
+  local client = M.new(conn, opts)
   local ok, lease, reason = pcall(acquire, client)
   if not ok or not lease then client:close() end
   if not ok then error(lease, 0) end
+  client.lease = lease
   return lease, reason
 end
 
--- ---- keeping it ---------------------------------------------------------------------------------------------------
+-- ---- the role -----------------------------------------------------------------------------------------------------
 
--- RFC 2131 4.4.5: half of what remains until `limit`, but not less than a minute.
-local function halves_until(limit)
-  return function()
-    local left = limit - sched.now()
-    if left <= 0 then return nil end
-    return math.min(left, math.max(left / 2, MIN_RENEW_PAUSE))
-  end
-end
-
--- A link that is down loses a message like any other: there is time to try again.
-local function extend(lease, send, limit)
-  local client = lease.client
-  client.xid = random.u32()
-  local function try()
-    local sent, reason = send()
-    return sent or reason == "link down", reason
-  end
-  local reply, mac = exchange(client, try, { ACK = true, NAK = true }, halves_until(limit))
-  if not reply then return nil, mac end
-  if reply.options.message_type == "NAK" then return nil, "refused (NAK)" end
-  if reply.yiaddr ~= lease.ip then return nil, "another address was given: " .. reply.yiaddr end
-  take_terms(lease, reply, mac)
-  return true
-end
-
-local function request_again(lease)
-  return message_of(lease.client, "REQUEST", { ciaddr = lease.ip }, {})
-end
-
--- Asks the server that gave the lease, by unicast, until T2.
----@return true|nil
----@return string|nil reason "timeout" or why it was refused
-function Lease:renew()
-  local server = addr.addr(self.server .. ":67")
-  return extend(self, function()
-    return self.client.udp:send(request_again(self), server, { from = self.ip .. ":68", mac = self.server_mac })
-  end, self.since + self.rebinding_time)
-end
-
--- Asks any server, by broadcast, until the lease ends.
----@return true|nil
----@return string|nil reason
-function Lease:rebind()
-  return extend(self, function()
-    return self.client.udp:send(request_again(self), SERVERS, { from = self.ip .. ":68" })
-  end, self.since + self.lease_time)
-end
-
--- Keeps the lease: renews at T1, rebinds at T2, answers ARP for the address, without which a server on the link cannot
--- reach it. Blocks until it is lost.
----@param on_event? function called with "renewed" or "rebound" and the lease
+-- Leases an address and keeps it. Blocks until there is none, or it is lost.
+---@param tell? fun(event: string, lease: etherlua.dhcp4_lease) event: "bound", "renewed", "rebound"
 ---@return nil
 ---@return string reason
-function Lease:hold(on_event)
-  claim(self)
-  while true do
-    if self.lease_time == INFINITE then return sched.sleep(math.huge) end
-    sched.sleep(self.since + self.renewal_time - sched.now())
-    local event = "renewed"
-    local ok, reason = self:renew()
-    if not ok and reason == "timeout" then
-      event = "rebound"
-      ok, reason = self:rebind()
-    end
-    if not ok then return nil, reason == "timeout" and "the lease ended: no server answered" or reason end
-    if on_event then on_event(event, self) end
+function Client:run(tell)
+  if self.closed then return nil, "closed" end
+  local lease, reason = acquire(self)
+  if not lease then return nil, self.closed and "closed" or reason end
+  self.lease = lease
+  if tell then tell("bound", lease) end
+  return lease:hold(tell)
+end
+
+-- Counts, and what the lease says once there is one.
+---@return etherlua.dhcp4_lease_summary summary with mac, vlans, transmissions, ignored in any case
+function Client:summary()
+  local summary = self.lease and self.lease:summary() or { mac = self.mac, vlans = tostring(self.conn.vlans) }
+  summary.transmissions, summary.ignored = self.transmissions, self.ignored
+  return summary
+end
+
+-- Gives a lease back and closes what was opened. Also after a cancellation: the EtherConn may be used again.
+function Client:close()
+  if self.closed then return end
+  local lease = self.lease
+  if lease and self.udp.ep.relay ~= nil then
+    if self.opts.release then lease:release() end
+    lease:disclaim()
   end
-end
-
--- Gives the address back (RFC 2131 4.4.6). The client does not hear whether it was heard.
-function Lease:release()
-  if self.released then return end
-  self.released = true
-  local message = message_of(self.client, "RELEASE", { ciaddr = self.ip }, { server_id = self.server })
-  self.client.udp:send(message, self.server .. ":67", { from = self.ip .. ":68", mac = self.server_mac })
-end
-
--- Releases the lease and closes what the client opened.
-function Lease:close()
-  if self.client.udp.ep.relay == nil then return end
-  self:release()
-  if self.neighbours then self.neighbours:release(self.ip) end
-  self.neighbours = nil
-  self.client:close()
+  role.close(self)
+  exchange.close(self)
 end
 
 return M

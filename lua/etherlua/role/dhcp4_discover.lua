@@ -2,10 +2,9 @@
 -- DISCOVERs and collects the offers. It never sends a REQUEST, so nothing is leased: a server takes what it offered
 -- back by itself.
 --
---   local discover = dhcp4_discover.new { vlans = vlan_range.new "100-199", mac = MAC }
---   discover:open(relay)
+--   local discover = dhcp4_discover.new(relay, { vlans = vlan_range.new "100-199", mac = MAC })
 --   discover:run()
---   for _, offer in ipairs(discover.offers) do print(offer.server_id, offer.vlans) end
+--   for _, offer in ipairs(discover:offers()) do print(offer.server_id, offer.vlans) end
 --
 -- Each DISCOVER has a MAC address and transaction id of its own, counted up from the first: so an offer tells which one
 -- it answers, and one that came with another VLAN stack is known as a leak. An EtherConn each hears the unicast offers;
@@ -16,9 +15,12 @@ local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local group = require "etherlua.net.group"
+local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 
 local M = {}
@@ -38,14 +40,6 @@ local PARAMETERS = { 1, 3, 6, 15, 42, 43, 51, 54, 58, 59, 66, 67, 114, 119, 121,
 
 -- See dhcp4_discover.new.
 ---@class etherlua.dhcp4_discover
----@field count integer DISCOVERs that are to be sent
----@field sent integer
----@field unsent integer for the reason that is in `reason`
----@field reason? string
----@field offers etherlua.dhcp4_offer[] one of each server and VLAN stack, in the order in which they came
----@field repeated integer more offers of the same
----@field ignored integer DHCP messages to clients that are no offers to us
----@field unlisted integer offers beyond the limit
 local Discover = {}
 Discover.__index = Discover
 
@@ -98,10 +92,10 @@ local function add(discover, offer)
   local known = discover.by_key[key]
   if known then
     known.count, discover.repeated = known.count + 1, discover.repeated + 1
-  elseif #discover.offers >= OFFERS_MAX then
+  elseif #discover.found >= OFFERS_MAX then
     discover.unlisted = discover.unlisted + 1
   else
-    discover.by_key[key], discover.offers[#discover.offers + 1] = offer, offer
+    discover.by_key[key], discover.found[#discover.found + 1] = offer, offer
   end
 end
 
@@ -146,20 +140,49 @@ local function ask(discover, i)
   if reason ~= "link down" then return reason end -- a link may come back
 end
 
+local function run(discover)
+  discover:open()
+  local pace, stacks = pacer.new { rate = discover.rate }, discover.vlans.count
+  for i = 0, discover.count - 1 do
+    local before = i >= stacks and discover.sent_at[i - stacks]
+    if before then sched.sleep(math.max(0, before + PAUSE - sched.now())) end
+    pace:wait()
+    local reason = ask(discover, i)
+    if reason then return nil, reason end
+  end
+  sched.sleep(discover.timeout)
+  return true
+end
+
 -- Sends all DISCOVERs, one a VLAN stack and try, and waits for the last offers. Blocks until that is done.
 ---@return true|nil
 ---@return string|nil reason why it could not go on, such as "interface gone"
 function Discover:run()
-  local pace, stacks = pacer.new { rate = self.rate }, self.vlans.count
-  for i = 0, self.count - 1 do
-    local before = i >= stacks and self.sent_at[i - stacks]
-    if before then sched.sleep(math.max(0, before + PAUSE - sched.now())) end
-    pace:wait()
-    local reason = ask(self, i)
-    if reason then return nil, reason end
-  end
-  sched.sleep(self.wait)
-  return true
+  return role.run(self, run)
+end
+
+-- ---- what came of it ----------------------------------------------------------------------------------------------
+
+-- One offer of each server and VLAN stack, in the order in which they came.
+---@return etherlua.dhcp4_offer[]
+function Discover:offers()
+  return role.copy(self.found)
+end
+
+---@class etherlua.dhcp4_discover_summary
+---@field discovers integer that are to be sent
+---@field sent integer
+---@field unsent integer for the reason that is in `reason`
+---@field reason? string
+---@field servers integer those who have offered, by VLAN stack
+---@field repeated integer more offers of the same
+---@field ignored integer DHCP messages to clients that are no offers to us
+---@field unlisted integer offers beyond the limit
+
+---@return etherlua.dhcp4_discover_summary
+function Discover:summary()
+  return { discovers = self.count, sent = self.sent, unsent = self.unsent, reason = self.reason,
+    servers = #self.found, repeated = self.repeated, ignored = self.ignored, unlisted = self.unlisted }
 end
 
 -- ---- opening ------------------------------------------------------------------------------------------------------
@@ -170,25 +193,48 @@ end
 ---@field mac string MAC address of the first DISCOVER; it counts up
 ---@field tries? integer DISCOVERs on each VLAN stack, a second apart at least (1)
 ---@field rate? number DISCOVERs a second (1000)
----@field wait? number seconds to wait for offers behind the last one (3)
+---@field timeout? number seconds to wait for offers behind the last one (3)
 ---@field broadcast? boolean ask the servers to broadcast their offers (false)
 ---@field options? table more DHCP options, by name or code as in proto.dhcp4
 
--- A search; nothing is opened yet. Raises an error when it is too large.
----@param opts etherlua.dhcp4_discover_opts
----@return etherlua.dhcp4_discover
-function M.new(opts)
-  local count = opts.vlans.count * (opts.tries or 1)
+local OPTIONS = options.new("a search for DHCP servers", {
+  vlans = options.of_type("what vlan_range.new returns is needed", "table"):needed(), mac = options.any():needed(),
+  tries = options.whole(1, nil, 1), rate = options.number(1e-6, 1e9, 1000), timeout = options.seconds(3),
+  wait = options.alias "timeout", broadcast = options.boolean(),
+  options = options.of_type("a table of DHCP options is needed", "table"),
+})
+
+local function message_options(given)
+  local sent = { parameter_request_list = PARAMETERS, max_message_size = 1500 }
+  for name, value in pairs(given or {}) do sent[name] = value end
+  sent.message_type = "DISCOVER"
+  return sent
+end
+
+-- Raises an error for options that are none, and when the search is too large: without a relay yet.
+---@param given etherlua.dhcp4_discover_opts
+---@return table opts all of them
+---@return integer count DISCOVERs
+function M.check(given)
+  local opts = OPTIONS:read(given)
+  local count = opts.vlans.count * opts.tries
   if count > M.DISCOVERS_MAX then
-    error(("%.0f DISCOVERs (VLAN stacks times tries) are too many: up to %d are possible"):format(count,
-      M.DISCOVERS_MAX), 0)
+    misuse.raise("%.0f DISCOVERs (VLAN stacks times tries) are too many: up to %d are possible", count, M.DISCOVERS_MAX)
   end
-  local options = { parameter_request_list = PARAMETERS, max_message_size = 1500 }
-  for name, value in pairs(opts.options or {}) do options[name] = value end
-  options.message_type = "DISCOVER"
-  return setmetatable({ vlans = opts.vlans, mac = opts.mac, count = count, rate = opts.rate or 1000,
-    wait = opts.wait or 3, broadcast = opts.broadcast, options = options, xid = random.u32(), udps = {}, conns = {},
-    sent_at = {}, offers = {}, by_key = {}, sent = 0, unsent = 0, repeated = 0, ignored = 0, unlisted = 0 }, Discover)
+  return opts, count
+end
+
+-- A search; nothing is opened yet. Raises as check().
+---@param relay etherlua.relay
+---@param given etherlua.dhcp4_discover_opts
+---@return etherlua.dhcp4_discover
+function M.new(relay, given)
+  role.check("a search for DHCP servers", relay, "relay")
+  local opts, count = M.check(given)
+  return setmetatable({ relay = relay, vlans = opts.vlans, mac = tostring(addr.mac(opts.mac)), count = count,
+    rate = opts.rate, timeout = opts.timeout, broadcast = opts.broadcast, options = message_options(opts.options),
+    xid = random.u32(), udps = {}, conns = {}, sent_at = {}, found = {}, by_key = {}, sent = 0, unsent = 0,
+    repeated = 0, ignored = 0, unlisted = 0 }, Discover)
 end
 
 local function listen(discover, conn)
@@ -199,8 +245,10 @@ local function listen(discover, conn)
 end
 
 -- Opens an endpoint for each DISCOVER and the relay's default one, which nobody else may have then.
----@param relay etherlua.relay
-function Discover:open(relay)
+function Discover:open()
+  if self.is_open or self.closed then return end
+  self.is_open = true
+  local relay = self.relay
   for i = 0, self.count - 1 do
     self.udps[i] = listen(self, relay:conn { mac = addr.mac_add(self.mac, i), vlans = self.vlans:at(i),
       ethertypes = IPV4, multicast = i < self.vlans.count })
@@ -213,6 +261,7 @@ end
 
 -- Closes what open() opened.
 function Discover:close()
+  if not role.close(self) then return end
   for _, conn in ipairs(self.conns) do conn:close() end
 end
 

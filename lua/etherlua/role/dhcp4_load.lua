@@ -2,10 +2,9 @@
 -- in progress lets them, or at a rate. Each client is a task with an EtherConn and a RUDPConn of its own, made before
 -- the first session starts. A client here keeps no lease alive and checks no address: that is role/dhcp4_client.lua.
 --
---   local load = dhcp4_load.new { clients = 1000 }
---   load:open(relay)
+--   local load = dhcp4_load.new(relay, { count = 1000 })
 --   load:run()
---   print(load.bound, load.dora:percentile(0.99))
+--   print(load:summary().bound, load:summary().dora.p99)
 --   load:release()
 --
 -- No allocation, string or closure a packet: what the JIT shall compile is in functions of its own, apart from waiting.
@@ -20,8 +19,10 @@ local group = require "etherlua.net.group"
 local histogram = require "etherlua.core.histogram"
 local memory = require "etherlua.net.memory"
 local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
@@ -51,21 +52,6 @@ local addr_t = ffi.typeof "struct el_addr"
 
 -- See dhcp4_load.new.
 ---@class etherlua.dhcp4_load
----@field bound integer
----@field failed integer
----@field failures table<string, integer> by reason
----@field retransmissions integer
----@field naks integer
----@field ignored integer replies that nobody wants
----@field released integer
----@field opened integer clients whose endpoints are open
----@field started integer clients that have begun
----@field outstanding integer sessions in progress
----@field began number time of the first DISCOVER
----@field finished? number time of the last ACK
----@field dora etherlua.histogram times of whole sessions
----@field offer etherlua.histogram times to an OFFER
----@field ack etherlua.histogram times to an ACK
 local Load = {}
 Load.__index = Load
 
@@ -138,7 +124,7 @@ end
 
 -- No reply came in time.
 local function retransmit(load, client, udp, now)
-  if client.tries > load.retries then return fail(load, client.awaited == OFFER and "no offer" or "no ack") end
+  if client.tries >= load.tries then return fail(load, client.awaited == OFFER and "no offer" or "no ack") end
   load.retransmissions = load.retransmissions + 1
   return transmit(load, client, udp, now)
 end
@@ -149,7 +135,7 @@ end
 local function addressee(load)
   local low = native32(reply.chaddr, 2)
   local i = tobit(bswap(low) - load.first_mac)
-  if i < 0 or i >= load.clients then return nil end
+  if i < 0 or i >= load.count then return nil end
   return i
 end
 
@@ -206,8 +192,8 @@ end
 local function refused(load, client, now)
   load.naks = load.naks + 1
   client.naks = client.naks + 1
-  if client.naks > load.retries then return fail(load, "nak") end
-  client.xid = tobit(client.xid + load.clients)
+  if client.naks >= load.tries then return fail(load, "nak") end
+  client.xid = tobit(client.xid + load.count)
   client.deadline = now + random.between(0, load.timeout)
   return client.deadline
 end
@@ -253,8 +239,8 @@ local function set_mac(mac, first, i)
   store_native32(mac.byte, 2, bswap(tobit(bswap(native32(mac.byte, 2)) + i)))
 end
 
-local function open_client(load, relay, i, listener_of)
-  local client, vlans = load.states[i], load.vlans(i)
+local function open_client(load, i, listener_of)
+  local relay, client, vlans = load.relay, load.states[i], load.vlans(i)
   set_mac(client.mac, load.mac, i)
   client.xid = tobit(load.xid + i)
   local conn = relay:conn { mac = client.mac, vlans = vlans, ethertypes = IPV4 }
@@ -270,16 +256,32 @@ local function templates(load)
   load.farewell = dhcp4_fast.template { options = { message_type = "RELEASE", server_id = "0.0.0.0" } }
 end
 
+-- The defaults are in brackets.
+---@class etherlua.dhcp4_load_opts
+---@field count integer clients
+---@field mac string of the first; the others count up in the last four octets
+---@field vlans? function from a client's number, from 0, to its VLAN stack (untagged)
+---@field window? integer sessions in progress at once (128)
+---@field rate? number new sessions a second (as the window allows)
+---@field timeout? number seconds before the first retransmission of a message, doubled each time (1)
+---@field tries? integer transmissions of each message, and beginnings of one that gets NAKs (5)
+
+local OPTIONS = options.new("a load of DHCP clients", {
+  count = options.whole(1):needed(), clients = options.alias "count", mac = options.any():needed(),
+  vlans = options.of_type("a function is needed", "function"), window = options.whole(1, nil, 128),
+  rate = options.number(1e-6, 1e9), timeout = options.seconds(1), tries = options.whole(1, 255, 5),
+})
+
 -- Many clients at once; nothing is opened yet.
----@param opts table clients: how many; mac: of the first, the others count up in the last four octets; vlans: function
----  from a client's number, from 0, to its VLAN stack (untagged); window: sessions in progress at once (128); rate: new
----  sessions a second (as the window allows); timeout: seconds before the first retransmission of a message, doubled
----  each time (1); retries: retransmissions of each message, and new beginnings after a NAK (4)
+---@param relay etherlua.relay
+---@param given etherlua.dhcp4_load_opts
 ---@return etherlua.dhcp4_load
-function M.new(opts)
-  local load = setmetatable({ clients = opts.clients, window = opts.window or 128, rate = opts.rate,
-    timeout = opts.timeout or 1, retries = opts.retries or 4, vlans = opts.vlans or function() return UNTAGGED end,
-    mac = addr.mac(opts.mac), xid = random.u32(), heard = {}, states = clients_t(opts.clients), udps = {}, tasks = {},
+function M.new(relay, given)
+  role.check("a load of DHCP clients", relay, "relay")
+  local opts = OPTIONS:read(given)
+  local load = setmetatable({ relay = relay, count = opts.count, window = opts.window, rate = opts.rate,
+    timeout = opts.timeout, tries = opts.tries, vlans = opts.vlans or function() return UNTAGGED end,
+    mac = addr.mac(opts.mac), xid = random.u32(), heard = {}, states = clients_t(opts.count), udps = {}, tasks = {},
     opened = 0, started = 0, outstanding = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
     ignored = 0, released = 0, dora = histogram.new(), offer = histogram.new(), ack = histogram.new() }, Load)
   load.first_mac = bswap(native32(load.mac.byte, 2))
@@ -290,11 +292,11 @@ end
 -- Opens the clients' endpoints on the relay and makes their tasks; nothing is sent yet. Memory is at its peak here, so
 -- garbage is not left to grow to the size of what is in use. Gives way now and then: the tasks start, to wait for their
 -- turn, and Ctrl-C is noticed.
----@param relay etherlua.relay
-function Load:open(relay)
+function Load:open()
+  if self.opened > 0 or self.closed then return end
   local pause, listener_of = collectgarbage("setpause", 120), listeners(self)
-  for i = 0, self.clients - 1 do
-    open_client(self, relay, i, listener_of)
+  for i = 0, self.count - 1 do
+    open_client(self, i, listener_of)
     self.opened = i + 1
     if i % 1000 == 999 then sched.sleep(0) end
   end
@@ -303,23 +305,30 @@ function Load:open(relay)
   collectgarbage()
 end
 
--- Runs all sessions; returns when each has succeeded or failed.
-function Load:run()
-  local task, pace = sched.current(), self.rate and pacer.new { rate = self.rate }
-  self.starter, self.began = task, sched.now()
-  for i = 0, self.clients - 1 do
+local function run(load)
+  load:open()
+  local task, pace = sched.current(), load.rate and pacer.new { rate = load.rate }
+  load.starter, load.began = task, sched.now()
+  for i = 0, load.count - 1 do
     if pace then pace:wait() end
-    while self.outstanding >= self.window do sched.park(task) end
-    self.outstanding = self.outstanding + 1
-    self.started = i + 1
-    sched.wake(self.tasks[i])
+    while load.outstanding >= load.window do sched.park(task) end
+    load.outstanding = load.outstanding + 1
+    load.started = i + 1
+    sched.wake(load.tasks[i])
   end
-  while self.outstanding > 0 do sched.park(task) end
+  while load.outstanding > 0 do sched.park(task) end
+  return true
 end
 
----@return number seconds from the first DISCOVER to the last ACK; 0 when there was none
-function Load:seconds()
-  return self.finished and self.finished - self.began or 0
+-- Runs all sessions. Blocks until each has succeeded or failed.
+---@return true|nil
+---@return string|nil reason "closed"
+function Load:run()
+  return role.run(self, run)
+end
+
+local function seconds_of(load)
+  return load.finished and load.finished - load.began or 0
 end
 
 local function send_release(load, client, udp, server, opts)
@@ -336,7 +345,7 @@ end
 ---@return integer released
 function Load:release()
   if self.bound == 0 then return 0 end
-  local pace = pacer.new { rate = self.rate or self.bound / self:seconds() }
+  local pace = pacer.new { rate = self.rate or self.bound / seconds_of(self) }
   local server, opts = addr_t(addr.addr "0.0.0.0:67"), { from = addr_t(addr.addr "0.0.0.0:68") }
   for i = 0, self.started - 1 do
     local client = self.states[i]
@@ -347,6 +356,44 @@ function Load:release()
     end
   end
   return self.released
+end
+
+---@class etherlua.dhcp4_load_summary
+---@field clients integer
+---@field opened integer whose endpoints are open
+---@field bound integer
+---@field failed integer
+---@field unfinished integer
+---@field failures table<string, integer> by reason
+---@field seconds number from the first DISCOVER to the last ACK; 0 when there was none
+---@field rate number bound a second
+---@field retransmissions integer
+---@field naks integer
+---@field ignored integer replies that nobody wants
+---@field released integer
+---@field dora etherlua.summary times of whole sessions
+---@field offer etherlua.summary times to an OFFER
+---@field ack etherlua.summary times to an ACK
+
+---@return etherlua.dhcp4_load_summary
+function Load:summary()
+  local seconds, failures = seconds_of(self), {}
+  for reason, count in pairs(self.failures) do failures[reason] = count end
+  return { clients = self.count, opened = self.opened, bound = self.bound, failed = self.failed,
+    unfinished = self.count - self.bound - self.failed, failures = failures, seconds = seconds,
+    rate = seconds > 0 and self.bound / seconds or 0, retransmissions = self.retransmissions, naks = self.naks,
+    ignored = self.ignored, released = self.released, dora = self.dora:summary(), offer = self.offer:summary(),
+    ack = self.ack:summary() }
+end
+
+-- Closes the endpoints; nothing is released.
+function Load:close()
+  if not role.close(self) then return end
+  for i = 0, self.opened - 1 do
+    if self.tasks[i] then self.tasks[i]:cancel() end
+    if self.udps[i].ep.relay ~= nil then self.udps[i]:conn():close() end
+  end
+  for _, listener in pairs(self.heard) do listener.conn:close() end
 end
 
 return M

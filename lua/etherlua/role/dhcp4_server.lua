@@ -1,9 +1,12 @@
 -- role/dhcp4_server.lua: the decisions of a DHCP server (RFC 2131 4.3): who gets which address, and what is refused.
 -- It turns a client's message into a reply and keeps the leases; receiving and sending is gateway.lua's. Clients are
 -- told apart by VLAN stack and client identifier, or hardware address without one. One pool serves all VLAN stacks.
+-- It is no role but what one decides by.
 
 local addr = require "etherlua.net.addr"
 local group = require "etherlua.net.group"
+local misuse = require "etherlua.core.misuse"
+local options = require "etherlua.core.options"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 
@@ -14,6 +17,7 @@ local OFFER_TIME = 60 -- seconds that an offered address is kept for its client
 
 -- See dhcp4_server.new.
 ---@class etherlua.dhcp4_server
+---@field server string own address
 ---@field counters table<string, integer> discover, offer, request, ack, nak, and so on
 local Server = {}
 Server.__index = Server
@@ -21,10 +25,10 @@ Server.__index = Server
 local function pool_of(text)
   local first, last = tostring(text):match("^%s*([%d.]+)%s*%-%s*([%d.]+)%s*$")
   if not first then
-    error(("bad pool %q: FIRST-LAST such as 10.0.0.10-10.0.0.254 is needed"):format(tostring(text)), 0)
+    misuse.raise("bad pool %q: FIRST-LAST such as 10.0.0.10-10.0.0.254 is needed", tostring(text))
   end
   first, last = addr.ip4_number(first), addr.ip4_number(last)
-  if first > last then error(("bad pool %q: the first address is behind the last"):format(text), 0) end
+  if first > last then misuse.raise("bad pool %q: the first address is behind the last", text) end
   return first, last
 end
 
@@ -38,19 +42,26 @@ end
 ---@field lease_time? integer seconds (3600)
 ---@field options? table more DHCP options, by name as in proto.dhcp4
 
----@param opts etherlua.dhcp4_server_opts
+M.OPTIONS = options.new("a DHCP server", {
+  pool = options.text():needed(), server = options.text "10.0.0.1", mask = options.text "255.0.0.0",
+  router = options.text(), dns = options.of_type("a list of addresses is needed", "table"),
+  lease_time = options.number(0, 0xffffffff, 3600),
+  options = options.of_type("a table of DHCP options is needed", "table"),
+})
+
+---@param given etherlua.dhcp4_server_opts
 ---@return etherlua.dhcp4_server
-function M.new(opts)
+function M.new(given)
+  local opts = M.OPTIONS:read(given)
   local first, last = pool_of(opts.pool)
-  local server = opts.server or "10.0.0.1"
-  addr.ip4_number(server)
+  addr.ip4_number(opts.server)
   return setmetatable({
     first = first, last = last, next = first,
-    server = server,
-    mask = opts.mask or "255.0.0.0",
-    router = opts.router or server,
+    server = opts.server,
+    mask = opts.mask,
+    router = opts.router or opts.server,
     dns = opts.dns,
-    lease_time = opts.lease_time or 3600,
+    lease_time = opts.lease_time,
     options = opts.options or {},
     by_client = {},   -- key -> binding { ip, key, state = "offered" | "bound", expires }
     by_ip = {},       -- number -> binding
@@ -136,27 +147,27 @@ end
 
 -- ---- replies ------------------------------------------------------------------------------------------------------
 
-local function add_terms(self, options)
-  options.subnet_mask, options.routers = self.mask, { self.router }
-  options.dns_servers = self.dns
-  for name, value in pairs(self.options) do options[name] = value end
+local function add_terms(self, sent)
+  sent.subnet_mask, sent.routers = self.mask, { self.router }
+  sent.dns_servers = self.dns
+  for name, value in pairs(self.options) do sent[name] = value end
 end
 
 -- RFC 2131 4.3.1 table 3; the client identifier is returned (RFC 6842), and so is the relay agent's option (RFC 3046).
-local function reply(message, kind, options, yiaddr, ciaddr)
-  options.message_type = kind
-  options.client_id, options.relay_agent = message.options.client_id, message.options.relay_agent
+local function reply(message, kind, sent, yiaddr, ciaddr)
+  sent.message_type = kind
+  sent.client_id, sent.relay_agent = message.options.client_id, message.options.relay_agent
   return {
     op = 2, xid = message.xid, flags = message.flags, giaddr = message.giaddr, chaddr = message.chaddr,
-    hlen = message.hlen, htype = message.htype, yiaddr = yiaddr, ciaddr = ciaddr, options = options,
+    hlen = message.hlen, htype = message.htype, yiaddr = yiaddr, ciaddr = ciaddr, options = sent,
   }
 end
 
 local function grant(self, message, kind, binding, ciaddr)
-  local options = { server_id = self.server, lease_time = self.lease_time,
+  local sent = { server_id = self.server, lease_time = self.lease_time,
     renewal_time = math.floor(self.lease_time / 2), rebinding_time = math.floor(self.lease_time * 7 / 8) }
-  add_terms(self, options)
-  return reply(message, kind, options, addr.ip4_text(binding.ip), ciaddr)
+  add_terms(self, sent)
+  return reply(message, kind, sent, addr.ip4_text(binding.ip), ciaddr)
 end
 
 -- A relay agent broadcasts a NAK, for the client has no address to reach it at (RFC 2131 4.3.2).
@@ -195,14 +206,14 @@ end
 
 -- RFC 2131 4.3.2: the state of the client is seen from which of the fields are set.
 function handlers.REQUEST(self, message, key)
-  local binding, options = binding_of(self, key), message.options
-  local asked = options.requested_address or message.ciaddr
-  if options.server_id and options.server_id ~= self.server then
+  local binding, server_id = binding_of(self, key), message.options.server_id
+  local asked = message.options.requested_address or message.ciaddr
+  if server_id and server_id ~= self.server then
     if binding and binding.state == "offered" then drop(self, binding) end
     return nil
   end
   if binding and addr.ip4_text(binding.ip) == asked then return acknowledge(self, message, binding) end
-  if binding or options.server_id or message.ciaddr ~= ANY then
+  if binding or server_id or message.ciaddr ~= ANY then
     return refuse(self, message, "this address is not yours")
   end
   if not in_pool(self, addr.ip4_number(asked)) then
@@ -229,10 +240,10 @@ end
 
 -- RFC 2131 4.3.5: no address and no lease times.
 function handlers.INFORM(self, message)
-  local options = { server_id = self.server }
-  add_terms(self, options)
+  local sent = { server_id = self.server }
+  add_terms(self, sent)
   self.counters.ack = self.counters.ack + 1
-  return reply(message, "ACK", options, nil, message.ciaddr)
+  return reply(message, "ACK", sent, nil, message.ciaddr)
 end
 
 -- Decides about one message.
@@ -272,6 +283,13 @@ function Server:bound()
     if binding.state == "bound" and not is_over(binding) then count = count + 1 end
   end
   return count
+end
+
+---@return table<string, integer> counters and the leases that are in use now, as bound
+function Server:summary()
+  local summary = { bound = self:bound() }
+  for name, value in pairs(self.counters) do summary[name] = value end
+  return summary
 end
 
 return M

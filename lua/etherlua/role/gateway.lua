@@ -12,7 +12,9 @@ local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
 local ipv4 = require "etherlua.proto.ipv4"
 local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local responder = require "etherlua.host.icmp_responder"
+local role = require "etherlua.role.role"
 local udp = require "etherlua.proto.udp"
 local addr = require "etherlua.net.addr"
 
@@ -127,49 +129,57 @@ local function answer(self, frame)
   end
 end
 
--- Answers until the relay is closed. Blocks.
----@return string reason
-function Gateway:run()
-  while true do
+-- Answers until it or its relay is closed. Blocks.
+---@return nil
+---@return string reason "closed", "interface gone"
+function Gateway:serve()
+  while not self.closed do
     local frame, reason = self.conn:recv_frame()
-    if not frame then return reason end
+    if not frame then return nil, reason end
     answer(self, frame)
   end
+  return nil, "closed"
+end
+
+-- It answers no more.
+function Gateway:close()
+  if role.close(self) then self.conn:close() end
+end
+
+---@return table<string, integer> all counters, and those of its DHCP server
+function Gateway:summary()
+  local summary = self.server:summary()
+  for name, value in pairs(self.counters) do summary[name] = value end
+  return summary
 end
 
 ---@class etherlua.gateway_opts: etherlua.dhcp4_server_opts
 ---@field ip6? string|false prefix of 64 bits that it advertises as router fe80::1, and has the address ::1 of (none)
 
+M.OPTIONS = options.new("a gateway", { ip6 = options.any() }, dhcp4_server.OPTIONS)
+
+local function server_of(opts)
+  local own = {}
+  for name in pairs(dhcp4_server.OPTIONS.known) do own[name] = opts[name] end
+  return dhcp4_server.new(own)
+end
+
 -- An access network behind a relay, which has to have no default endpoint yet.
 ---@param relay etherlua.relay
----@param opts etherlua.gateway_opts
+---@param given etherlua.gateway_opts
 ---@return etherlua.gateway
-function M.new(relay, opts)
-  local self = setmetatable({
-    relay = relay, mac = relay.mac, server = dhcp4_server.new(opts), conn = relay:default_conn(),
-    counters = { arp = 0, ping = 0, echo = 0, unreachable = 0, too_long = 0 },
-  }, Gateway)
+function M.new(relay, given)
+  role.check("a gateway", relay, "relay")
+  local opts = M.OPTIONS:read(given)
+  local self = setmetatable({ relay = relay, mac = relay.mac, server = server_of(opts),
+    counters = { arp = 0, ping = 0, echo = 0, unreachable = 0, too_long = 0 } }, Gateway)
   if opts.ip6 then
     self.six = gateway6.new { ip6 = opts.ip6, mac = self.mac, counters = self.counters,
       send = function(payload, mac, vlans) send(self, payload, mac, vlans) end }
     self.ip6 = self.six.ip
   end
+  self.conn = relay:default_conn()
   return self
-end
-
--- What labs have, where nobody is misled by a router that leads nowhere.
-M.LAB = { pool = "10.0.0.10-10.0.255.254", ip6 = "2001:db8::/64" }
-
--- The gateway that a lab has: with the options in gateway.LAB where others are not given.
----@param relay etherlua.relay
----@param opts? etherlua.gateway_opts instead of those in gateway.LAB
----@return etherlua.gateway
-function M.in_lab(relay, opts)
-  local all = {}
-  for _, given in ipairs { M.LAB, opts or {} } do
-    for name, value in pairs(given) do all[name] = value end
-  end
-  return M.new(relay, all)
 end
 
 return M

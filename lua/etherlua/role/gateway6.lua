@@ -6,7 +6,9 @@
 local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
+local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local prefix = require "etherlua.net.prefix"
 local udp = require "etherlua.proto.udp"
 
@@ -99,13 +101,18 @@ function Gateway6:answer(payload, mac, vlans)
   end
 end
 
+local OPTIONS = options.new("an IPv6 gateway", { ip6 = options.any():needed(), mac = options.text():needed(),
+  counters = options.of_type("a table is needed", "table"):needed(),
+  send = options.of_type("a function is needed", "function"):needed() })
+
 ---@param given { ip6: string, mac: string, counters: table, send: function } ip6: its prefix of 64 bits, such as
 ---  "2001:db8::/64"; send(payload, mac, vlans)
 ---@return etherlua.gateway6
 function M.new(given)
+  OPTIONS:check(given)
   local own = prefix.new(given.ip6)
   if own.version ~= 6 or own.length ~= 64 then
-    error(("bad prefix %q: an IPv6 prefix of 64 bits is needed, such as 2001:db8::/64"):format(given.ip6), 0)
+    misuse.raise("bad prefix %q: an IPv6 prefix of 64 bits is needed, such as 2001:db8::/64", given.ip6)
   end
   given.counters.advertisement, given.counters.neighbour = 0, 0
   return setmetatable({ prefix = own, ip = prefix.ip_add(own:network(), 1), mac = given.mac,

@@ -1,12 +1,21 @@
 -- role/ping.lua: echo requests from a host and what comes back (RFC 792, RFC 4443): replies with their round-trip
 -- times, duplicates, and errors of those on the way. Any number of requests may be under way. With quiet = true it
 -- only counts, and makes no garbage however many packets there are.
+--
+--   local asker = ping.new(host, { target = "10.0.0.1", count = 3 })
+--   asker:run(function(pong) print(pong.sequence, pong.rtt or pong.error) end)
+--
+-- Who keeps a schedule of his own calls asker:send(sequence) and asker:recv(timeout) instead of run().
 
 local addr = require "etherlua.net.addr"
 local effi = require "etherlua.core.ffi"
+local histogram = require "etherlua.core.histogram"
 local icmp = require "etherlua.proto.icmp"
 local memory = require "etherlua.net.memory"
+local options = require "etherlua.core.options"
 local probe = require "etherlua.role.icmp_probe"
+local role = require "etherlua.role.role"
+local schedule = require "etherlua.role.ping_schedule"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
 local select = require "etherlua.core.select"
@@ -18,35 +27,35 @@ local M = {}
 local WAITING_MAX = 4096 -- replies that nobody has asked for yet
 local ANSWERED = -1      -- in place of the time at which a request was sent
 
--- What came back.
+-- What came back; of what run() could not send, or has no answer in time, it has only sequence and error.
 ---@class etherlua.pong
 ---@field sequence integer
 ---@field rtt? number seconds; nil when the request had its answer already
----@field from string IP address of who answered
----@field ttl integer or hop limit with which it arrived
----@field size integer octets of the ICMP message
+---@field from? string IP address of who answered
+---@field ttl? integer or hop limit with which it arrived
+---@field size? integer octets of the ICMP message
 ---@field duplicate? boolean there was a reply already
 ---@field error? string what went wrong, such as "destination unreachable (host)"
 ---@field notice? string what somebody on the way has to say, such as "redirect (host) to 10.0.0.2": a reply may follow
 
 -- The defaults are in brackets.
 ---@class etherlua.ping_opts
+---@field target string IP address to ask
+---@field count? integer requests that run() sends (no limit)
+---@field interval? number seconds from one request to the next (1)
+---@field timeout? number seconds for an answer (1)
+---@field rate? number requests a second instead of the interval, and quiet
+---@field flood? boolean a request as soon as the one before is answered, or after 10 ms, and quiet (false)
 ---@field size? integer octets of data (56)
 ---@field ttl? integer or hop limit (the host's)
 ---@field tos? integer or traffic class (0)
 ---@field df? boolean do not fragment; IPv4 (false)
 ---@field identifier? integer (a random one)
 ---@field quiet? boolean only count: recv has nothing (false)
----@field times? etherlua.histogram that gets the round-trip times (none)
----@field timeout? number seconds, for host:ping (1)
+---@field times? etherlua.histogram that gets the round-trip times (of run() its own)
 
--- See ping.new. Counts are of packets.
+-- See ping.new.
 ---@class etherlua.ping
----@field sent integer
----@field received integer first replies
----@field duplicates integer further replies
----@field errors integer
----@field squares number sum of the squares of the round-trip times
 local Ping = {}
 Ping.__index = Ping
 
@@ -123,20 +132,35 @@ local function data_of(size)
   return table.concat(octets)
 end
 
+local OPTIONS = options.new("a ping", {
+  target = options.text():needed(), count = options.number(1, math.huge, math.huge), interval = options.seconds(1),
+  timeout = options.seconds(1), rate = options.number(1e-6, 1e9), flood = options.boolean(false),
+  size = options.whole(0, 65507, 56), ttl = options.whole(1, 255), tos = options.whole(0, 255),
+  df = options.boolean(), identifier = options.whole(0, 65535), quiet = options.boolean(false), times = options.any(),
+})
+
+local function set_schedule(self, opts)
+  self.count, self.interval, self.timeout, self.rate, self.flood = opts.count, opts.interval, opts.timeout, opts.rate,
+    opts.flood
+  self.tried, self.unsent = 0, {} -- requests; of those that could not be sent how many, by reason
+end
+
 -- Echo requests to one address.
 ---@param host etherlua.host
----@param to string IP address
----@param opts? etherlua.ping_opts
+---@param given string|etherlua.ping_opts the options, or the address before them
+---@param more? etherlua.ping_opts
 ---@return etherlua.ping close it in the end
-function M.new(host, to, opts)
-  opts = opts or {}
-  local version = probe.version_of(to)
-  to = addr.ip_text(addr.ip_bytes(to)) -- as those who answer write it
+function M.new(host, given, more)
+  role.check("a ping", host, "host")
+  local opts = OPTIONS:read(role.with_target(given, more))
+  local version = probe.version_of(opts.target)
+  local to = addr.ip_text(addr.ip_bytes(opts.target)) -- as those who answer write it
   local self = setmetatable({ host = host, to = to, version = version, key = segment.key(to), times = opts.times,
-    quiet = opts.quiet, sent = 0, received = 0, duplicates = 0, errors = 0, squares = 0, sent_at = {}, pongs = {},
-    waiters = {}, fresh = false, data = data_of(opts.size or 56) }, Ping)
+    quiet = opts.quiet or opts.flood or opts.rate ~= nil, sent = 0, received = 0, duplicates = 0, errors = 0,
+    squares = 0, sent_at = {}, pongs = {}, waiters = {}, fresh = false, data = data_of(opts.size) }, Ping)
+  set_schedule(self, opts)
   self.target = addr.addr(addr.with_port(to))
-  self.ttl, self.fields = opts.ttl, { dst = to, tos = opts.tos, traffic_class = opts.tos, df = opts.df }
+  self.ttl, self.fields = opts.ttl, { dst = to, tos = opts.tos, df = opts.df }
   self.identifier, self.stop_replies = host:watch_echo(opts.identifier, function(frame) hear_reply(self, frame) end)
   self.stop_errors = host:watch_icmp(function(message, frame) hear_error(self, message, frame) end)
   return self
@@ -156,7 +180,6 @@ local function renew(self)
   if not source then return nil, reason end
   self.source, fields.src = source, source
   fields.ttl = self.ttl or host.hop_limit
-  fields.hop_limit = fields.ttl
   self.request = probe.request(self.version, fields, self.identifier, self.data)
   return true
 end
@@ -217,8 +240,9 @@ end
 -- What came back next, in the order in which it came.
 ---@param timeout? number seconds
 ---@return etherlua.pong|nil
----@return string|nil reason "timeout"
+---@return string|nil reason "timeout", "closed"
 function Ping:recv(timeout)
+  if self.closed then return nil, "closed" end
   if #self.pongs == 0 then
     self.fresh = false
     select.wait { self, timeout = timeout }
@@ -226,7 +250,7 @@ function Ping:recv(timeout)
   local pong = table.remove(self.pongs, 1)
   self.fresh = #self.pongs > 0
   if pong then return pong end
-  return nil, "timeout"
+  return nil, self.closed and "closed" or "timeout"
 end
 
 -- Waits until the request has its answer, a reply or an error.
@@ -239,7 +263,7 @@ function Ping:wait(sequence, timeout)
   sequence = sequence % 0x10000
   while self.sent_at[sequence] ~= ANSWERED do
     local left = deadline - sched.now()
-    if left <= 0 then return false end
+    if left <= 0 or self.closed then return false end
     self.fresh, sources.timeout = false, left
     select.wait(sources)
   end
@@ -253,23 +277,62 @@ function Ping:drain(timeout)
   local deadline = sched.now() + timeout
   while self.received + self.errors < self.sent do
     local left = deadline - sched.now()
-    if left <= 0 then return false end
+    if left <= 0 or self.closed then return false end
     self.fresh = false
     select.wait { self, timeout = left }
   end
   return true
 end
 
--- The mean deviation that ping calls mdev: the standard deviation of the round-trip times. Needs opts.times.
----@return number|nil seconds
-function Ping:deviation()
-  if self.received == 0 then return nil end
-  local mean = self.times.mean
-  return math.sqrt(math.max(self.squares / self.received - mean * mean, 0))
+-- ---- the run ------------------------------------------------------------------------------------------------------
+
+-- Sends `count` requests and waits for the answers. Blocks until that is done.
+---@param tell? fun(pong: etherlua.pong) called with each answer, and for each that did not come; not with quiet
+---@return true|nil
+---@return string|nil reason "closed"
+function Ping:run(tell)
+  self.times = self.times or histogram.new()
+  return role.run(self, schedule.run, tell)
+end
+
+-- The mean deviation that ping calls mdev: the standard deviation of the round-trip times.
+local function deviation(self, mean)
+  return mean and math.sqrt(math.max(self.squares / self.received - mean * mean, 0))
+end
+
+-- Counts are of packets.
+---@class etherlua.ping_summary
+---@field target string
+---@field source? string address that was sent from last
+---@field transmitted integer that run() tried to send
+---@field sent integer
+---@field received integer first replies
+---@field duplicates integer further replies
+---@field errors integer
+---@field unsent integer
+---@field reasons table<string, integer> of these, by reason
+---@field loss_percent number
+---@field seconds number from the first to the last that run() sent
+---@field rtt etherlua.summary with mdev
+
+---@return etherlua.ping_summary
+function Ping:summary()
+  local unsent, reasons, rtt = 0, {}, self.times and self.times:summary() or { count = 0 }
+  for reason, number in pairs(self.unsent) do
+    unsent, reasons[reason] = unsent + number, number
+  end
+  rtt.mdev = deviation(self, rtt.mean)
+  local tried = math.max(self.tried, self.sent)
+  return { target = self.to, source = self.source, transmitted = tried, sent = self.sent, received = self.received,
+    duplicates = self.duplicates, errors = self.errors, unsent = unsent, reasons = reasons,
+    loss_percent = tried > 0 and (tried - self.received) * 100 / tried or 0,
+    seconds = self.first_at and self.last_at - self.first_at or 0, rtt = rtt }
 end
 
 -- It hears no more.
 function Ping:close()
+  if not role.close(self) then return end
+  wake_waiters(self)
   self.stop_replies()
   self.stop_errors()
 end
@@ -295,7 +358,7 @@ end
 ---@return etherlua.pong|string
 function M.once(host, to, opts)
   local self = M.new(host, to, opts)
-  local ok, rtt, pong = pcall(ask, self, opts and opts.timeout or 1)
+  local ok, rtt, pong = pcall(ask, self, self.timeout)
   self:close()
   if not ok then error(rtt, 0) end
   return rtt, pong

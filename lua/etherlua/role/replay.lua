@@ -1,10 +1,12 @@
 -- role/replay.lua: sends the frames of a capture file on a relay: with the timing of the file, faster or slower, at a
--- rate, or as fast as they go. Each pass opens the file anew, so memory does not depend on its size. The relay is the
--- caller's; what it lost is in relay:stats().
+-- rate, or as fast as they go. Each pass opens the file anew, so memory does not depend on its size. What the relay
+-- lost is in relay:stats().
 
 local histogram = require "etherlua.core.histogram"
+local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
 local relays = require "etherlua.relay.relay"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 
 local M = {}
@@ -15,13 +17,6 @@ local LATE = 0.01
 
 -- See replay.new.
 ---@class etherlua.replay
----@field frames integer handed to the relay so far
----@field passes integer begun so far
----@field skipped table<string, integer> frames that were not sent, by reason: "too long" for the MTU, "too short" for
----  an Ethernet header, "cut short" by the capture
----@field late etherlua.histogram how long after their time in the schedule frames were handed over
----@field began? number when the first frame was
----@field ended? number when the last one was
 local Replay = {}
 Replay.__index = Replay
 
@@ -41,14 +36,23 @@ local function open(path, filter)
   return file, file:default_conn { mirror = true, invalid = true }
 end
 
+local OPTIONS = options.new("a replay", {
+  path = options.path():needed(), filter = options.text(), loops = options.number(1, math.huge, 1),
+  count = options.number(1, math.huge, math.huge), speed = options.number(1e-6, 1e9, 1),
+  rate = options.number(1e-6), bits = options.number(1e-6), top_speed = options.boolean(false),
+  rewrite = options.of_type("what rewrite.new returns is needed", "table"),
+})
+
 -- Raises a one-line error when the file cannot be read.
 ---@param relay etherlua.relay
----@param opts etherlua.replay_opts
+---@param given etherlua.replay_opts
 ---@return etherlua.replay
-function M.new(relay, opts)
+function M.new(relay, given)
+  role.check("a replay", relay, "relay")
+  local opts = OPTIONS:read(given)
   local self = setmetatable({ relay = relay, opts = opts, frames = 0, passes = 0, skipped = {}, late = histogram.new(),
-    loops = opts.loops or 1, count = opts.count or math.huge, rewrite = opts.rewrite, top_speed = opts.top_speed,
-    speed = opts.speed or 1, rate = opts.rate or opts.bits, by_bits = opts.bits ~= nil, units = 0 }, Replay)
+    loops = opts.loops, count = opts.count, rewrite = opts.rewrite, top_speed = opts.top_speed, speed = opts.speed,
+    rate = opts.rate or opts.bits, by_bits = opts.bits ~= nil, units = 0 }, Replay)
   self.file, self.source = open(opts.path, opts.filter)
   return self
 end
@@ -120,7 +124,7 @@ local function again(self)
 end
 
 -- A file of which nothing can be sent is not tried for ever.
-local function run(self)
+local function send_all(self)
   while true do
     local before = self.frames
     local reason = pass(self)
@@ -130,17 +134,44 @@ local function run(self)
   end
 end
 
--- Sends all of it, and returns when it has left.
----@return true|nil
----@return string? reason why that was not all: "file broken", "interface gone"
-function Replay:run()
-  local reason = run(self)
+local function run(self)
+  local reason = send_all(self)
   self.relay:flush()
   while self.relay:stats().tx_pending > 0 do sched.sleep(0.001) end
   self.ended = sched.now()
   self.file:close()
   if reason and reason ~= "count" then return nil, reason end
+  self.whole = true
   return true
+end
+
+-- Sends all of it. Blocks until it has left.
+---@return true|nil
+---@return string? reason why that was not all: "file broken", "interface gone"
+function Replay:run()
+  return role.run(self, run)
+end
+
+-- Lets go of the file.
+function Replay:close()
+  if role.close(self) then self.file:close() end
+end
+
+---@class etherlua.replay_summary
+---@field frames integer handed to the relay so far
+---@field passes integer begun so far
+---@field skipped table<string, integer> frames that were not sent, by reason: "too long" for the MTU, "too short" for
+---  an Ethernet header, "cut short" by the capture
+---@field seconds number since the first frame, until the last one
+---@field whole boolean all of it was sent
+---@field late etherlua.summary how long after their time in the schedule frames were handed over
+
+---@return etherlua.replay_summary
+function Replay:summary()
+  local skipped, now = {}, sched.now()
+  for reason, count in pairs(self.skipped) do skipped[reason] = count end
+  return { frames = self.frames, passes = self.passes, skipped = skipped, whole = self.whole or false,
+    seconds = (self.ended or now) - (self.began or now), late = self.late:summary() }
 end
 
 return M

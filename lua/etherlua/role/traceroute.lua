@@ -1,6 +1,10 @@
 -- role/traceroute.lua: who is on the way from a host to an address: packets with TTLs (hop limits) that count up, and
 -- the errors of those who could not pass them on (RFC 792, RFC 4443). The packets are UDP to ports where nobody is, or
 -- echo requests. Several are under way at once. It takes no notice of UDP that comes back.
+--
+--   local trace = traceroute.new(host, { target = "192.0.2.7" })
+--   trace:run(function(hop) print(hop.ttl, hop.answers[1] and hop.answers[1].from) end)
+--   print(trace:summary().reached)
 
 local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
@@ -8,9 +12,12 @@ local effi = require "etherlua.core.ffi"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
 local memory = require "etherlua.net.memory"
+local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local probe = require "etherlua.role.icmp_probe"
 local random = require "etherlua.net.random"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
 local select = require "etherlua.core.select"
@@ -40,10 +47,11 @@ M.PORT = 33434
 
 -- The defaults are in brackets.
 ---@class etherlua.trace_opts
+---@field target string IP address
 ---@field icmp? boolean echo requests instead of UDP (false)
 ---@field first? integer TTL of the first packet (1)
 ---@field max_ttl? integer (30)
----@field queries? integer packets for each TTL (3)
+---@field tries? integer packets for each TTL; queries, too (3)
 ---@field timeout? number seconds to wait for an answer (3)
 ---@field window? integer packets that are under way at once (16)
 ---@field port? integer UDP destination of the first packet, counted up with each (33434)
@@ -51,8 +59,6 @@ M.PORT = 33434
 
 -- See traceroute.new.
 ---@class etherlua.trace
----@field reached boolean the target answered
----@field ended boolean the target answered, or somebody said that it cannot be reached
 local Trace = {}
 Trace.__index = Trace
 
@@ -133,7 +139,7 @@ local function payload_of(self, number)
 end
 
 local function ttl_of(self, number)
-  return self.first + math.floor((number - 1) / self.queries)
+  return self.first + math.floor((number - 1) / self.tries)
 end
 
 local function send(self, number)
@@ -142,7 +148,7 @@ local function send(self, number)
   local ttl = ttl_of(self, number)
   self.sent[number] = { time = sched.now(), ttl = ttl }
   return self.host:send { src = self.source, dst = self.to, protocol = self.icmp and self.version.protocol or UDP,
-    identification = number, ttl = ttl, hop_limit = ttl, payload = payload_of(self, number) }
+    identification = number, ttl = ttl, payload = payload_of(self, number) }
 end
 
 -- ---- the run ------------------------------------------------------------------------------------------------------
@@ -161,8 +167,8 @@ end
 -- The hop whose answers are all there, or late; nil while it is not so.
 local function hop_of(self, ttl)
   local hop, ends = { ttl = ttl, answers = {}, reached = false }, false
-  local before = (ttl - self.first) * self.queries
-  for i = 1, self.queries do
+  local before = (ttl - self.first) * self.tries
+  for i = 1, self.tries do
     local sent = self.sent[before + i]
     if not sent or not (sent.answer or sent.late) then return nil end
     hop.answers[i] = sent.answer
@@ -171,37 +177,60 @@ local function hop_of(self, ttl)
   return hop, ends
 end
 
-local function deliver(self, on_hop)
+local function deliver(self, tell)
   while not self.ended and self.next_ttl <= self.max_ttl do
     local hop, ends = hop_of(self, self.next_ttl)
     if not hop then return end
     self.next_ttl, self.ended, self.reached = self.next_ttl + 1, ends, hop.reached
-    on_hop(hop)
+    self.hops = hop.ttl
+    if tell then tell(hop) end
   end
 end
 
--- Asks all on the way, and calls on_hop with each etherlua.trace_hop in order as soon as it is complete. Blocks until
--- the target is reached, or somebody says that it cannot be, or nothing came with the highest TTL.
----@param on_hop fun(hop: etherlua.trace_hop)
----@return boolean|nil reached
----@return string|nil reason why nothing could be sent
-function Trace:run(on_hop)
-  local last, number = (self.max_ttl - self.first + 1) * self.queries, 0
+local function run(self, tell)
+  local last, number = (self.max_ttl - self.first + 1) * self.tries, 0
+  self.began = sched.now()
   while not self.ended and self.next_ttl <= self.max_ttl do
     self.event = channel.new()
     local count, next_late = under_way(self)
     if number < last and count < self.window then
       number = number + 1
       local ok, reason = send(self, number)
-      if not ok then return nil, reason end
+      if not ok then
+        self.reason = reason
+        return nil, reason
+      end
       sched.sleep(0) -- it leaves now: the time counts from here
     else
       select.wait { self.event, timeout = next_late - sched.now() }
     end
     under_way(self)
-    deliver(self, on_hop)
+    deliver(self, tell)
   end
-  return self.reached
+  return true
+end
+
+-- Asks all on the way. Blocks until the target answers, somebody says that it cannot be reached, or nothing came with
+-- the highest TTL: summary().reached tells.
+---@param tell? fun(hop: etherlua.trace_hop) called with each hop in order, as soon as it is complete
+---@return true|nil
+---@return string|nil reason why nothing could be sent
+function Trace:run(tell)
+  return role.run(self, run, tell)
+end
+
+---@class etherlua.trace_summary
+---@field target string
+---@field source string own address
+---@field reached boolean the target answered
+---@field hops integer TTL of the last hop that is complete; 0 before the first one
+---@field seconds number since the run began
+---@field error? string why nothing more could be sent
+
+---@return etherlua.trace_summary
+function Trace:summary()
+  return { target = self.to, source = self.source, reached = self.reached, hops = self.hops,
+    seconds = self.began and sched.now() - self.began or 0, error = self.reason }
 end
 
 -- Octets of a packet with its headers.
@@ -218,6 +247,7 @@ end
 
 -- It hears no more.
 function Trace:close()
+  if not role.close(self) then return end
   for _, stop in ipairs(self.stops) do stop() end
 end
 
@@ -225,33 +255,39 @@ end
 
 -- All packets have numbers that are told apart by 16 bits.
 local function check(self)
-  local count = (self.max_ttl - self.first + 1) * self.queries
+  local count = (self.max_ttl - self.first + 1) * self.tries
   if self.first > self.max_ttl then
-    error(("first TTL %d is above the highest, %d"):format(self.first, self.max_ttl), 0)
+    misuse.raise("first TTL %d is above the highest, %d", self.first, self.max_ttl)
   end
   local most = self.icmp and 0xffff or 0x10000 - self.port
-  if count > most then error(("%d packets are too many: up to %d are allowed"):format(count, most), 0) end
+  if count > most then misuse.raise("%d packets are too many: up to %d are allowed", count, most) end
 end
+
+local OPTIONS = options.new("a traceroute", {
+  target = options.text():needed(), icmp = options.boolean(false), first = options.whole(1, 255, 1),
+  max_ttl = options.whole(1, 255, 30), tries = options.whole(1, 255, 3), queries = options.alias "tries",
+  timeout = options.seconds(3), window = options.whole(1, nil, 16), port = options.whole(1, 65535, M.PORT),
+  size = options.whole(0, 65507, 32),
+})
 
 -- Who is on the way to an address. The host has to be able to send there already.
 ---@param host etherlua.host
----@param to string IP address
----@param opts? etherlua.trace_opts
+---@param given string|etherlua.trace_opts the options, or the address before them
+---@param more? etherlua.trace_opts
 ---@return etherlua.trace|nil trace close it in the end
 ---@return string|nil reason the host has no address to send from
-function M.new(host, to, opts)
-  opts = opts or {}
-  local version = probe.version_of(to)
-  to = addr.ip_text(addr.ip_bytes(to))
+function M.new(host, given, more)
+  role.check("a traceroute", host, "host")
+  local opts = OPTIONS:read(role.with_target(given, more))
+  local version = probe.version_of(opts.target)
+  local to = addr.ip_text(addr.ip_bytes(opts.target))
   local source, reason = host:source(to)
   if not source then return nil, reason end
-  local first = opts.first or 1
   local self = setmetatable({ host = host, to = to, source = source, version = version, key = segment.key(to),
-    icmp = opts.icmp, first = first, next_ttl = first, max_ttl = opts.max_ttl or 30, queries = opts.queries or 3,
-    timeout = opts.timeout or 3, window = opts.window or 16, port = opts.port or M.PORT,
-    from_port = FIRST_SOURCE + random.u32() % SOURCES, data = ("@"):rep(opts.size or 32), sent = {}, stops = {},
-    meaning = version.number == 4 and meaning4 or meaning6, event = channel.new(), ended = false, reached = false },
-    Trace)
+    icmp = opts.icmp, first = opts.first, next_ttl = opts.first, max_ttl = opts.max_ttl, tries = opts.tries,
+    timeout = opts.timeout, window = opts.window, port = opts.port, from_port = FIRST_SOURCE + random.u32() % SOURCES,
+    data = ("@"):rep(opts.size), sent = {}, stops = {}, meaning = version.number == 4 and meaning4 or meaning6,
+    event = channel.new(), ended = false, reached = false, hops = 0 }, Trace)
   check(self)
   self.stops[1] = host:watch_icmp(function(message, frame) hear_error(self, message, frame) end)
   if self.icmp then

@@ -18,8 +18,11 @@
 local addr = require "etherlua.net.addr"
 local bit = require "bit"
 local ethernet = require "etherlua.proto.ethernet"
+local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
+local options = require "etherlua.core.options"
 local prefix = require "etherlua.net.prefix"
+local role = require "etherlua.role.role"
 
 local M = {}
 
@@ -47,13 +50,13 @@ Flows.__index = Flows
 
 local function check_port(end_of, port, last)
   if port >= 0 and port <= 65535 and last >= 0 and last <= 65535 then return end
-  error(("bad %s ports: flows would use %d to %d, 0 to 65535 is allowed"):format(end_of, port, last), 0)
+  misuse.raise("bad %s ports: flows would use %d to %d, 0 to 65535 is allowed", end_of, port, last)
 end
 
 local function check(flows)
   local src, dst, steps = flows.src, flows.dst, flows.count - 1
   if #addr.ip_bytes(src.ip) ~= #addr.ip_bytes(dst.ip) then
-    error(("bad addresses %s and %s: both IPv4 or both IPv6 are needed"):format(src.ip, dst.ip), 0)
+    misuse.raise("bad addresses %s and %s: both IPv4 or both IPv6 are needed", src.ip, dst.ip)
   end
   check_port("source", src.port, src.port + src.port_step * steps)
   check_port("destination", dst.port, dst.port + dst.port_step * steps)
@@ -68,13 +71,21 @@ end
 ---@field port integer
 ---@field port_step integer
 
+local function number() return options.number(-2 ^ 53, 2 ^ 53):needed() end
+local END = options.new("an end of flows", { mac = options.text():needed(), mac_step = number(),
+  ip = options.text():needed(), ip_step = number(), port = number(), port_step = number() })
+local FLOWS = options.new("flows", { count = options.whole(1, M.MAX_FLOWS):needed(),
+  first = options.whole(0, nil, 0), src = options.any():needed(), dst = options.any():needed(),
+  vlans = options.of_type("a function is needed", "function"):needed() })
+
 -- Flows by number.
----@param opts { count: integer, src: etherlua.traffic_end, dst: etherlua.traffic_end, vlans: function, first:
+---@param given { count: integer, src: etherlua.traffic_end, dst: etherlua.traffic_end, vlans: function, first:
 ---  integer? } vlans: from a flow's number, from 0, to its VLAN stack; first: number of the first one in packets (0)
 ---@return etherlua.traffic_flows raises when the addresses do not fit each other
-function M.flows(opts)
-  local flows = setmetatable({ count = opts.count, src = opts.src, dst = opts.dst, vlans = opts.vlans,
-    first = opts.first or 0 }, Flows)
+function M.flows(given)
+  local opts = FLOWS:read(given)
+  local flows = setmetatable({ count = opts.count, src = END:read(opts.src), dst = END:read(opts.dst),
+    vlans = opts.vlans, first = opts.first }, Flows)
   check(flows)
   flows.version = #addr.ip_bytes(opts.src.ip) == 4 and 4 or 6
   return flows
@@ -137,6 +148,7 @@ Endpoints.__index = Endpoints
 ---@param answer boolean answer ARP and neighbour discovery for the addresses of the flows
 ---@return etherlua.traffic_endpoints
 function M.endpoints(relay, answer)
+  role.check("traffic endpoints", relay, "relay")
   return setmetatable({ relay = relay, answer = answer, conns = {} }, Endpoints)
 end
 
@@ -154,6 +166,21 @@ function Endpoints:conn(mac, vlans, ip)
   end
   if self.answer then neighbour.of(conn):claim(ip) end
   return conn
+end
+
+-- Frames that the relay itself lost, by its counters.
+---@param names string[]
+---@return integer
+function Endpoints:drops(names)
+  local stats, sum = self.relay:stats(), 0
+  for _, name in ipairs(names) do sum = sum + stats[name] end
+  return sum
+end
+
+-- Closes the EtherConns.
+function Endpoints:close()
+  for _, conn in pairs(self.conns) do conn:close() end
+  self.conns = {}
 end
 
 return M

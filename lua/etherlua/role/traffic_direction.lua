@@ -1,6 +1,10 @@
 -- role/traffic_direction.lua: one way of test traffic: the sender of role/traffic.lua's flows, their receiver, or both
 -- when they are in one program, and what can be said of them together. It owns neither relay.
 
+local addr = require "etherlua.net.addr"
+local misuse = require "etherlua.core.misuse"
+local options = require "etherlua.core.options"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 local traffic_receiver = require "etherlua.role.traffic_receiver"
 local traffic_sender = require "etherlua.role.traffic_sender"
@@ -9,28 +13,41 @@ local M = {}
 
 -- See traffic_direction.new.
 ---@class etherlua.traffic_direction
----@field name string
----@field flows etherlua.traffic_flows
----@field sender? etherlua.traffic_sender
----@field receiver? etherlua.traffic_receiver
 local Direction = {}
 Direction.__index = Direction
 
--- Nothing is opened yet.
----@param opts { name: string, flows: etherlua.traffic_flows, from: etherlua.traffic_endpoints?, to:
----  etherlua.traffic_endpoints?, mix: etherlua.size_mix?, rate: number?, ttl: integer?, tos: integer?, dst_mac:
----  function?, count: integer? } from: where they are sent, as traffic_sender.new says of the others; to: where they
----  are received; count: packets of each flow that another program sends
----@return etherlua.traffic_direction
-function M.new(opts)
-  local one = setmetatable({ name = opts.name, flows = opts.flows }, Direction)
-  if opts.from then
-    one.sender = traffic_sender.new { flows = opts.flows, mix = opts.mix, rate = opts.rate, endpoints = opts.from,
-      ttl = opts.ttl, tos = opts.tos, dst_mac = opts.dst_mac }
+-- Those of traffic_sender.new and traffic_receiver.new, and:
+---@class etherlua.traffic_direction_opts
+---@field name string for people
+
+local ENDS = options.new("the ends of traffic", { from = options.any(), to = options.any() })
+local OPTIONS = options.new("a direction of traffic", { name = options.text():needed() },
+  options.new("both ends", traffic_receiver.OPTIONS.known, traffic_sender.OPTIONS))
+-- Who only receives needs nothing to send.
+local RECEIVED = options.new("a direction of traffic", { mix = options.any(), rate = options.any() }, OPTIONS)
+
+-- The options of one end of it.
+local function part(known, opts, more)
+  local own = more or {}
+  for name in pairs(known.known) do
+    if own[name] == nil then own[name] = opts[name] end
   end
-  if opts.to then
-    one.receiver = traffic_receiver.new { flows = opts.flows, endpoints = opts.to, sender = one.sender,
-      count = opts.count }
+  return own
+end
+
+-- Nothing is opened yet.
+---@param ends { from: etherlua.traffic_endpoints?, to: etherlua.traffic_endpoints? } where the flows are sent and where
+---  they are received
+---@param given etherlua.traffic_direction_opts
+---@return etherlua.traffic_direction
+function M.new(ends, given)
+  ENDS:check(ends)
+  if not (ends.from or ends.to) then misuse.raise("no end of traffic given: from, to or both are needed") end
+  local opts = (ends.from and OPTIONS or RECEIVED):read(given)
+  local one = setmetatable({ name = opts.name, flows = opts.flows }, Direction)
+  if ends.from then one.sender = traffic_sender.new(ends.from, part(traffic_sender.OPTIONS, opts)) end
+  if ends.to then
+    one.receiver = traffic_receiver.new(ends.to, part(traffic_receiver.OPTIONS, opts, { sender = one.sender }))
   end
   return one
 end
@@ -41,79 +58,59 @@ function Direction:open()
   if self.sender then self.sender:open() end
 end
 
+-- Sends, if it has a sender; receives, if it is alone. Blocks as run() of that one. finish() comes next.
+---@return true|nil
+---@return string|nil reason
+function Direction:run()
+  if self.closed then return nil, "closed" end
+  self:open()
+  return (self.sender or self.receiver):run()
+end
+
 -- The sending is over: sends what is pending, and waits for what is on its way. It goes on receiving when Ctrl-C has
 -- cancelled those who read.
 ---@param seconds number at the most
 function Direction:finish(seconds)
   local sender, receiver = self.sender, self.receiver
-  if sender then
-    if sender.began then sender.finished = sender.finished or sched.now() end
-    sender.endpoints.relay:flush()
-  end
+  if sender then sender:finish() end
   if receiver then receiver:resume() end
   if sender and receiver then receiver:settle(seconds) end
 end
 
+-- Neither sends nor receives any more. The endpoints stay open.
+function Direction:close()
+  if not role.close(self) then return end
+  if self.sender then self.sender:close() end
+  if self.receiver then self.receiver:close() end
+end
+
 -- ---- what can be said ---------------------------------------------------------------------------------------------
 
--- Frames that a relay itself lost, by its counters.
-local SENDER_DROPS, RECEIVER_DROPS = { "tx_link_down", "tx_refused", "tx_error" },
-  { "rx_missed", "rx_overflow", "rx_evicted", "rx_no_memory" }
-
-local function drops(endpoints, names)
-  local stats, sum = endpoints.relay:stats(), 0
-  for _, name in ipairs(names) do sum = sum + stats[name] end
-  return sum
-end
-
-local function summarize_sender(values, sender)
-  local seconds = (sender.finished or sched.now()) - sender.began
-  values.seconds, values.sent, values.unsent, values.slipped = seconds, sender.sent, sender.unsent, sender.slipped
-  values.pps, values.mbps = sender.sent / seconds, sender.bytes * 8 / seconds / 1e6
-  values.sender_drops, values.reason = drops(sender.endpoints, SENDER_DROPS), sender.reason
-end
-
-local COUNTED = { "received", "duplicates", "reordered", "outside", "foreign", "truncated", "unknown", "untimed" }
-
-local function summarize_receiver(values, receiver)
-  for _, name in ipairs(COUNTED) do values[name] = receiver[name] end
-  values.expected, values.silent_flows = receiver:expected(), receiver:silent()
-  values.lost = values.expected - values.received
-  values.loss = values.expected > 0 and values.lost / values.expected or 0
-  values.receiver_drops = drops(receiver.endpoints, RECEIVER_DROPS)
-end
-
--- Of all flows. Those fields that a missing sender or receiver would tell are nil.
+-- What the sender says and the receiver says, as far as there are these, and:
 ---@class etherlua.traffic_summary
 ---@field direction string
 ---@field flows integer
----@field seconds? number from the first packet sent to the last
----@field sent? integer
----@field pps? number sent
----@field mbps? number sent, of whole frames
----@field unsent? integer packets that the relay did not take
----@field slipped? integer times of packets that passed unused: this machine was too slow for the rate
----@field sender_drops? integer frames that the sending relay lost later
----@field reason? string why packets were not sent
----@field expected? integer packets that should have come
----@field received? integer packets, each counted once
----@field lost? integer expected, and not received
----@field loss? number lost to expected
----@field duplicates? integer
----@field reordered? integer
----@field outside? integer
----@field silent_flows? integer flows of which nothing came
----@field receiver_drops? integer frames that the receiving relay lost
----@field foreign? integer frames that are no test packets
----@field truncated? integer
----@field unknown? integer packets of flows that there are not
----@field untimed? integer packets with the time of another clock
 
 ---@return etherlua.traffic_summary
 function Direction:summary()
   local values = { direction = self.name, flows = self.flows.count }
-  if self.sender and self.sender.began then summarize_sender(values, self.sender) end
-  if self.receiver then summarize_receiver(values, self.receiver) end
+  for _, one in ipairs { self.sender and self.sender.began and self.sender or false, self.receiver or false } do
+    for name, value in pairs(one and one:summary() or {}) do
+      if name ~= "bytes" and name ~= "warm_up" then values[name] = value end
+    end
+  end
+  values.opened = (self.sender or self.receiver).opened
+  return values
+end
+
+-- What became of one flow.
+---@param i integer from 0
+---@return etherlua.traffic_flow flow with its direction, number, src, dst and vlans
+function Direction:flow(i)
+  local flow, values = self.flows:at(i), self.receiver:flow(i)
+  values.direction, values.flow, values.vlans = self.name, self.flows.first + i, tostring(flow.vlans)
+  values.src = addr.with_port(flow.src_ip, flow.src_port)
+  values.dst = addr.with_port(flow.dst_ip, flow.dst_port)
   return values
 end
 

@@ -8,6 +8,8 @@ local counts = require "etherlua.role.traffic_counts"
 local histogram = require "etherlua.core.histogram"
 local memory = require "etherlua.net.memory"
 local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 local traffic = require "etherlua.role.traffic"
 
@@ -30,21 +32,8 @@ local KERNEL_STAMPS = { afpacket = true, pcap = true }
 -- which runs at another speed while it is being adjusted.
 local EARLIEST, LATEST = -1e-3, 3600
 
--- See traffic_receiver.new. Packets of all flows together; foreign to uncounted are frames that are not among them.
+-- See traffic_receiver.new.
 ---@class etherlua.traffic_receiver
----@field received integer packets, each counted once
----@field bytes integer of these, as frames with their tags and frame check sequences
----@field duplicates integer
----@field reordered integer by RFC 4737 section 3.3
----@field outside integer packets whose number is too far from the others for any of this to be told
----@field untimed integer of those received: with a time that is not of this machine's clock
----@field latency etherlua.histogram times of those received, from the send call to the kernel's reception; over xdp, to
----  when they are read
----@field foreign integer no test packets
----@field truncated integer test packets that are cut short
----@field unknown integer of flows that there are not
----@field warm_up integer sent to warm up
----@field ended? string why nothing more can be received
 local Receiver = {}
 Receiver.__index = Receiver
 
@@ -125,16 +114,32 @@ end
 
 -- ---- opening ------------------------------------------------------------------------------------------------------
 
+-- The defaults are in brackets.
+---@class etherlua.traffic_receiver_opts
+---@field flows etherlua.traffic_flows
+---@field sender? etherlua.traffic_sender of these flows, if it is in this program
+---@field count? integer packets of each flow, if that is known otherwise. Without both, a flow begins and ends with
+---  what came of it
+---@field timeout? number run() ends when nothing has come for so many seconds (2)
+---@field duration? number run() ends so many seconds after the first packet (no limit)
+
+M.OPTIONS = options.new("a receiver of traffic", {
+  flows = options.of_type("what traffic.flows returns is needed", "table"):needed(),
+  sender = options.of_type("what traffic_sender.new returns is needed", "table"),
+  count = options.number(1, math.huge), timeout = options.seconds(2), duration = options.seconds(),
+})
+
 -- A receiver of flows; nothing is opened yet.
----@param opts { flows: etherlua.traffic_flows, endpoints: etherlua.traffic_endpoints, sender:
----  etherlua.traffic_sender?, count: integer? } sender: of these flows, if it is in this program; count: packets of
----  each flow, if that is known otherwise. Without both, a flow begins and ends with what came of it
+---@param endpoints etherlua.traffic_endpoints
+---@param given etherlua.traffic_receiver_opts
 ---@return etherlua.traffic_receiver
-function M.new(opts)
+function M.new(endpoints, given)
+  role.check("a receiver of traffic", endpoints, "endpoints")
+  local opts = M.OPTIONS:read(given)
   local flows = opts.flows
-  return setmetatable({ flows = flows, flow_count = flows.count, first = flows.first, endpoints = opts.endpoints,
-    sender = opts.sender, count = opts.count, conns = {}, tasks = {}, opened = 0,
-    kernel_stamps = KERNEL_STAMPS[opts.endpoints.relay.kind] or false,
+  return setmetatable({ flows = flows, flow_count = flows.count, first = flows.first, endpoints = endpoints,
+    sender = opts.sender, count = opts.count, timeout = opts.timeout, duration = opts.duration, conns = {}, tasks = {},
+    opened = 0, kernel_stamps = KERNEL_STAMPS[endpoints.relay.kind] or false,
     counts = counts.new(flows.count, opts.sender ~= nil or opts.count ~= nil), latency = histogram.new(), received = 0,
     bytes = 0, duplicates = 0, reordered = 0, outside = 0, untimed = 0, foreign = 0, truncated = 0, unknown = 0,
     warm_up = 0 }, Receiver)
@@ -142,6 +147,7 @@ end
 
 -- Opens the endpoints and begins to receive, in tasks of its own. Gives way now and then.
 function Receiver:open()
+  if self.opened > 0 or self.closed then return end
   for i = 0, self.flow_count - 1 do
     local flow = self.flows:at(i)
     local conn = self.endpoints:conn(flow.dst_mac, flow.vlans, flow.dst_ip)
@@ -226,19 +232,67 @@ function Receiver:settle(seconds)
   until complete or self.ended or sched.now() >= deadline
 end
 
--- Waits until all has come when it is known how much that is, until nothing has come for a while after the first
--- packet, or until the time is over.
----@param quiet number seconds
----@param limit? number seconds from the first packet
-function Receiver:wait(quiet, limit)
-  local last, since, began = 0, math.huge, math.huge
-  while not self.ended do
-    local time_now, heard = sched.now(), self.received + self.duplicates + self.outside + self.warm_up
+local function run(receiver)
+  receiver:open()
+  local last, since, began, limit = 0, math.huge, math.huge, receiver.duration or math.huge
+  while not receiver.ended do
+    local time_now = sched.now()
+    local heard = receiver.received + receiver.duplicates + receiver.outside + receiver.warm_up
     if heard > last then last, since, began = heard, time_now, math.min(began, time_now) end
-    if time_now - since > quiet or time_now - began > (limit or math.huge) then return end
-    if self.count and self.received >= self.count * self.flow_count then return end
+    if time_now - since > receiver.timeout or time_now - began > limit then return true end
+    if receiver.count and receiver.received >= receiver.count * receiver.flow_count then return true end
     sched.sleep(0.05)
   end
+  return nil, receiver.ended
+end
+
+-- Receives. Blocks until all has come when it is known how much that is, until nothing has come for a while after the
+-- first packet, or until the time is over.
+---@return true|nil
+---@return string|nil reason why it ended before: "interface gone", "closed"
+function Receiver:run()
+  return role.run(self, run)
+end
+
+-- It receives no more. The endpoints stay open.
+function Receiver:close()
+  if not role.close(self) then return end
+  for _, task in pairs(self.tasks) do task:cancel() end
+end
+
+local COUNTED = { "opened", "received", "bytes", "duplicates", "reordered", "outside", "foreign", "truncated",
+  "unknown", "untimed", "warm_up" }
+local DROPS = { "rx_missed", "rx_overflow", "rx_evicted", "rx_no_memory" }
+
+-- Packets of all flows together; foreign to warm_up are frames that are not among them.
+---@class etherlua.traffic_receiver_summary
+---@field opened integer flows whose endpoints are open
+---@field expected integer packets that should have come
+---@field received integer packets, each counted once
+---@field bytes integer of these, as frames with their tags and frame check sequences
+---@field lost integer expected, and not received
+---@field loss number lost to expected
+---@field duplicates integer
+---@field reordered integer by RFC 4737 section 3.3
+---@field outside integer packets whose number is too far from the others for any of this to be told
+---@field silent_flows integer flows of which nothing came
+---@field receiver_drops integer frames that the relay lost
+---@field foreign integer no test packets
+---@field truncated integer test packets that are cut short
+---@field unknown integer of flows that there are not
+---@field untimed integer of those received: with a time that is not of this machine's clock
+---@field warm_up integer sent to warm up
+---@field latency etherlua.summary of those received, from the send call to the kernel's reception; over xdp, to when
+---  they are read
+
+---@return etherlua.traffic_receiver_summary
+function Receiver:summary()
+  local summary = { expected = self:expected(), silent_flows = self:silent(), latency = self.latency:summary(),
+    receiver_drops = self.endpoints:drops(DROPS) }
+  for _, name in ipairs(COUNTED) do summary[name] = self[name] end
+  summary.lost = summary.expected - summary.received
+  summary.loss = summary.expected > 0 and summary.lost / summary.expected or 0
+  return summary
 end
 
 return M

@@ -8,9 +8,13 @@ local effi = require "etherlua.core.ffi"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local memory = require "etherlua.net.memory"
+local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
+local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
+local ip = require "etherlua.proto.ip"
 local proto = require "etherlua.proto"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 local traffic = require "etherlua.role.traffic"
 
@@ -42,13 +46,6 @@ local buffer_t = ffi.typeof "uint8_t[?]"
 
 -- See traffic_sender.new.
 ---@class etherlua.traffic_sender
----@field sent integer packets, without those to warm up
----@field bytes integer of these, as frames with their tags and frame check sequences
----@field unsent integer packets that the relay did not take
----@field slipped integer times of packets that passed unused: this machine was too slow for the rate
----@field reason? string why packets were not sent
----@field began? number time of the first packet
----@field finished? number time of the last one
 local Sender = {}
 Sender.__index = Sender
 
@@ -138,10 +135,9 @@ end
 local function head_of(flow, opts, number)
   local datagram = proto.udp.build { src_port = flow.src_port, dst_port = flow.dst_port, payload = payload_head(number),
     length = 0, checksum = 0 }
-  local ip = { src = flow.src_ip, dst = flow.dst_ip, protocol = UDP, tos = opts.tos, traffic_class = opts.tos,
-    ttl = opts.ttl, hop_limit = opts.ttl, df = true, total_length = 0, payload_length = 0, header_checksum = 0 }
-  if opts.flows.version == 6 then return proto.ipv6.build(ip) .. datagram, datagram end
-  return proto.ipv4.build(ip) .. datagram, datagram
+  local header = ip.build { src = flow.src_ip, dst = flow.dst_ip, protocol = UDP, tos = opts.tos, ttl = opts.ttl,
+    df = true, total_length = 0, payload_length = 0, header_checksum = 0 }
+  return header .. datagram, datagram
 end
 
 local function sum_of(text)
@@ -172,29 +168,49 @@ end
 local function check_room(sender, largest)
   local room, needed = C.el_conn_mtu(sender.conns[0]), traffic.packet_size(largest)
   if needed <= room then return end
-  error(("frames of %d bytes do not fit the MTU of %s: up to %d are possible%s"):format(largest,
-    sender.endpoints.relay.name, room + largest - needed, #sender.conns[0].vlans > 1 and " with these VLAN tags" or ""),
-    0)
+  misuse.raise("frames of %d bytes do not fit the MTU of %s: up to %d are possible%s", largest,
+    sender.endpoints.relay.name, room + largest - needed, #sender.conns[0].vlans > 1 and " with these VLAN tags" or "")
 end
 
+-- The defaults are in brackets.
+---@class etherlua.traffic_sender_opts
+---@field flows etherlua.traffic_flows
+---@field mix etherlua.size_mix
+---@field rate number packets a second, of all flows
+---@field ttl? integer (64)
+---@field tos? integer or traffic class (0)
+---@field dst_mac? function from a flow's EtherConn and the flow to the MAC address to send to; it may block (the
+---  flow's own)
+---@field warm_up? number seconds to send before, without counting (0)
+---@field count? integer packets of each flow (no limit)
+---@field duration? number seconds to send; the first limit that is reached ends it (no limit)
+
+M.OPTIONS = options.new("a sender of traffic", {
+  flows = options.of_type("what traffic.flows returns is needed", "table"):needed(),
+  mix = options.of_type("what size_mix.new returns is needed", "table"):needed(),
+  rate = options.number(1e-6, 1e9):needed(), ttl = options.whole(1, 255, 64), tos = options.whole(0, 255, 0),
+  dst_mac = options.of_type("a function is needed", "function"), warm_up = options.seconds(0),
+  count = options.number(1, math.huge), duration = options.seconds(),
+})
+
 -- A sender of flows; nothing is opened yet.
----@param opts { flows: etherlua.traffic_flows, mix: etherlua.size_mix, rate: number, endpoints:
----  etherlua.traffic_endpoints, ttl: integer?, tos: integer?, dst_mac: function? } rate: packets a second, of all
----  flows; ttl (64); tos: or traffic class (0); dst_mac: from a flow's EtherConn and the flow to the MAC address to
----  send to; it may block (the flow's own)
+---@param endpoints etherlua.traffic_endpoints
+---@param given etherlua.traffic_sender_opts
 ---@return etherlua.traffic_sender
-function M.new(opts)
+function M.new(endpoints, given)
+  role.check("a sender of traffic", endpoints, "endpoints")
+  local opts = M.OPTIONS:read(given)
   local flows = opts.flows
-  return setmetatable({ opts = { flows = flows, ttl = opts.ttl or 64, tos = opts.tos or 0, dst_mac = opts.dst_mac },
-    flows = flows, mix = opts.mix, rate = opts.rate, endpoints = opts.endpoints, version = flows.version,
-    ip_header = IP_HEADER[flows.version], conns = {}, macs = {}, opened = 0, states = states_t(flows.count),
-    sizes = sizes_t(#opts.mix.pattern), size_count = #opts.mix.pattern,
+  return setmetatable({ opts = opts, flows = flows, mix = opts.mix, rate = opts.rate, endpoints = endpoints,
+    version = flows.version, ip_header = IP_HEADER[flows.version], conns = {}, macs = {}, opened = 0,
+    states = states_t(flows.count), sizes = sizes_t(#opts.mix.pattern), size_count = #opts.mix.pattern,
     data = buffer_t(traffic.packet_size(opts.mix.largest)), sent = 0, bytes = 0, unsent = 0, slipped = 0 }, Sender)
 end
 
 -- Opens the endpoints and builds the headers. Gives way now and then; blocks as opts.dst_mac does. Raises when a frame
 -- does not fit the relay.
 function Sender:open()
+  if self.opened > 0 or self.closed then return end
   for i = 0, self.flows.count - 1 do
     set_up(self, i)
     self.opened = i + 1
@@ -224,13 +240,68 @@ function Sender:warm_up(seconds)
   self.slipped, self.unsent = 0, 0
 end
 
--- Sends. Blocks until all has gone, or the time is over.
----@param limit { count: integer?, seconds: number? } count: packets of each flow; the first that is reached ends it
-function Sender:run(limit)
+local LIMIT = options.new("what is sent", { count = options.number(1, math.huge), duration = options.seconds() })
+
+-- Sends, for who does so several times. Blocks until so much has gone, or the time is over.
+---@param given { count: integer?, duration: number? } count: packets of each flow
+---@return true|nil
+---@return string|nil reason why it ended before: "interface gone"
+function Sender:send(given)
+  local limit = LIMIT:read(given)
   self.began = now()
-  local slots = limit.seconds and math.max(floor(limit.seconds * self.rate + 0.5), 1) or math.huge
+  local slots = limit.duration and math.max(floor(limit.duration * self.rate + 0.5), 1) or math.huge
   send_all(self, send_counted, limit.count and limit.count * self.flows.count or math.huge, slots)
   self.finished = now()
+  if self.reason == "interface gone" then return nil, self.reason end
+  return true
+end
+
+local function run(sender)
+  sender:open()
+  if sender.opts.warm_up > 0 then sender:warm_up(sender.opts.warm_up) end
+  return sender:send { count = sender.opts.count, duration = sender.opts.duration }
+end
+
+-- Sends, to `count` or for `duration`, after the warm-up. Blocks until all has gone.
+---@return true|nil
+---@return string|nil reason why it ended before: "interface gone", "closed"
+function Sender:run()
+  return role.run(self, run)
+end
+
+-- The sending is over, for Ctrl-C, too: what is pending is sent.
+function Sender:finish()
+  if self.began then self.finished = self.finished or now() end
+  self.endpoints.relay:flush()
+end
+
+-- It sends no more. The endpoints stay open.
+function Sender:close()
+  role.close(self)
+end
+
+local DROPS = { "tx_link_down", "tx_refused", "tx_error" }
+
+-- Of all flows, without what was sent to warm up.
+---@class etherlua.traffic_sender_summary
+---@field opened integer flows whose endpoints are open
+---@field sent integer packets
+---@field bytes integer of these, as frames with their tags and frame check sequences
+---@field unsent integer packets that the relay did not take
+---@field slipped integer times of packets that passed unused: this machine was too slow for the rate
+---@field sender_drops integer frames that the relay lost later
+---@field reason? string why packets were not sent
+---@field seconds number from the first packet to the last
+---@field pps number
+---@field mbps number of whole frames
+
+---@return etherlua.traffic_sender_summary
+function Sender:summary()
+  local seconds = self.began and (self.finished or now()) - self.began or 0
+  local per_second = seconds > 0 and 1 / seconds or 0
+  return { opened = self.opened, sent = self.sent, bytes = self.bytes, unsent = self.unsent, slipped = self.slipped,
+    sender_drops = self.endpoints:drops(DROPS), reason = self.reason, seconds = seconds, pps = self.sent * per_second,
+    mbps = self.bytes * 8 * per_second / 1e6 }
 end
 
 -- Packets of a flow so far.

@@ -1,13 +1,18 @@
 -- role/udp_echo.lua: a UDP echo service (RFC 862) of a host, on some ports or on all. It answers to the MAC address
 -- that a datagram came from, so it asks for no neighbour, and makes no garbage. It does not answer another echo
 -- service: the two would never end.
+--
+--   local echo = udp_echo.new(host, { ports = { 7 } })
+--   echo:serve()
 
 local bit = require "bit"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
 local effi = require "etherlua.core.ffi"
+local options = require "etherlua.core.options"
 local responder = require "etherlua.host.icmp_responder"
+local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 local select = require "etherlua.core.select"
 
@@ -20,14 +25,8 @@ local GIVE_UP = 0.1 -- seconds for which an answer waits for room in the relay
 
 local addr_t, mac_t = ffi.typeof "struct el_addr", ffi.typeof "struct el_mac"
 
--- See udp_echo.new. Counts are of datagrams.
+-- See udp_echo.new.
 ---@class etherlua.udp_echo
----@field echoed integer
----@field bytes integer of payload that was echoed
----@field loops integer that came from an echo service
----@field ignored integer that were not for an address of the host, or not from one that can be answered
----@field too_long integer that fit no frame with the headers of an answer
----@field unsent integer answers that the relay did not take
 local Echo = {}
 Echo.__index = Echo
 
@@ -76,32 +75,52 @@ local function serve(echo, service)
 end
 
 -- What a service works with is its own: several may be under way at once.
-local function open(echo, address, accept_any)
+local function open_one(echo, address, accept_any)
   local udp = echo.host.conn:udp(address, { accept_any = accept_any, ttl = echo.host.hop_limit })
   table.insert(echo.services, { udp = udp, to = addr_t(),
     opts = { from = addr_t(), mac = mac_t(), timeout = GIVE_UP } })
 end
 
 local function open_all(echo, ports)
-  if not ports then return open(echo, "0.0.0.0:0", true) end
+  if not ports then return open_one(echo, "0.0.0.0:0", true) end
   for _, port in ipairs(ports) do
-    open(echo, addr.addr("0.0.0.0:" .. port))
-    open(echo, addr.addr(("[::]:%d"):format(port)))
+    open_one(echo, addr.addr("0.0.0.0:" .. port))
+    open_one(echo, addr.addr(("[::]:%d"):format(port)))
     echo.ports[port] = true
   end
 end
 
--- Echoes until so many were echoed, or the relay is closed. Blocks.
----@return string|nil reason why nothing more can come; nil when there were enough
-function Echo:run()
+-- Echoes until `count` datagrams were echoed, or it or the relay is closed. Blocks.
+---@return true|nil
+---@return string|nil reason why nothing more can come: "closed", "interface gone"
+function Echo:serve()
+  if self.closed then return nil, "closed" end
   for _, service in ipairs(self.services) do sched.spawn_background(serve, self, service) end
   select.wait { self.done }
-  return self.reason
+  if self.echoed >= self.count then return true end
+  return nil, self.reason or "closed"
 end
 
 -- Its ports are free again.
 function Echo:close()
+  if not role.close(self) then return end
   for _, service in ipairs(self.services) do service.udp:close() end
+  self.done:close()
+end
+
+-- Counts are of datagrams.
+---@class etherlua.udp_echo_summary
+---@field echoed integer
+---@field bytes integer of payload that was echoed
+---@field loops integer that came from an echo service
+---@field ignored integer that were not for an address of the host, or not from one that can be answered
+---@field too_long integer that fit no frame with the headers of an answer
+---@field unsent integer answers that the relay did not take
+
+---@return etherlua.udp_echo_summary
+function Echo:summary()
+  return { echoed = self.echoed, bytes = self.bytes, loops = self.loops, ignored = self.ignored,
+    too_long = self.too_long, unsent = self.unsent }
 end
 
 -- The defaults are in brackets.
@@ -111,14 +130,18 @@ end
 ---  (false)
 ---@field count? integer datagrams to echo before it ends (no limit)
 
+local OPTIONS = options.new("a UDP echo service", { ports = options.of_type("a list of ports is needed", "table"),
+  any_port = options.boolean(false), count = options.number(1, math.huge, math.huge) })
+
 -- An echo service at all addresses of a host.
 ---@param host etherlua.host
----@param opts? etherlua.udp_echo_opts
+---@param given? etherlua.udp_echo_opts
 ---@return etherlua.udp_echo raises when somebody has a port already
-function M.new(host, opts)
-  opts = opts or {}
-  local self = setmetatable({ host = host, count = opts.count or math.huge, services = {}, ports = {},
-    done = channel.new(), echoed = 0, bytes = 0, loops = 0, ignored = 0, too_long = 0, unsent = 0 }, Echo)
+function M.new(host, given)
+  role.check("a UDP echo service", host, "host")
+  local opts = OPTIONS:read(given)
+  local self = setmetatable({ host = host, count = opts.count, services = {}, ports = {}, done = channel.new(),
+    echoed = 0, bytes = 0, loops = 0, ignored = 0, too_long = 0, unsent = 0 }, Echo)
   local ok, reason = pcall(open_all, self, not opts.any_port and (opts.ports or { M.PORT }))
   if ok then return self end
   self:close()

@@ -5,9 +5,9 @@
 --   lab.new { switch = { red = 100, blue = 200, core = { 100, 200 } } }
 
 local lab = require "etherlua.lab.lab"
-local gateway = require "etherlua.role.gateway"
+local misuse = require "etherlua.core.misuse"
+local options = require "etherlua.core.options"
 local relay = require "etherlua.relay.relay"
-local sched = require "etherlua.core.sched"
 local servers = require "etherlua.test.servers"
 
 local M = {}
@@ -28,7 +28,7 @@ local function split(text)
   local host, interface = tostring(text):match("^([%w_-]+):([^:]+)$")
   if not host then host, interface = tostring(text):match("^[%w_-]+$"), PORT end
   if host then return host, interface end
-  error(('bad end of a link %q: "HOST:INTERFACE" or "HOST" is needed'):format(tostring(text)), 0)
+  misuse.raise('bad end of a link %q: "HOST:INTERFACE" or "HOST" is needed', tostring(text))
 end
 
 local function host_of(self, name)
@@ -64,7 +64,7 @@ local function members(ports)
   for name, vids in pairs(ports) do
     for _, vid in ipairs(list_of(vids)) do
       if type(vid) ~= "number" or vid < 1 or vid > 4094 or vid % 1 ~= 0 then
-        error(("bad VLAN ID %s of port %s: 1 to 4094 is allowed"):format(tostring(vid), name), 0)
+        misuse.raise("bad VLAN ID %s of port %s: 1 to 4094 is allowed", tostring(vid), name)
       end
       of_vlan[vid] = of_vlan[vid] or {}
       table.insert(of_vlan[vid], '"' .. name .. '"')
@@ -113,12 +113,11 @@ end
 ---@field ipv6? boolean true: the kernels' IPv6 stays on
 ---@field checksum? boolean false: the kernels' own UDP and TCP leave with complete checksums
 
-local KNOWN = { links = true, switch = true, addresses = true, mtu = true, queues = true, ipv6 = true, checksum = true }
+local OPTIONS = options.new("test.lab", { links = options.of_type("a list of pairs is needed", "table"),
+  switch = options.of_type("a table of ports is needed", "table"),
+  addresses = options.of_type("a table of addresses is needed", "table") }, lab.LINK_OPTIONS)
 
 local function build(self, opts)
-  for name in pairs(opts) do
-    if not KNOWN[name] then error(("unknown lab option %q"):format(tostring(name)), 0) end
-  end
   for _, link in ipairs(opts.links or not opts.switch and DEFAULT_LINKS or {}) do join(self, link[1], link[2], opts) end
   if opts.switch then build_switch(self, opts.switch, opts) end
   for at, address in pairs(opts.addresses or {}) do
@@ -128,14 +127,15 @@ local function build(self, opts)
 end
 
 -- Raises an error when it cannot be made; needs root or a user namespace. Blocks the thread while it is made.
----@param opts? etherlua.test.lab_opts
+---@param given? etherlua.test.lab_opts
 ---@param capture? fun(of: string): string names the file that a relay captures to
 ---@return etherlua.test.lab
-function M.new(opts, capture)
+function M.new(given, capture)
+  local opts = OPTIONS:read(given)
   local permitted, reason = lab.root()
   if not permitted then error(reason, 0) end
   local self = setmetatable({ hosts = {}, started = {}, capture = capture }, Lab)
-  local ok, failure = pcall(build, self, opts or {})
+  local ok, failure = pcall(build, self, opts)
   if ok then return self end
   self:close()
   error(failure, 0)
@@ -148,7 +148,7 @@ function Lab:host(name)
   local names = {}
   for known in pairs(self.hosts) do names[#names + 1] = known end
   table.sort(names)
-  error(("no host %q in this lab: there are %s"):format(tostring(name), table.concat(names, ", ")), 0)
+  misuse.raise("no host %q in this lab: there are %s", tostring(name), table.concat(names, ", "))
 end
 
 -- Opens a relay on an interface of a host, closed with the lab.
@@ -175,7 +175,7 @@ end
 function Lab:start(name, host, opts)
   local ns, program = self:host(host), PROGRAMS[name]
   if not program then
-    error(("no server %q: dhcrelay, dnsmasq or kea is allowed"):format(tostring(name)), 0)
+    misuse.raise("no server %q: dhcrelay, dnsmasq or kea is allowed", tostring(name))
   end
   local missing = servers.missing(program)
   if missing then error(("cannot start %s: %s"):format(name, missing), 0) end
@@ -190,9 +190,7 @@ end
 ---@param opts? table as of lab:serve: pool, server and so on
 ---@return table gateway
 function Lab:serve(at, opts)
-  local one = gateway.in_lab(self:relay(at), opts)
-  sched.spawn_background(function() one:run() end)
-  return one
+  return require("etherlua.lab.access").serve(self:relay(at), opts) -- who serves nothing loads no DHCP server
 end
 
 -- Closes its relays, stops what was started in it and removes it.

@@ -7,7 +7,8 @@
 local cjson = require "cjson"
 local addr = require "etherlua.net.addr"
 local files = require "etherlua.core.files"
-local netns = require "etherlua.lab.netns"
+local options = require "etherlua.core.options"
+local shell = require "etherlua.lab.shell"
 
 local M = {}
 
@@ -44,13 +45,13 @@ end
 function M.missing(...)
   if shell_line("id -u") ~= "0" then return "needs root" end
   for _, name in ipairs { ... } do
-    if not program_path(name) then return "needs the program " .. netns.with_package(name) end
+    if not program_path(name) then return "needs the program " .. shell.with_package(name) end
   end
 end
 
 -- A copy of the program in its folder: AppArmor profiles go by path, and the distribution's would forbid the folder.
 local function private_copy(name, folder)
-  local path = assert(program_path(name), "needs the program " .. netns.with_package(name))
+  local path = assert(program_path(name), "needs the program " .. shell.with_package(name))
   local copy = folder .. "/" .. name
   assert(os.execute(("cp '%s' '%s'"):format(path, copy)) == 0, "cannot copy " .. path)
   return copy
@@ -123,9 +124,21 @@ end
 ---@field options? table[] kea: more option-data of the subnet
 ---@field args? string[] dnsmasq: more arguments
 
-local function with_defaults(opts)
+local function texts() return options.of_type("a text or a list of texts is needed", "string", "table") end
+local function a_table(words) return options.of_type(words, "table") end
+
+local SERVER = options.new("a DHCP server program", { iface = options.text "eth0", address = options.text():needed(),
+  pool = texts():needed(), lease_time = options.whole(1, 0xffffffff, 3600), routers = texts(), dns = texts(),
+  renew_time = options.whole(0), rebind_time = options.whole(0) })
+local KEA = options.new("kea", { config = a_table "a table is needed", subnet = a_table "a table is needed",
+  options = a_table "a list of option-data is needed" }, SERVER)
+local DNSMASQ = options.new("dnsmasq", { args = a_table "a list of arguments is needed" }, SERVER)
+
+local function with_defaults(known, given)
+  local opts = known:read(given)
   local ip = opts.address:match("^[^/]+")
-  return merge({ iface = "eth0", lease_time = 3600, routers = ip, dns = ip }, opts)
+  opts.routers, opts.dns = opts.routers or ip, opts.dns or ip
+  return opts
 end
 
 local function configure_interface(ns, opts)
@@ -168,7 +181,7 @@ end
 ---@param opts etherlua.test.server_opts
 ---@return etherlua.test.server
 function M.kea(ns, opts)
-  opts = with_defaults(opts)
+  opts = with_defaults(KEA, opts)
   configure_interface(ns, opts)
   local folder = new_folder()
   local config = folder .. "/kea.json"
@@ -197,7 +210,7 @@ end
 ---@param opts etherlua.test.server_opts
 ---@return etherlua.test.server
 function M.dnsmasq(ns, opts)
-  opts = with_defaults(opts)
+  opts = with_defaults(DNSMASQ, opts)
   configure_interface(ns, opts)
   local folder = new_folder()
   -- user=root: a change of user would undo the kernel's promise to kill it with us (prctl(2), PR_SET_PDEATHSIG).
@@ -215,11 +228,15 @@ end
 ---@field server string its address
 ---@field args? string[] more arguments; default { "-a" }: it adds option 82
 
+local DHCRELAY = options.new("dhcrelay", { down = options.text():needed(), up = options.text():needed(),
+  server = options.text():needed(), args = a_table "a list of arguments is needed" })
+
 -- ISC dhcrelay, a DHCP relay agent.
 ---@param ns etherlua.namespace
----@param opts etherlua.test.dhcrelay_opts
+---@param given etherlua.test.dhcrelay_opts
 ---@return etherlua.test.server
-function M.dhcrelay(ns, opts)
+function M.dhcrelay(ns, given)
+  local opts = DHCRELAY:read(given)
   local folder = new_folder()
   local argv = append({ private_copy("dhcrelay", folder), "-4", "-d", "--no-pid" }, opts.args or { "-a" })
   append(argv, { "-id", opts.down, "-iu", opts.up, opts.server })
@@ -296,15 +313,18 @@ local UDHCPC_NAMES = {
 ---@field iface? string default "eth0"
 ---@field args? string[] more arguments
 
+local CLIENT = options.new("a DHCP client program", { iface = options.text "eth0",
+  args = a_table "a list of arguments is needed" })
+
 -- Starts busybox udhcpc, which tries for about ten seconds. The interface is not given the address.
 ---@param ns etherlua.namespace
----@param opts? etherlua.test.client_opts
+---@param given? etherlua.test.client_opts
 ---@return etherlua.test.client
-function M.udhcpc_start(ns, opts)
-  opts = opts or {}
+function M.udhcpc_start(ns, given)
+  local opts = CLIENT:read(given)
   local folder = new_folder()
   local argv = append({
-    "busybox", "udhcpc", "-q", "-n", "-f", "-t", "10", "-T", "1", "-A", "1", "-i", opts.iface or "eth0",
+    "busybox", "udhcpc", "-q", "-n", "-f", "-t", "10", "-T", "1", "-A", "1", "-i", opts.iface,
     "-s", folder .. "/script",
   }, opts.args)
   return start_client(ns, folder, argv, "$1", UDHCPC_NAMES)
@@ -326,17 +346,17 @@ local DHCLIENT_NAMES = {
 
 -- Starts ISC dhclient, which tries for about ten seconds. The interface is not given the address.
 ---@param ns etherlua.namespace
----@param opts? etherlua.test.client_opts
+---@param given? etherlua.test.client_opts
 ---@return etherlua.test.client
-function M.dhclient_start(ns, opts)
-  opts = opts or {}
+function M.dhclient_start(ns, given)
+  local opts = CLIENT:read(given)
   local folder = new_folder()
   write_all(folder .. "/conf", "timeout 10;\ninitial-interval 1;\n")
   local argv = append({
     private_copy("dhclient", folder), "-4", "-d", "-1", "-v", "-cf", folder .. "/conf", "-lf", folder .. "/leases",
     "-pf", folder .. "/pid", "-sf", folder .. "/script",
   }, opts.args)
-  argv[#argv + 1] = opts.iface or "eth0"
+  argv[#argv + 1] = opts.iface
   return start_client(ns, folder, argv, "$reason", DHCLIENT_NAMES)
 end
 
