@@ -20,6 +20,7 @@ local misuse = require "etherlua.core.misuse"
 local netns = require "etherlua.lab.netns"
 local options = require "etherlua.core.options"
 local relay = require "etherlua.relay.relay"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 
