@@ -7,6 +7,8 @@
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 TESTS   ?= spec
+JOBS    ?= $(shell expr 4 \* $$(nproc))
+LIMIT   ?= 180
 B       := build$(if $(SAN),/san)
 
 # pkg-config is asked when a command runs, not before: `make test` may just have installed it.
@@ -54,12 +56,15 @@ SANITIZER = $(shell $(CC) -print-file-name=libasan.so)
 TESTENV += SANITIZER=$(SANITIZER) LD_PRELOAD=$(SANITIZER)
 endif
 
+BUSTED = env $(TESTENV) luajit $(shell command -v busted) --ignore-lua $(ARGS)
+
 , := ,
 Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-lint demo bench test lint format portable deb install \
+.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-lint demo bench test \
+        test-fast lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -148,9 +153,15 @@ bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CAS
 
 test: deps-test ## run the specs (TESTS=spec/core/x_spec.lua: only those; SAN=1: with sanitizers)
 	@$(submake) all
-	$(Q)$(TESTENV) luajit "$$(command -v busted)" --ignore-lua $(TESTS)
+	$(Q)BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
+
+test-fast: ## those that need no root, no namespaces and no packages but lua-busted
+	$(call need,$(DEPS) lua-busted)
+	@$(submake) all
+	$(Q)FAST=1 BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
 
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
+	$(Q)rm -rf build/doc
 	$(Q)luajit scripts/doc/all.lua build/doc
 
 structure: deps-structure ## draw rooms, units and their arrows: build/structure.svg

@@ -102,8 +102,8 @@ int el_timer(struct el_engine *engine, uint32_t task, double deadline);
  */
 int el_ended(const struct el_endpoint *endpoint);
 /*
- * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there; else
- * errors as el_ended. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
+ * Task `task` waits for a frame on the endpoint until `deadline` (< 0: for ever). -EBUSY: another task waits there;
+ * other errors as el_ended. Whatever comes first makes it ready once; el_unwait withdraws it from the endpoint.
  */
 int el_wait_frame(struct el_endpoint *endpoint, uint32_t task, double deadline);
 void el_unwait(struct el_endpoint *endpoint, uint32_t task);

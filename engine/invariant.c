@@ -12,6 +12,7 @@
 #include "engine.h"
 #include "kind.h"
 #include "pool.h"
+#include "transmit.h"
 
 enum { STEPS_A_TURN = 1024 };
 
@@ -24,11 +25,6 @@ struct walk {
 
 /* ---- sums ---- */
 
-static uint32_t pending(const struct el_relay *relay)
-{
-	return relay->tx_count + relay->backlog_count + relay->tx_inflight;
-}
-
 static void check_sums(const struct el_relay *relay)
 {
 	const struct el_stats *s = &relay->stats;
@@ -38,7 +34,7 @@ static void check_sums(const struct el_relay *relay)
 	               s->rx_evicted + s->rx_no_memory + s->rx_closed + s->rx_fragments + s->rx_merged +
 	               s->rx_frag_duplicate + s->rx_frag_timeout + s->rx_frag_overlap + s->rx_frag_invalid +
 	               s->rx_frag_limit);
-	assert(s->tx_frames == s->tx_sent + pending(relay) + s->tx_link_down + s->tx_refused + s->tx_error);
+	assert(s->tx_frames == s->tx_sent + el_relay_pending(relay) + s->tx_link_down + s->tx_refused + s->tx_error);
 }
 
 /* ---- places ---- */

@@ -16,6 +16,7 @@
 #include "pool.h"
 #include "relay.h"
 #include "tasks.h"
+#include "transmit.h"
 
 enum { MIN_MTU = 68, MAX_MTU = 65000 };
 
@@ -51,7 +52,7 @@ void el_relay_stats(struct el_relay *relay, struct el_stats *out)
 	if (relay->kind->count)
 		relay->kind->count(relay);
 	*out = relay->stats;
-	out->tx_pending = relay->tx_count + relay->backlog_count + relay->tx_inflight;
+	out->tx_pending = el_relay_pending(relay);
 }
 
 int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MAX])

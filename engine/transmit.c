@@ -47,6 +47,11 @@ uint32_t el_relay_finish(struct el_relay *relay, struct el_frame **frames, uint3
 	return count;
 }
 
+uint32_t el_relay_pending(const struct el_relay *relay)
+{
+	return relay->tx_count + relay->backlog_count + relay->tx_inflight;
+}
+
 int el_relay_tx_error(const struct el_relay *relay)
 {
 	return relay->tx_error;

@@ -13,6 +13,8 @@ int el_relay_commit(struct el_relay *relay, struct el_frame *frame);
 /* The same for a list of `count` of them, 1 or more: there is room for all, or NULL is returned. */
 struct el_frame *el_relay_slots(struct el_relay *relay, uint32_t count, int *error);
 int el_relay_commit_all(struct el_relay *relay, struct el_frame *frames, uint32_t count);
+/* Frames that were committed and that the kind is not done with. */
+uint32_t el_relay_pending(const struct el_relay *relay);
 
 /* ---- for kinds ---- */
 

@@ -6,6 +6,7 @@
 local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_client = require "etherlua.role.dhcp4_client"
+local dhcp4_option = require "etherlua.program.dhcp4_option"
 local ether = require "etherlua"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
@@ -24,7 +25,7 @@ local function options()
   parser:option("--rate", "Hosts to start a second (default: all at once)."):argname("PER_SECOND")
     :convert(script.number(0.001, math.huge))
   parser:option("--option", "DHCP option to send, by number or name: 60=etherlua, 43=0x0102, host_name=cpe. May be " ..
-    "given several times."):count("*"):argname("NAME=VALUE"):convert(dhcp4.option_text)
+    "given several times."):count("*"):argname("NAME=VALUE"):convert(dhcp4_option.convert)
   parser:option("--request", "Ask the server for this address; it may give another one."):argname("IP")
     :convert(script.accepted_by(addr.ip4_number))
   parser:option("--arp-probe", "Ask by ARP whether somebody else has the address, before it is used: quick, for up " ..

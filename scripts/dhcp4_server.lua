@@ -4,7 +4,7 @@
 --   etherlua run dhcp4_server -i eth1 --pool 10.0.0.10-10.0.255.254
 
 local addr = require "etherlua.net.addr"
-local dhcp4 = require "etherlua.proto.dhcp4"
+local dhcp4_option = require "etherlua.program.dhcp4_option"
 local ether = require "etherlua"
 local gateway = require "etherlua.role.gateway"
 local script = require "etherlua.script"
@@ -23,7 +23,7 @@ local function options()
   parser:option("--lease", "Lease time in seconds.", "3600"):argname("SECONDS")
     :convert(script.number(1, 0xffffffff, true))
   parser:option("--option", "More DHCP options for clients, such as host_name=x or 43=0x0102."):count("*")
-    :argname("NAME=VALUE"):convert(dhcp4.option_text)
+    :argname("NAME=VALUE"):convert(dhcp4_option.convert)
   parser:option("--duration", "Seconds to run (default: until Ctrl-C)."):argname("SECONDS")
     :convert(script.number(0.001, math.huge))
   parser:epilog("With -i only: the lab of --lab has such a server already.")

@@ -5,8 +5,8 @@
 --   etherlua run rogue_dhcp -i eth1 --vlan-range 1-4094 --allow 10.0.0.1/02:00:00:00:00:01
 
 local addr = require "etherlua.net.addr"
-local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_discover = require "etherlua.role.dhcp4_discover"
+local dhcp4_option = require "etherlua.program.dhcp4_option"
 local ether = require "etherlua"
 local random = require "etherlua.net.random"
 local script = require "etherlua.script"
@@ -44,7 +44,7 @@ local function options()
   parser:option("--mac", "MAC address of the first DISCOVER; the others count up (default: a random one).")
     :argname("MAC"):convert(script.accepted_by(script.host_mac))
   parser:option("--option", "DHCP option to send, by number or name: 60=etherlua, host_name=cpe. May be given " ..
-    "several times."):count("*"):argname("NAME=VALUE"):convert(dhcp4.option_text)
+    "several times."):count("*"):argname("NAME=VALUE"):convert(dhcp4_option.convert)
   parser:flag("--broadcast", "Ask the servers to broadcast their offers.")
   parser:epilog("Exit status: 0 servers offer, all of them allowed ones (without --allow: any), 3 one that is not " ..
     "allowed offers, or nobody does, 1 the interface is gone, 2 wrong usage.")

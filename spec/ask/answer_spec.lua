@@ -8,6 +8,7 @@ local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local p = require "etherlua.proto.packet"
 local sched = require "etherlua.core.sched"
+local settle = require("support.wait").settle
 
 local A, B, ALL = frames.MAC_A, frames.MAC_B, frames.BROADCAST
 local IP_A, IP_B = "10.0.0.1", "10.0.0.2"
@@ -81,7 +82,7 @@ describe("conn:answer", function()
 
   it("answers a datagram from the port that it came to, with a text or a layer", on_wire(function(conn, host)
     host:answer { match = { udp = { dst_port = 53 } }, reply = "text" }
-    host:answer { match = { udp = { dst_port = 54 } }, reply = p.udp { sport = 99 } / "layer" }
+    host:answer { match = { udp = { dport = 54 } }, reply = p.udp { sport = 99 } / "layer" }
     local found = ask(conn, QUERY)
     assert.same({ 53, 1000, "text" }, { found.udp.src_port, found.udp.dst_port, found.data.payload })
     conn:send((p.ip4 { src = IP_A, dst = IP_B } / p.udp { sport = 1000, dport = 54 }):build(), B)
@@ -185,7 +186,7 @@ describe("conn:answer", function()
     local responder = host:answer { match = { ip = { dst = "10.0.0.9" } }, reply = "" }
     conn:send((p.ip4 { src = IP_A, dst = IP_B } / p.icmp { type = 3 }
       / (p.ip4 { src = IP_B, dst = "10.0.0.9" } / p.udp { dport = 7 })):build(), B)
-    ether.sleep(0.01)
+    settle()
     assert.same({ 0, 1 }, { responder.matched, responder.ignored })
   end))
 
@@ -198,7 +199,7 @@ describe("conn:answer", function()
     conn:send(frames.udp(), B)
     assert.is_string((host:recv(1)))
     responder = host:answer { reply = "" }
-    ether.sleep(0.01) -- now its reader waits
+    settle() -- now its reader waits
     responder:close()
     assert.same({ nil, "timeout" }, { ether.sr1(host, p.arp { tpa = IP_A }, { timeout = 0 }) })
     host:answer { match = { icmp = {} }, reply = "" }
@@ -239,7 +240,7 @@ describe("conn:answer", function()
     local responder = host:answer { match = { icmp = {} }, reply = function() ether.sleep(60) end }
     assert.equal("", errors_of(function()
       conn:send((p.ip4 { src = IP_A, dst = IP_B } / p.icmp { type = 8 }):build(), B)
-      ether.sleep(0.01)
+      settle()
       responder:close()
       assert.same({ nil, "cancelled" }, { responder:join(1) })
     end))
@@ -257,7 +258,7 @@ describe("conn:answer", function()
       local bad = p.ip4 { src = IP_A, dst = IP_B } / p.icmp { type = 8 } / "bad"
       local text = errors_of(function()
         for _ = 1, 3 do conn:send(bad:build(), B) end
-        ether.sleep(0.02)
+        settle()
       end)
       assert.matches("^etherlua: responder on EtherConn 02:.*answer_spec.lua:%d+: attempt to index field 'nothing'",
         text)
@@ -305,11 +306,15 @@ describe("conn:answer", function()
 
   it("refuses what it cannot be", on_wire(function(_, host)
     local answer = host.answer
-    raises("bad responder nil: a table is needed", answer, host)
-    raises('unknown option "mach" of answer', answer, host, { mach = {}, reply = "" })
+    raises("bad options 5 of answer: a table is needed", answer, host, 5)
+    raises('unknown option "mach" of answer, did you mean "match"?', answer, host, { mach = {}, reply = "" })
+    raises('bad pattern: unknown layer "upd", did you mean "udp"?', answer, host, { match = { upd = {} }, reply = "" })
+    raises('unknown field "dst_prot" of udp, did you mean "dst_port"?', answer, host,
+      { match = { udp = { dst_prot = 53 } }, reply = "" })
+    raises("spec/ask/answer_spec.lua:", answer, host, { match = { upd = {} }, reply = "" })
     raises("bad match 5: a table of fields, a function or a Lua pattern is needed", answer, host,
       { match = 5, reply = "" })
-    raises("no reply: a packet, a string or a function that returns one is needed", answer, host, {})
+    raises("no reply given to answer: a packet, a string or a function that returns one is needed", answer, host)
     host:close()
     raises("this endpoint is closed", answer, host, { reply = "" })
   end))

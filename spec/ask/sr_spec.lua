@@ -7,6 +7,7 @@ local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local p = require "etherlua.proto.packet"
 local sched = require "etherlua.core.sched"
+local settle = require("support.wait").settle
 
 local A, B, ALL = frames.MAC_A, frames.MAC_B, frames.BROADCAST
 local IP_A, IP_B = "10.0.0.1", "10.0.0.2"
@@ -130,12 +131,12 @@ describe("ether.sr", function()
     local responder = far:answer { match = { arp = { op = 1, tpa = IP_B } }, reply = p.arp {} }
     assert.is_nil((ether.sr1(conn, p.ip4 { dst = IP_B } / p.icmp { type = 8 }, { src = IP_A, timeout = 0.01 })))
     local task = ether.spawn(ether.sr, conn, p.ip4 { dst = "10.0.0.9" } / p.icmp { type = 8 }, { src = IP_A })
-    ether.sleep(0.01)
+    settle()
     task:cancel()
     task:join()
     responder:close()
     far:send((p.arp { sha = B, spa = IP_B, tpa = IP_A }):build(), ALL, { ethertype = frames.ARP })
-    ether.sleep(0.02)
+    settle()
     for frame in function() return (far:recv_frame(0)) end do
       local found = p.parse(tostring(frame))
       assert.is_false(found.arp ~= nil and found.arp.op == 2, found:summary())
@@ -201,7 +202,7 @@ describe("ether.sr", function()
     local inject = frames.injector(other)
     answer_pings(far, 0, 0.05)
     ether.spawn(function()
-      ether.sleep(0.01)
+      settle()
       local good = (p.ether { src = B, dst = A } / p.ip4 { src = IP_B, dst = IP_A } / p.icmp { type = 3 }
         / ping():build():sub(15)):build()
       for size = 14, #good - 1 do inject(good:sub(1, math.min(size, 33))) end
@@ -278,7 +279,7 @@ describe("ether.sr", function()
 
   it("ends when the EtherConn is closed", on_wire(function(conn)
     local task = ether.spawn(ether.sr, conn, ping(), { timeout = 60 })
-    ether.sleep(0.02)
+    settle()
     conn:close()
     local answered, unanswered, reason = task:join()
     assert.same({ 0, 1, "closed" }, { #answered, #unanswered, reason })
@@ -318,10 +319,12 @@ describe("ether.sr", function()
     raises("10.0.0.1 and ff02::1 are not of one IP version", sr, conn,
       p.ip6 { dst = "ff02::1" } / p.icmp6 { type = 128 }, { src = IP_A })
     raises('bad ethernet dst "nil"', sr, conn, { ping(), p.ether {} / p.dhcp4 {} })
-    raises("bad timeout -1: a number from 0 is needed", sr, conn, ping(), { timeout = -1 })
+    raises("bad timeout -1: seconds as a number are needed", sr, conn, ping(), { timeout = -1 })
     raises("bad retry 0.5: a whole number from 0 is needed", sr, conn, ping(), { retry = 0.5 })
-    raises("bad inter x: a number from 0 is needed", sr, conn, ping(), { inter = "x" })
-    raises('unknown option "timout" of sr', sr, conn, ping(), { timout = 1 })
+    raises("bad inter x: seconds as a number are needed", sr, conn, ping(), { inter = "x" })
+    raises("bad multi 1: true or false is allowed", sr, conn, ping(), { multi = 1 })
+    raises('unknown option "timout" of sr, did you mean "timeout"?', sr, conn, ping(), { timout = 1 })
+    raises("spec/ask/sr_spec.lua:", sr, conn, ping(), { timout = 1 })
     assert.equal(0, near:stats().tx_frames)
     raises("payload of 3000 bytes does not fit", sr, conn, p.ether { dst = B, ethertype = 0x88b5 } / ("x"):rep(3000))
     local answered, unanswered = sr(conn, {})

@@ -1,5 +1,6 @@
 -- The hot loops of sending and receiving: that the JIT compiles them, and that they make no garbage. Each is measured
 -- in a process of its own, so that nothing else that was compiled before can help or harm.
+-- Runs alone: it compares times.
 
 -- Sends and receives bursts of datagrams over a wire, and prints "name value" lines about all but the first of them.
 local CHILD = [[

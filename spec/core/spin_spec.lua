@@ -3,12 +3,11 @@
 local ether = require "etherlua"
 local frames = require "support.frames"
 local lab = require "etherlua.lab.lab"
+local root_it = require "support.root_it"
 
 -- fn(sender, receiver, mac) as a task: EtherConns on both ends of a lab, and the MAC address to send to.
 local function on_interface(fn)
   ether.run(function()
-    local permitted, reason = lab.root()
-    if not permitted then return pending(reason) end
     local net = lab.new()
     ether.defer(function() net:close() end)
     local near, far = net:relay "afpacket", net.far:enter(ether.open, "afpacket:eth0")
@@ -35,7 +34,7 @@ local function load_of(fn, ...)
 end
 
 describe("the loop", function()
-  it("sleeps when no more frames come, however fast they came before", function()
+  root_it("sleeps when no more frames come, however fast they came before", function()
     on_interface(function(sender, receiver, mac)
       exchange(sender, receiver, mac, 2000)
       local load = load_of(ether.sleep, 0.5)
@@ -43,7 +42,7 @@ describe("the loop", function()
     end)
   end)
 
-  it("sleeps between frames that come seldom", function()
+  root_it("sleeps between frames that come seldom", function()
     on_interface(function(sender, receiver, mac)
       exchange(sender, receiver, mac, 2000)
       local load = load_of(exchange, sender, receiver, mac, 200, 0.003)

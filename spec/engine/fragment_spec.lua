@@ -12,6 +12,7 @@ local leaks = require "support.leaks"
 local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
 local shell = require "support.shell"
+local settle = require("support.wait").settle
 
 local A, B = frames.MAC_A, frames.MAC_B
 local FROM = { [4] = "10.0.0.1:1000", [6] = "[2001:db8::1]:1000" }
@@ -282,7 +283,7 @@ describe("an EtherConn that fragments", function()
     assert.same({ nil, "full" }, { udp:send(data, TO[4], { mac = B, timeout = 0 }) })
     assert.equal(before, frames.assert_balanced(a).tx_frames)
     ether.spawn(function()
-      ether.sleep(0.01)
+      settle()
       for i = 1, 10 do borrowed[i]:release() end
     end)
     assert.is_true(udp:send(data, TO[4], { mac = B }))
@@ -344,7 +345,7 @@ end
 local function finish(process)
   for _ = 1, 500 do
     if process:status() then return process.exit end
-    ether.sleep(0.02)
+    settle()
   end
   error("still running after 10 s: " .. process:log())
 end

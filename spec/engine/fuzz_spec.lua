@@ -8,6 +8,7 @@ local bytes = require "etherlua.net.bytes"
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local settle = require("support.wait").settle
 
 local A, B = frames.MAC_A, frames.MAC_B
 
@@ -96,7 +97,7 @@ local function survives(next_frame, hosts)
   end
   a:flush()
   seen = seen + read()
-  ether.sleep(0.01)
+  settle()
   local stats = frames.assert_balanced(b)
   assert.equal(sent, stats.rx_frames)
   assert.same({ 0, 0, 0 }, { stats.rx_overflow, stats.rx_evicted, stats.rx_queued })

@@ -7,6 +7,7 @@ local frames = require "support.frames"
 local kinds = require "support.kinds"
 local leaks = require "support.leaks"
 local shell = require "support.shell"
+local settle = require("support.wait").settle
 
 local A, B = frames.MAC_A, frames.MAC_B
 local MAX_PACKETS = 4096
@@ -265,7 +266,7 @@ describe("an EtherConn that reassembles", function()
     assert.equal(fragments.pattern(3000), (udp:recv(1)))
     assert.is_true(fragments.whole(fragments.packet(version, fragments.pattern(3000), { protocol = 58 })) ==
       (conn:recv(0)))
-    ether.sleep(0.01)
+    settle()
     assert_counted(b, { reassembled = 2, merged = 8 })
   end)
 

@@ -1,24 +1,15 @@
 -- Labs: what they join, and that nothing of them is left.
 
 local lab = require "etherlua.lab.lab"
+local lab_it = require("support.root_it").as_root
+local shell = require "support.shell"
+local eventually = require("support.wait").eventually
 
 local function output_of(command)
   local pipe = assert(io.popen(command .. " 2>&1", "r"))
   local text = pipe:read("*a")
   pipe:close()
   return text
-end
-
-local function is_root()
-  return output_of("id -u") == "0\n"
-end
-
--- A spec that needs a lab; pending when this process may not make one.
-local function lab_it(name, fn)
-  it(name, function()
-    if not is_root() then return pending("needs root") end
-    fn()
-  end)
 end
 
 -- Whether any process is in the network namespace or holds it open.
@@ -34,15 +25,6 @@ local function is_running(pid)
   local state = file:read("*a"):match("%) (%a)")
   file:close()
   return state ~= "Z"
-end
-
--- Looks every 50 ms, for three seconds.
-local function eventually(fn)
-  for _ = 1, 60 do
-    if fn() then return true end
-    os.execute("sleep 0.05")
-  end
-  return false
 end
 
 -- How another LuaJIT is started: it finds our modules, and a library with sanitizers wants to be the first.
@@ -174,9 +156,9 @@ describe("a lab", function()
     assert.is_true(is_running(helper))
     assert.matches("peer", outer:run("ip link"))
     os.execute("kill -9 " .. child.pid)
-    assert.is_true(eventually(function() return not is_running(helper) end))
-    assert.is_true(eventually(function() return not is_held(near) and not is_held(far) end))
-    assert.is_true(eventually(function() return not outer:run("ip link"):find("peer") end))
+    assert.is_truthy(eventually(function() return not is_running(helper) end))
+    assert.is_truthy(eventually(function() return not is_held(near) and not is_held(far) end))
+    assert.is_truthy(eventually(function() return not outer:run("ip link"):find("peer") end))
     assert.equal(128 + 9, child:status())
   end)
 end)
@@ -186,7 +168,7 @@ describe("a namespace", function()
 
   before_each(function()
     log = os.tmpname()
-    if is_root() then ns = lab.namespace() end
+    if shell.is_root then ns = lab.namespace() end
   end)
 
   after_each(function()
@@ -251,7 +233,7 @@ describe("a namespace", function()
     assert.is_nil(one:status())
     assert.equal(128 + 9, one:stop())
     assert.is_false(is_running(one.pid))
-    assert.is_true(eventually(function() return not is_running(helper) end))
+    assert.is_truthy(eventually(function() return not is_running(helper) end))
   end)
 
   lab_it("is opened by process id and by path, and not by what is no namespace", function()

@@ -2,6 +2,8 @@
 
 local cjson = require "cjson"
 local lab = require "etherlua.lab.lab"
+local root_it = require("support.root_it").as_root
+local eventually = require("support.wait").eventually
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
@@ -22,8 +24,6 @@ local function output_of(command)
   return text
 end
 
-local is_root = output_of("id -u") == "0\n"
-
 -- Runs a shell command; returns exit status, standard output, standard error.
 local function shell(command)
   local out, err = os.tmpname(), os.tmpname()
@@ -36,15 +36,6 @@ end
 
 local function etherlua(arguments)
   return shell(("timeout 20 %s %s"):format(ETHERLUA, arguments))
-end
-
-local function eventually(fn)
-  for _ = 1, 100 do
-    local value = fn()
-    if value then return value end
-    os.execute("sleep 0.05")
-  end
-  return fn()
 end
 
 local function is_alive(pid)
@@ -89,13 +80,6 @@ end
 
 describe("the etherlua program", function()
   after_each(close_all)
-
-  local function root_it(name, fn)
-    it(name, function()
-      if not is_root then return pending("needs root") end
-      fn()
-    end)
-  end
 
   -- ---- what it says -----------------------------------------------------------------------------------------------
 
@@ -160,7 +144,7 @@ describe("the etherlua program", function()
   for _, wrong in ipairs(WRONG) do
     local arguments, first, last = wrong[1], "etherlua: " .. wrong[2], (wrong[3] or "") .. "\n"
     it(("answers %q with one clear line and status 2"):format(arguments:sub(1, 60)), function()
-      if wrong.root and not is_root then return pending("needs root") end
+      if wrong.root and not require("support.shell").is_root then return pending("needs root") end
       local status, out, err = etherlua(arguments)
       assert.same({ 2, "" }, { status, out })
       assert.equal(first, err:sub(1, #first))
@@ -394,7 +378,7 @@ describe("the etherlua program", function()
     assert.is_true(is_held())
     local session = program.pid
     program:stop(KILL)
-    assert.is_true(eventually(function() return not is_held() end))
+    assert.is_truthy(eventually(function() return not is_held() end))
     assert.equal("", output_of("ps -o pid= -s " .. session))
     assert.is_false(is_alive(session))
   end)

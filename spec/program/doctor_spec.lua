@@ -11,7 +11,7 @@ local system = require "etherlua.program.doctor.system"
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 
-local succeeds, is_root = shell.succeeds, shell.is_root
+local as_root, succeeds = require("support.root_it").as_root, shell.succeeds
 
 -- The findings of `doctor --json` by check, and the exit status. prefix: words of the command before the program.
 local function examine(ns, arguments, prefix, program)
@@ -80,8 +80,7 @@ describe("etherlua doctor", function()
   end)
 
   local function root_it(name, fn)
-    it(name, function()
-      if not is_root then return pending("needs root") end
+    as_root(name, function()
       net = keep(lab.new())
       fn()
     end)

@@ -10,6 +10,7 @@ local SANITIZED = ETHERLUA:find("/san/", 1, true) ~= nil
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 local MAKE = "env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory "
 
+local root_it = require("support.root_it").as_root
 local output_of, succeeds, is_root = shell.output_of, shell.succeeds, shell.is_root
 local keep, close_all = shell.keep, shell.close_all
 
@@ -26,13 +27,6 @@ local function write(path, text)
   file:write(text)
   file:close()
   return path
-end
-
-local function root_it(name, fn)
-  it(name, function()
-    if not is_root then return pending("needs root") end
-    fn()
-  end)
 end
 
 -- A script that tells which version runs, and where the engine and the modules are.
@@ -64,7 +58,7 @@ describe("make install", function()
 
   local SAN = SANITIZED and " SAN=1" or ""
   -- What a tree has besides etherlua; uninstalling leaves these folders, which others may use.
-  local SHARED = { ".", "./bin", "./lib", "./share", "./share/lua", "./share/lua/5.1", "./share/man",
+  local SHARED = { ".", "./bin", "./lib", "./share", "./share/doc", "./share/lua", "./share/lua/5.1", "./share/man",
     "./share/man/man1" }
 
   local function make(target, settings)
@@ -75,7 +69,8 @@ describe("make install", function()
     local folder = new_folder()
     make("install", "PREFIX=" .. folder)
     assert_runs_from(folder)
-    for _, path in ipairs { "share/man/man1/etherlua.1", "share/etherlua/luals/etherlua/init.lua" } do
+    for _, path in ipairs { "share/man/man1/etherlua.1", "share/etherlua/luals/etherlua/init.lua",
+      "share/doc/etherlua/index.html", "share/doc/etherlua/10-recipes.html" } do
       assert.is_true(succeeds(("test -s %s/%s"):format(folder, path)), path)
     end
   end)
@@ -107,6 +102,7 @@ local portable -- path of the program, once it is built
 -- Builds it when this run has not yet. Returns nil after saying why it is not tried.
 local function build_portable()
   if SANITIZED then return pending("the portable program is built without sanitizers") end
+  if os.getenv "FAST" then return pending("needs packages of its own") end
   if not portable then
     output_of(MAKE .. "portable")
     portable = output_of "realpath build/portable/etherlua":match "[^\n]+"
@@ -244,7 +240,7 @@ describe("the Debian package", function()
   local function deb_it(name, fn)
     it(name, function()
       if SANITIZED then return pending("packages are built without sanitizers") end
-      if not succeeds "command -v dpkg-deb" then return pending("needs the program dpkg-deb") end
+      if shell.missing "dpkg-deb" then return pending(shell.missing "dpkg-deb") end
       if not deb then
         output_of(MAKE .. "deb")
         deb = output_of "realpath build/etherlua_0.1.0_$(dpkg --print-architecture).deb":match "[^\n]+"
@@ -398,7 +394,7 @@ describe("a program with capabilities on its file", function()
 
   capable_it("enters a network namespace with CAP_SYS_ADMIN, and says so without", function(program, give)
     local holder, here = serve().near:start { "sleep", "60" }, keep(lab.open())
-    local name = "etherlua-spec-" .. holder.pid
+    local name = "etherlua-spec-" .. output_of(("readlink /proc/%d/ns/net"):format(holder.pid)):match "%d+"
     output_of(("ip netns attach %s %d"):format(name, holder.pid))
     keep { close = function() os.execute("ip netns delete " .. name) end }
     local by_name = ("run --netns %s dhcp4_client -i eth0"):format(name)

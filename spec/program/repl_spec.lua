@@ -6,7 +6,8 @@ local terminal = require "support.terminal"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 
-local output_of, is_root, keep, close_all = shell.output_of, shell.is_root, shell.keep, shell.close_all
+local root_it = require("support.root_it").as_root
+local output_of, keep, close_all = shell.output_of, shell.keep, shell.close_all
 
 local function folder()
   local path = output_of("mktemp -d"):match("[^\n]+")
@@ -27,6 +28,7 @@ end
 ---@param arguments? string[]
 ---@param opts? table as terminal.start; state: folder of the history
 local function prompt(arguments, opts)
+  if shell.missing "tmux" then pending(shell.missing "tmux") end
   opts = opts or {}
   local env = { "XDG_STATE_HOME=" .. (opts.state or folder()), unpack(opts.env or {}) }
   local term = keep(terminal.start({ ETHERLUA, "repl", unpack(arguments or {}) },
@@ -42,13 +44,6 @@ local function count(text, part)
     if not first then return n end
     n, at = n + 1, last + 1
   end
-end
-
-local function root_it(name, fn)
-  it(name, function()
-    if not is_root then return pending("needs root") end
-    fn()
-  end)
 end
 
 describe("the prompt", function()

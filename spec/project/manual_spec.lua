@@ -14,9 +14,7 @@ local function shell(command)
   return tonumber(status), text
 end
 
-local function has(program)
-  return shell("command -v " .. program) == 0
-end
+local lacks = require("support.shell").missing
 
 -- ---- the man page -------------------------------------------------------------------------------------------------
 
@@ -66,7 +64,7 @@ describe("etherlua(1)", function()
   local known = commands_in_help()
 
   it("is well-formed", function()
-    if not has "mandoc" then return pending "mandoc is not installed" end
+    if lacks "mandoc" then return pending(lacks "mandoc") end
     assert.equal("", select(2, shell("mandoc -Tlint -W warning " .. PAGE)))
   end)
 
@@ -110,7 +108,7 @@ describe("make doc", function()
   teardown(function() os.execute("rm -r " .. folder) end)
 
   it("writes valid HTML", function()
-    if not has "tidy" then return pending "tidy is not installed" end
+    if lacks "tidy" then return pending(lacks "tidy") end
     assert.equal("", select(2, shell(("tidy -q -e %s/doc/*.html"):format(folder))))
   end)
 
@@ -124,6 +122,16 @@ describe("make doc", function()
         end
       end
     end
+  end)
+
+  it("has every chapter of the manual, linked from the index", function()
+    local index = read_page(folder .. "/doc", "index")
+    local _, listing = shell "ls scripts/doc/manual"
+    for name in listing:gmatch "([%w-]+)%.md" do
+      assert.truthy(index:find(('href="%s.html"'):format(name), 1, true), name .. " is not in the index")
+      assert.truthy(read_page(folder .. "/doc", name):find("<h1>", 1, true))
+    end
+    assert.truthy(read_page(folder .. "/doc", "30-api"):find("<table>", 1, true))
   end)
 
   it("has every function of the API", function()
@@ -172,7 +180,8 @@ describe("make doc", function()
 
   -- A copy of the sources in which something is missing.
   local function doc_of_changed(file, pattern, replacement)
-    shell(("rm -rf %s/copy && mkdir %s/copy && cp -r README.md lua scripts engine %s/copy"):format(folder, folder, folder))
+    shell(("rm -rf %s/copy && mkdir %s/copy"):format(folder, folder))
+    shell(("cp -r README.md lua scripts engine %s/copy"):format(folder))
     local path = folder .. "/copy/" .. file
     local text, count = files.read_all(path):gsub(pattern, replacement)
     assert.is_true(count > 0)

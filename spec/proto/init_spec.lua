@@ -60,6 +60,50 @@ describe("proto", function()
   end)
 end)
 
+describe("a protocol of one file and one line in its parent's table", function()
+  local NAME, NUMBER = "spec_protocol", 0x88b5
+
+  before_each(function()
+    local bytes_of, schema = require "etherlua.net.bytes", require "etherlua.proto.schema"
+    package.preload["etherlua.proto." .. NAME] = function()
+      local M = { short = "sp", fields = schema.new(NAME, { "number", "payload" }, { aliases = { n = "number" },
+        defaults = { number = 7 } }) }
+      function M.parse(whole)
+        if #whole < 2 then return bytes_of.short(NAME, #whole, 2) end
+        return { number = bytes_of.u16(whole, 1), payload = whole:sub(3) }
+      end
+      function M.build(fields)
+        M.fields:check(fields)
+        return bytes_of.put16("number", fields.number) .. bytes_of.string("payload", fields.payload)
+      end
+      function M.child() end
+      function M.describe(fields) return "SPEC " .. fields.number end
+      return M
+    end
+    proto.ethernet.next[NUMBER] = NAME
+  end)
+
+  after_each(function()
+    proto.ethernet.next[NUMBER], package.preload["etherlua.proto." .. NAME] = nil, nil
+    package.loaded["etherlua.proto." .. NAME] = nil
+    rawset(proto, NAME, nil)
+    for _, name in ipairs { NAME, "sp" } do rawset(require "etherlua.proto.packet", name, nil) end
+  end)
+
+  it("is composed, read, described and matched", function()
+    local packet, match = require "etherlua.proto.packet", require "etherlua.proto.match"
+    assert.equal(NAME, proto.find "sp")
+    assert.same({}, require "etherlua.proto.contract".lacks(proto[NAME]))
+    local frame = (packet.ether { dst = B } / packet.sp {} / "data"):build()
+    assert.equal("88b50007", bytes.hex(frame:sub(13, 16)))
+    assert.equal("ethernet spec_protocol data", names(frame))
+    assert.matches(" SPEC 7 data 4 bytes$", proto.describe(frame))
+    assert.equal("spec_protocol.number is 7, not 8", match.difference({ sp = { n = 8 } }, match.decode(frame)))
+    assert.is_truthy(packet.parse(frame):code():find("/ p.sp {}", 1, true))
+    helper.raises('unknown field "m" of spec_protocol', packet.sp, { m = 1 })
+  end)
+end)
+
 describe("proto.dissect", function()
   it("walks all layers of a frame", function()
     assert.equal("ethernet ipv4 udp dhcp4", names(DISCOVER))

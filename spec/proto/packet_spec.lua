@@ -99,7 +99,8 @@ describe("a packet", function()
   end)
 
   it("refuses what cannot be built, and names it", function()
-    helper.raises('bad layer "upd": there is no such protocol', function() return packet.upd {} end)
+    helper.raises('bad layer "upd": there is no such protocol, did you mean "udp"? known are: arp, data, dhcp4, ',
+      function() return packet.upd {} end)
     helper.raises('bad layer "layout"', function() return packet.layout {} end)
     helper.raises("bad udp 53: a table of fields is needed", udp, 53)
     helper.raises("bad data 7: a string or a layer is needed", function() return udp {} / 7 end)
@@ -181,6 +182,33 @@ describe("packet.parse", function()
         if at % 7 == 0 then assert.equal(flipped, rebuilt(again), name) end
       end
     end
+  end)
+end)
+
+describe("a name that nobody knows", function()
+  it("in a layer is an error at the caller's line, with the known ones", function()
+    local ok, failure = pcall(function() return ip4 { foo = 1 } end)
+    assert.is_false(ok)
+    assert.matches('^spec/proto/packet_spec%.lua:%d+: unknown field "foo" of ipv4: known are: df, dst, ', failure)
+    helper.raises('unknown field "dst_prot" of udp, did you mean "dst_port"?', udp, { dst_prot = 1 })
+    helper.raises('unknown field "vlan" of ethernet, did you mean "vlans"?', ether, { vlan = 100 })
+    helper.raises('unknown field "vids" of a VLAN tag, did you mean "vid"?', vlan, { vids = 100 })
+    helper.raises('unknown DHCP option "hostname", did you mean "host_name"?', dhcp4, { options = { hostname = "x" } })
+    helper.raises('field "src_port" of udp is given twice', udp, { sport = 1, src_port = 1 })
+  end)
+
+  it("is one inside of a field, too", function()
+    helper.raises('unknown field "pri" of a VLAN tag', ether, { vlans = { { vid = 1, pri = 5 } } })
+    helper.raises('unknown field "kind" of an option', ip4, { options = { { kind = 7 } } })
+    helper.raises('unknown field "value" of an ipv6 option', ip6,
+      { extension_headers = { { type = 0, options = { { type = 5, value = "x" } } } } })
+    helper.raises('unknown field "mtuu" of an icmp6 option, did you mean "mtu"?', icmp6, { options = { { mtuu = 5 } } })
+  end)
+
+  it("is found when the packet is built if it was set afterwards", function()
+    local one = ip4 { dst = "10.0.0.2" } / udp { dport = 53 }
+    one.udp.dport = 54
+    helper.raises('unknown field "dport" of udp, did you mean "dst_port"?', tostring, one)
   end)
 end)
 

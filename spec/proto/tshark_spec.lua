@@ -4,7 +4,9 @@
 local packet = require "etherlua.proto.packet"
 local packets = require "support.packets"
 local pcap = require "support.pcap"
-local output_of = require("support.shell").output_of
+local shell = require "support.shell"
+
+local output_of = shell.output_of
 
 local CHECKS = "-o ip.check_checksum:TRUE -o udp.check_checksum:TRUE -o tcp.check_checksum:TRUE"
 
@@ -26,11 +28,11 @@ local function fault_in(text)
 end
 
 describe("tshark", function()
-  local available = output_of("tshark --version 2>/dev/null"):find("TShark", 1, true)
+  local missing = shell.missing "tshark"
 
   local function judged_it(name, fn)
     it(name, function()
-      if not available then return pending("needs tshark (Debian package tshark)") end
+      if missing then return pending(missing) end
       fn()
     end)
   end

@@ -4,6 +4,7 @@
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local shell = require "support.shell"
 
 local A, B = frames.MAC_A, frames.MAC_B
 
@@ -86,6 +87,8 @@ local judged -- filter -> set of numbers
 local path = os.tmpname()
 
 local function judge()
+  local missing = shell.missing "tcpdump"
+  if missing then pending(missing) end
   write_frames(path)
   judged = {}
   for _, filter in ipairs(FILTERS) do judged[filter] = found_by_tcpdump(path, filter) end

@@ -7,6 +7,7 @@ local kinds = require "support.kinds"
 local leaks = require "support.leaks"
 local misuse = require "etherlua.core.misuse"
 local pcap = require "support.pcap"
+local settle = require("support.wait").settle
 
 local A, B = frames.MAC_A, frames.MAC_B
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
@@ -113,10 +114,10 @@ describe("a file relay that follows", function()
     local path = pcap_file(many(1000))
     local relay = follow(path, { recv_depth = 10 })
     local conn = relay:conn { mac = B }
-    ether.sleep(0.01)
+    settle()
     append(path, more(numbered(1001)))
     local list = { 992, 993, 994, 995, 996, 997, 998, 999, 1000, 1001 }
-    ether.sleep(0.01)
+    settle()
     assert.same({ list, "timeout" }, { read_all(conn, nil, 0) })
     assert.same({ 1001, 991 }, { frames.assert_balanced(relay).rx_frames, relay:stats().rx_overflow })
   end)
@@ -187,7 +188,7 @@ describe("a file relay that follows", function()
     local conn = follow(path):conn { mac = B }
     for _, text in ipairs { "", more(numbered(4)):sub(1, 9), more(numbered(4)):sub(10, 30) } do
       append(path, text)
-      ether.sleep(0.01)
+      settle()
       local cost = cost_of_waiting(0.3)
       assert.is_true(cost < 0.1, cost)
     end

@@ -3,6 +3,7 @@
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local settle = require("support.wait").settle
 
 local A, B, C = frames.MAC_A, frames.MAC_B, "02:00:00:00:00:0c"
 
@@ -16,7 +17,7 @@ local function flood(from, mac, n)
     from:send(numbered(i), mac)
     if i % 64 == 0 then ether.sleep(0) end
   end
-  ether.sleep(0.02)
+  settle()
 end
 
 kinds.each("a read", function(it)
@@ -26,13 +27,13 @@ kinds.each("a read", function(it)
     assert.same({ nil, "timeout" }, { conn:recv(0) })
     assert.same({ nil, "timeout" }, { conn:recv(-1) })
     assert.same({ nil, "timeout" }, { conn:recv_frame(-math.huge) })
-    assert.is_true(ether.now() - before < 0.1)
+    assert.is_true(ether.now() - before < 5)
   end)
 
   it("with timeout 0 finds what is there already", function(a, b)
     local from, conn = a:conn { mac = A }, b:conn { mac = B }
     from:send(frames.udp(), B)
-    ether.sleep(0.02)
+    settle()
     assert.equal(frames.udp(), (conn:recv(0)))
   end)
 
@@ -43,7 +44,7 @@ kinds.each("a read", function(it)
       assert.same({ nil, "timeout" }, { conn:recv(timeout) })
       local took = ether.now() - before
       assert.is_true(took >= timeout, ("%g s took %g s"):format(timeout, took))
-      assert.is_true(took < timeout + 0.2, ("%g s took %g s"):format(timeout, took))
+      assert.is_true(took < timeout + 5, ("%g s took %g s"):format(timeout, took))
     end
   end)
 
@@ -51,11 +52,11 @@ kinds.each("a read", function(it)
     local from, conn = a:conn { mac = A }, b:conn { mac = B }
     local before = ether.now()
     ether.spawn(function()
-      ether.sleep(0.02)
+      settle()
       from:send(frames.udp(), B)
     end)
-    assert.equal(frames.udp(), (conn:recv(5)))
-    assert.is_true(ether.now() - before < 0.5)
+    assert.equal(frames.udp(), (conn:recv(30)))
+    assert.is_true(ether.now() - before < 15)
   end)
 
   it("refuses what is no number of seconds", function(_, b)
@@ -77,12 +78,10 @@ kinds.each("a read", function(it)
     local conn = b:conn { mac = B }
     local udp, rest = conn:udp("10.0.0.2:1"), b:default_conn()
     for _, endpoint in ipairs { udp, conn, rest } do
-      local reader = ether.spawn(function() return endpoint:recv(5) end)
-      local before = ether.now()
-      ether.sleep(0.01)
+      local reader = ether.spawn(function() return endpoint:recv() end)
+      settle()
       endpoint:close()
       assert.same({ nil, "closed" }, { reader:join() })
-      assert.is_true(ether.now() - before < 1)
     end
   end)
 
@@ -92,7 +91,7 @@ kinds.each("a read", function(it)
     for i, endpoint in ipairs { conn, conn:udp("10.0.0.2:1"), b:default_conn() } do
       readers[i] = ether.spawn(function() return endpoint:recv() end)
     end
-    ether.sleep(0.01)
+    settle()
     b:close()
     for _, reader in ipairs(readers) do assert.same({ nil, "closed" }, { reader:join() }) end
   end)
@@ -308,7 +307,7 @@ kinds.each("the counters of a relay", function(it)
       end
       if i % 1000 == 0 then table.remove(open):close() end
     end
-    ether.sleep(0.02)
+    settle()
     local stats = frames.assert_balanced(b)
     frames.assert_balanced(a)
     assert.equal(6000, stats.rx_frames + stats.rx_missed)
@@ -353,7 +352,7 @@ describe("a wire", function()
       local a, b = ether.wire { capture = path }
       a:conn({ mac = A }):send(frames.udp { payload = ("x"):rep(500) }, B)
       b:conn({ mac = B }):send(frames.udp6(), A)
-      ether.sleep(0.01)
+      settle()
     end)
     local file = assert(io.open(path, "rb"))
     local text = file:read("*a")

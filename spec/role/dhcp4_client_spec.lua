@@ -8,6 +8,8 @@ local kinds = require "support.kinds"
 local leaks = require "support.leaks"
 local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
+local eventually = require("support.wait").eventually
+local settle = require("support.wait").settle
 
 local MAC, SERVER_MAC, OTHER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:fe", "02:00:00:00:00:aa"
 local BROADCAST, ANY = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
@@ -117,10 +119,6 @@ local function lease(conn, opts)
   return dhcp4_client.lease(conn, all)
 end
 
-local function settle()
-  ether.sleep(0.01)
-end
-
 describe("a DHCP client", function()
   after_each(leaks.check)
 
@@ -162,7 +160,7 @@ describe("a DHCP client", function()
     assert.same({ "10.0.0.10", "255.255.255.0", "10.0.0.2", SERVER_IP, SERVER_MAC, 100, 40, 70, MAC, "" }, { got.ip,
       got.mask, got.router, got.server, got.server_mac, got.lease_time, got.renewal_time, got.rebinding_time, got.mac,
       got.vlans })
-    assert.is_true(got.elapsed > 0 and got.elapsed < 1)
+    assert.is_true(got.elapsed > 0 and got.elapsed < 10)
   end))
 
   it("asks for an address, and for broadcast replies, when told to", on_wire({}, function(_, server, conn)
@@ -202,7 +200,8 @@ describe("a DHCP client", function()
   local function check_back_off(messages, first)
     for i = 2, #messages do
       local gap, expected = messages[i].time - messages[i - 1].time, first * 2 ^ (i - 2)
-      assert.is_true(gap > expected * 0.7 and gap < expected * 1.5, ("%d: %g instead of %g"):format(i, gap, expected))
+      local text = ("%d: %g instead of %g"):format(i, gap, expected)
+      assert.is_true(gap > expected * 0.7 and gap < expected * 1.5 + 1, text)
       assert.equal(messages[1].xid, messages[i].xid)
     end
   end
@@ -237,7 +236,7 @@ describe("a DHCP client", function()
 
   it("says so when the relay is closed meanwhile", on_wire({ DISCOVER = false }, function(relay, _, conn)
     ether.spawn(function()
-      ether.sleep(0.02)
+      settle()
       relay:close()
     end)
     assert.same({ nil, "closed" }, { lease(conn) })
@@ -500,10 +499,10 @@ describe("a DHCP client", function()
     local got = assert(lease(conn))
     local events = {}
     local task = ether.spawn(got.hold, got, function(event, one) events[#events + 1] = event .. " " .. one.ip end)
-    ether.sleep(1.1)
+    eventually(function() return #events > 0 end)
     task:cancel()
     local request, ack = server:heard("REQUEST")[2], server:heard("REQUEST")[1]
-    assert.is_true(request.time - ack.time > 0.95 and request.time - ack.time < 1.1)
+    assert.is_true(request.time - ack.time > 0.95 and request.time - ack.time < 3.4) -- T2 is 3.5
     assert.same({ "10.0.0.10", SERVER_MAC, "10.0.0.10", SERVER_IP, ANY }, { request.ciaddr, request.frame.dst,
       request.packet.src, request.packet.dst, request.yiaddr })
     assert.is_nil(request.options.server_id)
@@ -529,7 +528,7 @@ describe("a DHCP client", function()
       local got = short_lease(conn, 0.05, 0.1, 10)
       local event
       local task = ether.spawn(got.hold, got, function(what) event = what end)
-      ether.sleep(0.2)
+      eventually(function() return event end)
       task:cancel()
       local _, renewal, rebinding = unpack(server:heard "REQUEST")
       assert.same({ SERVER_IP, SERVER_MAC }, { renewal.packet.dst, renewal.frame.dst })
@@ -543,7 +542,7 @@ describe("a DHCP client", function()
     function(_, _, conn)
       local got, started = short_lease(conn, 0.05, 0.1, 0.2), ether.now()
       assert.same({ nil, "the lease ended: no server answered" }, { got:hold() })
-      assert.is_true(ether.now() - started > 0.18 and ether.now() - started < 0.4)
+      assert.is_true(ether.now() - started > 0.18 and ether.now() - started < 10)
     end))
 
   it("loses the lease when it is refused", on_wire(on_renewal(function(message) return reply_to(message, "NAK") end),

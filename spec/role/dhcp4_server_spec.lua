@@ -8,6 +8,7 @@ local leaks = require "support.leaks"
 local misuse = require "etherlua.core.misuse"
 local proto = require "etherlua.proto"
 local sched = require "etherlua.core.sched"
+local settle = require("support.wait").settle
 
 local A, B, C = "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c"
 local BROADCAST, ANY = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
@@ -150,14 +151,14 @@ describe("the DHCP server", function()
 
   it("gives the address to another client when the lease is over, not before, and renewals count", function()
     kinds.run(function()
-      local server = new { pool = "10.0.0.10-10.0.0.10", lease_time = 0.2 }
+      local server = new { pool = "10.0.0.10-10.0.0.10", lease_time = 1 }
       bound(server, A)
-      ether.sleep(0.12)
+      ether.sleep(0.6)
       assert.equal("ACK 10.0.0.10", says(server, "REQUEST", A, nil, { ciaddr = "10.0.0.10" }))
-      ether.sleep(0.12)
+      ether.sleep(0.6)
       assert.is_nil(says(server, "DISCOVER", B))
       assert.equal(1, server:bound())
-      ether.sleep(0.12)
+      ether.sleep(0.6)
       assert.equal(0, server:bound())
       assert.equal("NAK", says(server, "REQUEST", A, nil, { ciaddr = "10.0.0.10" }))
       assert.equal("10.0.0.10", bound(server, B))
@@ -386,7 +387,7 @@ describe("the gateway", function()
       gw.ask_conn:send(payload, i % 2 == 0 and BROADCAST or gw.mac, { src_mac = A, ethertype = ethertype })
       if i % 50 == 0 then ether.sleep(0) end
     end
-    ether.sleep(0.01)
+    settle()
     while gw.ask_conn:recv_frame(0) do end -- no answer is left that could be taken for the last one
     assert.equal(2, assert(ask(arp(), { ethertype = 0x0806 })).arp.op)
     assert.is_true(gw.counters.arp > 100 and gw.counters.ping > 100 and gw.server.counters.discover > 100)

@@ -11,6 +11,7 @@ local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local sched = require "etherlua.core.sched"
 local servers = require "etherlua.test.servers"
+local eventually = require("support.wait").eventually
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local MAC = "02:00:00:00:0c:01"
@@ -33,15 +34,6 @@ local function closer()
     made[#made + 1] = x
     return x
   end, close_all
-end
-
-local function eventually(fn, seconds)
-  for _ = 1, (seconds or 5) / 0.05 do
-    local value = fn()
-    if value then return value end
-    os.execute("sleep 0.05")
-  end
-  return fn()
 end
 
 local function count(text, pattern)

@@ -330,7 +330,7 @@ describe("arp_scan", function()
   end)
 
   root_it("shows on a terminal how far it is, and takes that away for what it has found", function()
-    if not shell.succeeds "command -v tmux" then return pending "needs the program tmux" end
+    if shell.missing "tmux" then return pending(shell.missing "tmux") end
     local term = terminal.start { program.PATH, "run", "arp_scan", "--lab", "--rate", "30", "--retry", "0",
       "10.0.0.1-10.0.0.99" }
     term:wait_for "pass 1 of 1: "

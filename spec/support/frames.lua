@@ -20,6 +20,7 @@ function M.udp(fields)
   local src, dst = fields.src or "10.0.0.1", fields.dst or "10.0.0.2"
   local ip = { src = src, dst = dst, protocol = 17 }
   for name, value in pairs(fields) do ip[name] = value end
+  ip.src_port, ip.dst_port, ip.udp_length = nil, nil, nil
   ip.payload = proto.udp.build({ src_port = fields.src_port or 1000, dst_port = fields.dst_port or 2000,
     payload = fields.payload or "payload", length = fields.udp_length }, { src = src, dst = dst })
   return proto[src:find(":", 1, true) and "ipv6" or "ipv4"].build(ip)

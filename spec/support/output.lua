@@ -2,6 +2,8 @@
 -- last of all "N passed, N failed, N skipped". Errors count as failed. It also ends the process, with status 1 when
 -- anything failed or nothing ran: busted's own way of exiting would print after the totals.
 
+local FAST = os.getenv "FAST" -- then most of it is skipped, for one reason
+
 local function indent(text)
   return "    " .. text:gsub("\n+$", ""):gsub("\n", "\n    ")
 end
@@ -40,7 +42,7 @@ return function()
     passed, failed, skipped = unpack(now)
     for _, entry in ipairs(handler.failures) do print_failure(entry) end
     for _, entry in ipairs(handler.errors) do print_failure(entry) end
-    for _, entry in ipairs(handler.pendings) do
+    for _, entry in ipairs(FAST and {} or handler.pendings) do
       io.write("skipped: ", entry.name, ": ", reason(entry), "\n")
     end
     handler.failures, handler.errors, handler.pendings = {}, {}, {}
@@ -61,6 +63,17 @@ return function()
     return nil, true
   end
 
+  -- The same of a test, where whoever runs the file wants to know: in the file that the environment names.
+  local at = os.getenv "AT"
+  local function test_start(element)
+    local file = at and io.open(at, "w")
+    if file then
+      file:write(handler.getFullName(element))
+      file:close()
+    end
+    return nil, true
+  end
+
   local function file_end(file)
     report(function(line) io.write(("%s  %.2f s\n"):format(line, file.duration)) end)
     return nil, true
@@ -75,6 +88,7 @@ return function()
   busted.subscribe({ "suite", "start" }, suite_start)
   busted.subscribe({ "file", "start" }, file_start)
   busted.subscribe({ "file", "end" }, file_end)
+  busted.subscribe({ "test", "start" }, test_start)
   busted.subscribe({ "exit" }, exit)
   return handler
 end

@@ -86,7 +86,7 @@ local function records(path)
   local text, list = read_file(path), {}
   assert(text:sub(1, 4) == le32(0xa1b23c4d), "no pcap file in nanoseconds")
   local at, words = 24, ffi.cast("const char *", text)
-  while at < #text do
+  while at + 16 <= #text do -- it may still be written
     local head = ffi.cast("const uint32_t *", words + at)
     list[#list + 1] = { text:sub(at + 17, at + 16 + head[2]), sec = head[0], ns = head[1], len = head[3] }
     at = at + 16 + head[2]

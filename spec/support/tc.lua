@@ -1,6 +1,8 @@
 -- tc.lua: BPF programs that tests have tc run on the frames of an interface. They are compiled for every test, with
 -- what is to be set as macros. Needs root (BPF), clang, libbpf-dev and iproute2.
 
+local lab = require "etherlua.lab.lab"
+
 local M = {}
 
 -- clang for BPF does not look into the folder of the machine's own headers, where asm/types.h is on Debian.
@@ -13,7 +15,9 @@ local ATTACH = "unshare -m tc filter add dev %s %s bpf da obj %s sec tc/%s"
 ---@param name string of an interface
 ---@return integer
 function M.ifindex(ns, name)
-  return tonumber(ns:run("ip -o link show dev " .. name):match("^(%d+):"))
+  -- Not at the beginning: ip(8) may complain first, of what changed while it looked.
+  local text = ns:run("ip -o link show dev " .. name)
+  return tonumber(text:match("(%d+): " .. name)) or error("no interface " .. name .. ":\n" .. text)
 end
 
 -- Has tc run programs of a source on frames of interfaces; the object file is needed only meanwhile.
@@ -37,6 +41,8 @@ end
 -- Why that is not possible here.
 ---@return string? reason nil when it is
 function M.missing()
+  local possible, reason = lab.root()
+  if not possible then return reason end
   for _, program in ipairs { "clang", "tc", "ip" } do
     if os.execute("command -v " .. program .. " >/dev/null") ~= 0 then return "needs the program " .. program end
   end

@@ -2,13 +2,11 @@
 -- that it sends by itself, from the request for a reply. Source addresses are never guessed. It keeps no state but the
 -- last port that it gave away.
 
-local bytes = require "etherlua.net.bytes"
 local group = require "etherlua.net.group"
+local misuse = require "etherlua.core.misuse"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local random = require "etherlua.net.random"
-
-local misuse = bytes.misuse
 
 local M = {}
 
@@ -29,12 +27,12 @@ end
 local function framed(given)
   if type(given) == "string" then return packet.parse(given) end
   if not packet.is_packet(given) then
-    misuse("bad packet %s: one of etherlua.proto.packet, or the bytes of a frame, is needed", tostring(given))
+    misuse.raise("bad packet %s: one of etherlua.proto.packet, or the bytes of a frame, is needed", tostring(given))
   end
   local first = given[1].name
   if first == "ethernet" then return given:copy() end
   if is_ip(given[1]) or first == "arp" then return packet.ether {} / given end
-  misuse("bad packet: it begins with %s, not with ether, arp, ip4 or ip6", first)
+  misuse.raise("bad packet: it begins with %s, not with ether, arp, ip4 or ip6", first)
 end
 
 local function tags_of(vlans)
@@ -61,8 +59,7 @@ end
 local function fill_ip(fields, name, src)
   fill(fields, "src", src)
   if not fields.src then
-    local short = name == "ipv4" and "ip4" or "ip6"
-    misuse("bad packet: %s has no src, and there is none to guess: give it, or opts.src", short)
+    misuse.raise("bad packet: %s has no src, and there is none to guess: give it, or opts.src", proto.short_of(name))
   end
 end
 
@@ -133,7 +130,7 @@ local function wrapped(reply, request)
   if not packet.is_packet(reply) then reply = packet.data(reply) end
   local name = reply[1].name
   local at = name == "data" and place_of_bytes(request) or place_of(name, request)
-  if not at then misuse("bad reply: %s does not fit what the request is made of", name) end
+  if not at then misuse.raise("bad reply: %s does not fit what the request is made of", name) end
   local whole = reply:copy()
   for i = at - 1, 1, -1 do table.insert(whole, 1, { name = request[i].name, fields = {} }) end
   return whole
@@ -162,7 +159,7 @@ function M.reply(request, reply, mac)
     for name, value in pairs(module.turn(asked.fields, mac)) do fill(layer.fields, name, value) end
     fill_selectors(whole, i, asked)
     if is_ip(layer) and not layer.fields.src then
-      misuse("bad reply: the request went to %s, so its %s needs a src", asked.fields.dst, layer.name)
+      misuse.raise("bad reply: the request went to %s, so its %s needs a src", asked.fields.dst, layer.name)
     end
   end
   return whole

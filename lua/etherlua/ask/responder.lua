@@ -1,11 +1,13 @@
 -- ask/responder.lua: conn:answer: frames that match a pattern are answered, in the background. The responders of one
--- EtherConn share its one reader; each frame is for the first that matches it. What a reply leaves out is
--- composed.lua's.
+-- EtherConn share its one reader; each frame is for the first that matches it. What a reply leaves out is filled in by
+-- ask/fill.lua.
 
-local composed = require "etherlua.ask.fill"
 local endpoint = require "etherlua.relay.endpoint"
 local ethernet = require "etherlua.proto.ethernet"
+local fill = require "etherlua.ask.fill"
 local match = require "etherlua.proto.match"
+local misuse = require "etherlua.core.misuse"
+local options = require "etherlua.core.options"
 local packet = require "etherlua.proto.packet"
 local sched = require "etherlua.core.sched"
 
@@ -35,7 +37,7 @@ end
 
 local function wants(self, request)
   if type(self.match) == "function" then return self.match(request.packet()) end
-  return not self.match or not match.difference(self.match, request.decoded)
+  return not self.differs or not self.differs(request.decoded)
 end
 
 -- What the user wants to be sent, as a list.
@@ -62,8 +64,8 @@ local function respond(self, request)
   self.matched = self.matched + 1
   local sent, reason
   for _, reply in ipairs(replies_to(self, request)) do
-    local whole = composed.reply(request.decoded.layers, reply, tostring(self.conn.mac))
-    sent, reason = composed.send(self.conn, assert(ethernet.parse(whole:build())))
+    local whole = fill.reply(request.decoded.layers, reply, tostring(self.conn.mac))
+    sent, reason = fill.send(self.conn, assert(ethernet.parse(whole:build())))
     if not sent then break end
   end
   if sent then self.answered = self.answered + 1 elseif reason then fail(self, reason) end
@@ -115,29 +117,21 @@ end
 
 -- ---- the object ---------------------------------------------------------------------------------------------------
 
-local KNOWN = { match = true, reply = true }
-
-local function check(conn, opts)
-  if conn.ep.relay == nil then error("this endpoint is closed", 3) end
-  if type(opts) ~= "table" then error(("bad responder %s: a table is needed"):format(tostring(opts)), 3) end
-  for name in pairs(opts) do
-    if not KNOWN[name] then error(("unknown option %q of answer"):format(tostring(name)), 3) end
-  end
-  local kind = type(opts.match)
-  if kind ~= "nil" and kind ~= "table" and kind ~= "function" and kind ~= "string" then
-    error(("bad match %s: a table of fields, a function or a Lua pattern is needed"):format(tostring(opts.match)), 3)
-  end
-  if opts.reply == nil then error("no reply: a packet, a string or a function that returns one is needed", 3) end
-end
+local OPTIONS = options.new("answer", {
+  match = options.of_type("a table of fields, a function or a Lua pattern is needed", "table", "function", "string"),
+  reply = options.of_type("a packet, a string or a function that returns one is needed", "table", "function",
+    "string"):needed() })
 
 ---@param conn etherlua.conn
 ---@param opts etherlua.responder_opts
 ---@return etherlua.responder
 function M.new(conn, opts)
-  check(conn, opts)
+  if conn.ep.relay == nil then misuse.raise("this endpoint is closed") end
+  opts = OPTIONS:read(opts)
+  local differs = type(opts.match) ~= "function" and opts.match and match.compile(opts.match) or nil
   local server = server_of(conn)
-  local self = setmetatable({ conn = conn, match = opts.match, reply = opts.reply, server = server, open = true,
-    matched = 0, answered = 0, ignored = 0, failed = 0 }, Responder)
+  local self = setmetatable({ conn = conn, match = opts.match, differs = differs, reply = opts.reply, server = server,
+    open = true, matched = 0, answered = 0, ignored = 0, failed = 0 }, Responder)
   table.insert(server.responders, self)
   return self
 end

@@ -1,13 +1,15 @@
 -- ask/sr.lua: send requests and match the answers to them: ether.sr and ether.sr1. Which packet answers which is said
--- by proto/answers.lua, what a packet leaves out by composed.lua. One call is one reader: while it runs it takes every
+-- by proto/answers.lua, what a packet leaves out by ask/fill.lua. One call is one reader: while it runs it takes every
 -- frame that comes to the EtherConn, and what answers nothing is dropped. Fragments are the EtherConn's business.
 
 local answers = require "etherlua.proto.answers"
 local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
-local composed = require "etherlua.ask.fill"
 local ffi = require "ffi"
+local fill = require "etherlua.ask.fill"
 local group = require "etherlua.net.group"
+local misuse = require "etherlua.core.misuse"
+local options = require "etherlua.core.options"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local resolver = require "etherlua.host.resolver"
@@ -15,35 +17,24 @@ local sched = require "etherlua.core.sched"
 
 local M = {}
 
-local TIMEOUT = 1    -- seconds
 local BURST = 32     -- packets that are sent between two looks at what came
 local ASKERS = 64    -- next hops that are asked for at the same time
 local BROADCAST = group.BROADCAST
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 
-local KNOWN = { timeout = true, retry = true, inter = true, multi = true, src = true, dst_mac = true, resolve = true }
+-- Addresses are checked by those who use them.
+local OPTIONS = options.new("sr", { timeout = options.seconds(1), retry = options.whole(0, nil, 0),
+  inter = options.seconds(0), multi = options.boolean(false), src = options.any(), dst_mac = options.any(),
+  resolve = options.any("arp") })
 
-local function check_number(opts, name, whole)
-  local value = opts[name]
-  if value == nil or type(value) == "number" and value >= 0 and not (whole and value % 1 ~= 0) then return end
-  error(("bad %s %s: a %snumber from 0 is needed"):format(name, tostring(value), whole and "whole " or ""), 4)
-end
-
-local function check(conn, opts)
-  if not ffi.istype("struct el_conn", conn) then
-    error(("bad conn %s: an EtherConn is needed"):format(tostring(conn)), 3)
-  end
-  for name in pairs(opts) do
-    if not KNOWN[name] then error(("unknown option %q of sr"):format(tostring(name)), 3) end
-  end
-  check_number(opts, "timeout")
-  check_number(opts, "inter")
-  check_number(opts, "retry", true)
-  if conn.ep.relay == nil then error("this endpoint is closed", 3) end
+-- Whether there is an EtherConn that this task may read.
+local function check_conn(conn)
+  if not ffi.istype("struct el_conn", conn) then misuse.raise("bad conn %s: an EtherConn is needed", tostring(conn)) end
+  if conn.ep.relay == nil then misuse.raise("this endpoint is closed") end
   local task = sched.current()
   local _, problem = conn:watch(task)
-  if problem then error(problem, 3) end
+  if problem then misuse.raise("%s", problem) end
   conn:unwatch(task)
 end
 
@@ -75,13 +66,13 @@ local Unanswered = { __tostring = function(list) return lines(list, function(one
 local function list_of(packets)
   if type(packets) == "string" or packet.is_packet(packets) then return { packets } end
   if type(packets) == "table" and (packets[1] ~= nil or next(packets) == nil) then return packets end
-  error(("bad packets %s: a packet, the bytes of a frame, or a list of them is needed"):format(tostring(packets)), 0)
+  misuse.raise("bad packets %s: a packet, the bytes of a frame, or a list of them is needed", tostring(packets))
 end
 
 local function new_requests(conn, packets, opts)
   local requests = {}
   for i, given in ipairs(list_of(packets)) do
-    local whole, hop = composed.complete(conn, given, opts)
+    local whole, hop = fill.complete(conn, given, opts)
     requests[i] = { packet = whole, hop = hop }
   end
   return requests
@@ -114,7 +105,7 @@ local function new_resolvers(conn, resolve)
   local resolvers = { releases = {} }
   return setmetatable(resolvers, { __index = function(_, src)
     if resolve == "broadcast" then return function() return BROADCAST end end
-    local hops = resolver.new(conn, addr.addr(src), resolve or "arp")
+    local hops = resolver.new(conn, addr.addr(src), resolve)
     resolvers[src] = hops.find
     table.insert(resolvers.releases, hops.release)
     return hops.find
@@ -159,7 +150,7 @@ function Exchange:send(request)
     for _, key in ipairs(answers.request_keys(request.layers)) do put_into(self.index, key, request) end
   end
   request.sent_at = sched.now()
-  local sent, reason = composed.send(self.conn, request.layers[1].fields)
+  local sent, reason = fill.send(self.conn, request.layers[1].fields)
   request.reason = reason
   return sent
 end
@@ -213,7 +204,7 @@ end
 -- Sends what has no answer yet, and waits for the answers.
 function Exchange:round(requests, opts)
   local start, count = sched.now(), 0
-  local inter, reason = opts.inter or 0, nil
+  local inter, reason = opts.inter, nil
   for _, request in ipairs(requests) do
     if request.layers and not request.answered and self:send(request) then
       count = count + 1
@@ -228,12 +219,12 @@ function Exchange:round(requests, opts)
   if count == 0 then return nil end
   -- A send only hears that the link is down from the one before it.
   self.trouble = not self.conn:relay():flush() and "link down" or nil
-  return self:collect(sched.now() + (opts.timeout or TIMEOUT), true)
+  return self:collect(sched.now() + opts.timeout, true)
 end
 
 function Exchange:run(requests, opts)
   local reason = self:collect(0) -- what was there before answers nothing
-  for _ = 0, opts.retry or 0 do
+  for _ = 0, opts.retry do
     if reason or self.outstanding == 0 then break end
     reason = self:round(requests, opts)
   end
@@ -304,8 +295,8 @@ end
 ---@return string|nil reason why some could not be sent or no more could come: "link down", "no answer from neighbour
 ---  10.0.0.1", "closed"
 function M.sr(conn, packets, opts)
-  opts = opts or {}
-  check(conn, opts)
+  opts = OPTIONS:read(opts)
+  check_conn(conn)
   return exchange(conn, packets, opts)
 end
 
@@ -316,8 +307,8 @@ end
 ---@return etherlua.packet|nil received
 ---@return number|string rtt in seconds, or the reason: "timeout", or one of those of sr
 function M.sr1(conn, given, opts)
-  opts = opts or {}
-  check(conn, opts)
+  opts = OPTIONS:read(opts)
+  check_conn(conn)
   local answered, _, reason = exchange(conn, { given }, opts)
   if answered[1] then return answered[1].received, answered[1].rtt end
   return nil, reason or "timeout"

@@ -4,6 +4,7 @@
 
 local bit = require "bit"
 local addr = require "etherlua.net.addr"
+local misuse = require "etherlua.core.misuse"
 
 local band, rshift = bit.band, bit.rshift
 local byte, char, sub, format, floor = string.byte, string.char, string.sub, string.format, math.floor
@@ -16,13 +17,7 @@ for octet = 0, 255 do
   DECIMAL[octet], HEX[octet] = format("%d", octet), format("%02x", octet)
 end
 
--- ---- Errors -------------------------------------------------------------------------------------------------------
-
--- Raise an error about a value that the caller gave. No position: the message names the value.
----@param ... any as for string.format
-function M.misuse(...)
-  error(format(...), 0)
-end
+-- ---- What is wrong ------------------------------------------------------------------------------------------------
 
 -- The second result of a parser that ran out of bytes: short("ipv4", 12, 20) is nil, "ipv4: 12 of 20 header bytes".
 ---@param protocol string
@@ -42,7 +37,7 @@ end
 ---@return integer value; raises unless it is a whole number from low to high
 function M.check(what, value, low, high)
   if type(value) ~= "number" or value ~= floor(value) or value < low or value > high then
-    M.misuse("bad %s %s: %d to %d is allowed", what, tostring(value), low, high)
+    misuse.raise("bad %s %s: %d to %d is allowed", what, tostring(value), low, high)
   end
   return value
 end
@@ -53,9 +48,9 @@ end
 ---@return string value; raises unless it is a string of at most that many octets
 function M.string(what, value, longest)
   if value == nil then return "" end
-  if type(value) ~= "string" then M.misuse("bad %s %s: a string is needed", what, tostring(value)) end
+  if type(value) ~= "string" then misuse.raise("bad %s %s: a string is needed", what, tostring(value)) end
   if longest and #value > longest then
-    M.misuse("bad %s: %d octets given, at most %d are allowed", what, #value, longest)
+    misuse.raise("bad %s: %d octets given, at most %d are allowed", what, #value, longest)
   end
   return value
 end
@@ -65,7 +60,7 @@ end
 ---@return string bytes six; raises unless text is a MAC address
 function M.mac(what, text)
   local ok, bytes = pcall(addr.mac_bytes, text)
-  if not ok then M.misuse("bad %s %q: a MAC address such as 02:00:00:11:22:33 is needed", what, tostring(text)) end
+  if not ok then misuse.raise("bad %s %q: a MAC address such as 02:00:00:11:22:33 is needed", what, tostring(text)) end
   return bytes
 end
 
@@ -76,7 +71,7 @@ end
 function M.ip(what, text, size)
   local ok, bytes = pcall(addr.ip_bytes, text)
   if not ok or #bytes ~= size then
-    M.misuse("bad %s %q: an %s is needed", what, tostring(text),
+    misuse.raise("bad %s %q: an %s is needed", what, tostring(text),
       size == 4 and "IPv4 address such as 10.0.0.1" or "IPv6 address such as 2001:db8::1")
   end
   return bytes
@@ -196,10 +191,10 @@ end
 ---@return integer sum for checksum()
 function M.pseudo_sum(context, protocol, length)
   if type(context) ~= "table" then
-    M.misuse("the checksum of IP protocol %d needs a context { src =, dst = } with the IP addresses", protocol)
+    misuse.raise("the checksum of IP protocol %d needs a context { src =, dst = } with the IP addresses", protocol)
   end
   local src, dst = addr.ip_bytes(context.src), addr.ip_bytes(context.dst)
-  if #src ~= #dst then M.misuse("bad context: %s and %s are not of one IP version", context.src, context.dst) end
+  if #src ~= #dst then misuse.raise("bad context: %s and %s are not of one IP version", context.src, context.dst) end
   return M.sum(src, M.sum(dst, protocol + length))
 end
 
@@ -215,7 +210,7 @@ end
 ---@return string bytes; raises if text is something else
 function M.unhex(text)
   local digits = text:gsub("[%s:]", "")
-  if #digits % 2 == 1 or digits:find("%X") then M.misuse("bad hex %q: pairs of hex digits are needed", text) end
+  if #digits % 2 == 1 or digits:find("%X") then misuse.raise("bad hex %q: pairs of hex digits are needed", text) end
   return (digits:gsub("%x%x", function(pair) return char(tonumber(pair, 16)) end))
 end
 

@@ -1,9 +1,7 @@
--- proto/answers.lua: whether one packet answers another, layer by layer. The rules are the protocols': a module exports
---   answers(reply, request)     whether its own layer does; without one, everything answers everything
---   exchange(fields, is_reply)  what a request and its answers have in common, for an index of many requests
---   turn(request, mac)          what a reply has where nobody says otherwise, for those who answer
--- Here are the rules of all that has IP addresses, and of ICMP errors, which answer what they quote. Packets are layers
--- from proto.dissect. Nothing remembers anything: one question has one answer.
+-- proto/answers.lua: whether one packet answers another, layer by layer. The rules are the protocols': what a module
+-- exports for them is said at the top of proto/init.lua. Here are the rules of all that has IP addresses, and of ICMP
+-- errors, which answer what they quote. Packets are layers from proto.dissect. Nothing remembers anything: one question
+-- has one answer.
 
 local ethernet = require "etherlua.proto.ethernet"
 local proto = require "etherlua.proto"
@@ -14,7 +12,7 @@ local ANY = "*" -- in an index key: the request went to a group, so anybody may 
 
 -- The module of a layer; nil for bytes, which have no rules.
 local function module_of(layer)
-  return layer and layer.name ~= "data" and layer.name ~= "malformed" and proto[layer.name] or nil
+  return layer and not proto.ends[layer.name] and proto[layer.name] or nil
 end
 
 local function is_ip(module)

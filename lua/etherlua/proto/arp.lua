@@ -3,7 +3,9 @@
 -- Padding behind the packet is dropped. Caches are a role's business.
 
 local bytes = require "etherlua.net.bytes"
+local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
+local schema = require "etherlua.proto.schema"
 
 local byte, format, sub = string.byte, string.format, string.sub
 local u16 = bytes.u16
@@ -12,6 +14,8 @@ local IPV4 = numbers.ethertype.IPV4
 local M = {}
 
 M.REQUEST, M.REPLY = 1, 2
+
+M.fields = schema.new("arp", { "hrd", "pro", "hln", "pln", "op", "sha", "spa", "tha", "tpa" })
 
 local function hardware_text(raw)
   return #raw == 6 and bytes.mac_at(raw, 1) or raw
@@ -46,7 +50,7 @@ end
 
 local function raw_address(what, value, size)
   if type(value) ~= "string" or #value ~= size then
-    bytes.misuse("bad %s %q: %d raw octets are needed", what, tostring(value), size)
+    misuse.raise("bad %s %q: %d raw octets are needed", what, tostring(value), size)
   end
   return value
 end
@@ -64,6 +68,7 @@ end
 ---@param fields table as from parse; the defaults are a request for Ethernet and IPv4, and addresses of zeros
 ---@return string packet
 function M.build(fields)
+  M.fields:check(fields)
   local hln, pln, pro = fields.hln or 6, fields.pln or 4, fields.pro or IPV4
   return bytes.put16("arp hrd", fields.hrd or 1) .. bytes.put16("arp pro", pro) .. bytes.put8("arp hln", hln)
     .. bytes.put8("arp pln", pln) .. bytes.put16("arp op", fields.op or M.REQUEST)

@@ -4,11 +4,13 @@
 
 local bytes = require "etherlua.net.bytes"
 local dhcp4_options = require "etherlua.proto.dhcp4_options"
+local misuse = require "etherlua.core.misuse"
+local schema = require "etherlua.proto.schema"
 
 local byte, char, find, format, sub = string.byte, string.char, string.find, string.format, string.sub
 local concat = table.concat
 local u16, u32, put8, put16, put32 = bytes.u16, bytes.u32, bytes.put8, bytes.put16, bytes.put32
-local misuse, ip4_at, decode = bytes.misuse, bytes.ip4_at, dhcp4_options.decode
+local ip4_at, decode = bytes.ip4_at, dhcp4_options.decode
 
 local M = {}
 
@@ -16,23 +18,12 @@ local COOKIE, HEADER_SIZE, BOOTP_SIZE = "\x63\x82\x53\x63", 240, 300
 local SNAME_SIZE, FILE_SIZE = 64, 128
 local OVERLOAD, MESSAGE_TYPE, RELAY_AGENT, END = 52, 53, 82, 255
 
+M.fields = schema.new("dhcp4", { "op", "htype", "hlen", "hops", "xid", "secs", "flags", "broadcast", "ciaddr", "yiaddr",
+  "siaddr", "giaddr", "chaddr", "sname", "file", "options", "option_order", "overload", "pad", "max_size" },
+  { inside = { options = dhcp4_options.check } })
+
 ---@type table<string, integer> name of an option -> its code
 M.option_codes = dhcp4_options.codes
-
--- A command line's "60=text", "43=0x0102", "dns_servers=1.1.1.1,8.8.8.8" as a key and value for the table of options.
-M.option = dhcp4_options.option
-
--- Reads an option of DHCP that a command line gives as NAME=VALUE, as an option parser's convert() wants it.
----@param text string "60=text"
----@return table|nil pair { key, value }
----@return string|nil reason
-function M.option_text(text)
-  local name, value = text:match("^([^=]+)=(.*)$")
-  if not name then return nil, format("bad option %q: NAME=VALUE or CODE=VALUE is needed", text) end
-  local ok, key, typed = pcall(M.option, name, value)
-  if not ok then return nil, tostring(key) end
-  return { key, typed }
-end
 
 -- The order of options when nothing else is asked for: the message type first, the relay agent's last (RFC 3046
 -- section 2.1), the others by code.
@@ -166,7 +157,7 @@ local function raw_options(options)
   local raw = {}
   for key, value in pairs(options) do
     local code, option_bytes = dhcp4_options.encode(key, value)
-    if raw[code] then misuse("DHCP option %d is given twice, by its name and by its code", code) end
+    if raw[code] then misuse.raise("DHCP option %d is given twice, by its name and by its code", code) end
     raw[code] = option_bytes
   end
   return raw
@@ -224,9 +215,9 @@ local function overload_bits(fields, size, file, sname)
   local overload = fields.overload
   if overload then
     local bits = OVERLOAD_BITS[overload]
-    if not bits then misuse('bad overload %q: true, "file", "sname" or "both" is allowed', tostring(overload)) end
+    if not bits then misuse.raise('bad overload %q: true, "file", "sname" or "both" is allowed', tostring(overload)) end
     if file ~= "" and bits ~= 2 or sname ~= "" and bits ~= 1 then
-      misuse("DHCP file or sname is given, but option overload puts options in its place")
+      misuse.raise("DHCP file or sname is given, but option overload puts options in its place")
     end
     return bits
   end
@@ -275,6 +266,7 @@ end
 ---  order; pad: octets to fill up to, 300 unless given (BOOTP, RFC 1542 section 2.1), or false
 ---@return string message; raises for unknown names, bad values, and if max_size is not enough
 function M.build(fields)
+  M.fields:check(fields)
   local sname, file, options = lay_out(fields)
   local message = put8("dhcp4 op", fields.op or default_op(fields.options)) .. put8("dhcp4 htype", fields.htype or 1)
     .. put8("dhcp4 hlen", fields.hlen or 6) .. put8("dhcp4 hops", fields.hops or 0)
@@ -285,7 +277,7 @@ function M.build(fields)
     .. filled_up(chaddr_bytes(fields), 16) .. filled_up(sname, SNAME_SIZE) .. filled_up(file, FILE_SIZE)
     .. COOKIE .. options
   if fields.max_size and #message > fields.max_size then
-    misuse("a DHCP message of %d octets does not fit in max_size %d", #message, fields.max_size)
+    misuse.raise("a DHCP message of %d octets does not fit in max_size %d", #message, fields.max_size)
   end
   if fields.pad == false then return message end
   return filled_up(message, fields.pad or BOOTP_SIZE)

@@ -1,38 +1,28 @@
 -- proto/dhcp4_options.lua: the table of DHCP options (RFC 2132 and later): their names, codes and types, and how a
--- value of each type is read, written, and taken from a command line. A new option is one line in the table at the end.
+-- value of each type is read and written. A new option is one line in the table at the end.
 -- Knows nothing of messages: long options, their order and overload are dhcp4.lua's, which exports what users need.
 
 local bytes = require "etherlua.net.bytes"
+local misuse = require "etherlua.core.misuse"
+local suggest = require "etherlua.core.suggest"
 
 local byte, char, concat, sub = string.byte, string.char, table.concat, string.sub
 local u16, u32, put8, put32, check = bytes.u16, bytes.u32, bytes.put8, bytes.put32, bytes.check
-local misuse, ip4_at = bytes.misuse, bytes.ip4_at
+local ip4_at = bytes.ip4_at
 
 local M = {}
 
 ---@type table<string, integer> name -> code
 M.codes = {}
 
--- A command line's "0x0102" as bytes, anything else as it is.
-local function literal(text)
-  return text:sub(1, 2) == "0x" and bytes.unhex(text:sub(3)) or text
-end
-
-local function split(text)
-  local items = {}
-  for item in (text .. ","):gmatch("(.-),") do items[#items + 1] = item end
-  return items
-end
-
 -- ---- Types of options ---------------------------------------------------------------------------------------------
 -- parse(raw) -> value, or nil if the bytes do not fit. build(value, label) -> raw, raises for a bad value; the label
--- names the option. text(text, label) -> value, from a command line. hex: a text in hex means a value of this type.
+-- names the option.
 
 local types = {}
 
 local function number_type(size, low, high)
   return {
-    hex = true,
     parse = function(raw)
       if #raw ~= size then return nil end
       local value = size == 1 and byte(raw) or size == 2 and u16(raw, 1) or u32(raw, 1)
@@ -41,7 +31,6 @@ local function number_type(size, low, high)
     build = function(value, label)
       return sub(put32(label, check(label, value, low, high) % 0x100000000), 5 - size)
     end,
-    text = function(text, label) return check(label, tonumber(text) or text, low, high) end,
   }
 end
 
@@ -50,41 +39,32 @@ types.u32, types.i32 = number_type(4, 0, 0xffffffff), number_type(4, -0x80000000
 
 -- Opaque bytes.
 types.raw = {
-  hex = true,
   parse = function(raw) return raw end,
   build = function(value, label) return bytes.string(label, value) end,
-  text = literal,
 }
 
 -- Text, without the NULs that some put behind it (RFC 2132 section 2).
 types.text = {
-  hex = true,
   parse = function(raw)
     local size = #raw
     while size > 0 and byte(raw, size) == 0 do size = size - 1 end
     return sub(raw, 1, size)
   end,
   build = types.raw.build,
-  text = literal,
 }
 
 types.ip = {
   parse = function(raw) return #raw == 4 and ip4_at(raw, 1) or nil end,
   build = function(value, label) return bytes.ip(label, value, 4) end,
-  text = function(text, label) return ip4_at(bytes.ip(label, text, 4), 1) end,
 }
 
-local BOOLEANS, BOOLEAN_TEXTS = { ["\0"] = false, ["\1"] = true }, { ["false"] = false, ["true"] = true }
+local BOOLEANS = { ["\0"] = false, ["\1"] = true }
 
 types.boolean = {
   parse = function(raw) return BOOLEANS[raw] end,
   build = function(value, label)
-    if type(value) ~= "boolean" then misuse("bad %s %s: true or false is needed", label, tostring(value)) end
+    if type(value) ~= "boolean" then misuse.raise("bad %s %s: true or false is needed", label, tostring(value)) end
     return value and "\1" or "\0"
-  end,
-  text = function(text, label)
-    if BOOLEAN_TEXTS[text] == nil then misuse("bad %s %q: true or false is needed", label, text) end
-    return BOOLEAN_TEXTS[text]
   end,
 }
 
@@ -92,19 +72,15 @@ types.boolean = {
 types.flag = {
   parse = function(raw) return raw == "" or nil end,
   build = function(value, label)
-    if value ~= true then misuse("bad %s %s: true is the only value", label, tostring(value)) end
+    if value ~= true then misuse.raise("bad %s %s: true is the only value", label, tostring(value)) end
     return ""
-  end,
-  text = function(text, label)
-    types.flag.build(types.boolean.text(text, label), label)
-    return true
   end,
 }
 
 -- What lists and other values of several parts have in common: none at all is no value (and its bytes do not fit).
 local function check_list(value, label)
   if type(value) ~= "table" or next(value) == nil then
-    misuse("bad %s %s: a table with at least one value is needed", label, tostring(value))
+    misuse.raise("bad %s %s: a table with at least one value is needed", label, tostring(value))
   end
   return value
 end
@@ -122,45 +98,32 @@ local function list_type(item, size)
       for i, value in ipairs(check_list(list, label)) do parts[i] = item.build(value, label) end
       return concat(parts)
     end,
-    text = function(text, label)
-      local list = split(text)
-      for i, value in ipairs(list) do list[i] = item.text(value, label) end
-      return list
-    end,
   }
 end
 
 types.ips, types.u16s = list_type(types.ip, 4), list_type(types.u16, 2)
 
--- Codes of options, which a command line may name.
-types.codes = list_type({
-  parse = types.u8.parse,
-  build = types.u8.build,
-  text = function(text, label) return M.codes[text] or types.u8.text(text, label) end,
-}, 1)
+-- Codes of options.
+types.codes = list_type(types.u8, 1)
 
 local TYPE_NAMES = { "DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE", "INFORM" }
 local TYPE_NUMBERS = {}
 for number, name in ipairs(TYPE_NAMES) do TYPE_NUMBERS[name] = number end
 
 types.message_type = {
-  hex = true,
   parse = function(raw) return #raw == 1 and (TYPE_NAMES[byte(raw)] or byte(raw)) or nil end,
   build = function(value, label)
     local number = TYPE_NUMBERS[value] or type(value) == "number" and value
     if not number then
-      misuse("bad %s %q: 0 to 255 or one of %s is needed", label, tostring(value), concat(TYPE_NAMES, ", "))
+      misuse.raise("bad %s %q: 0 to 255 or one of %s is needed", label, tostring(value), concat(TYPE_NAMES, ", "))
     end
     return put8(label, number)
-  end,
-  text = function(text, label)
-    return types.message_type.parse(types.message_type.build(tonumber(text) or text:upper(), label))
   end,
 }
 
 local function build_prefix(prefix, label)
   local net, width = tostring(prefix):match("^(.+)/(%d+)$")
-  if not net then misuse("bad %s %q: a prefix such as 10.0.0.0/8 is needed", label, tostring(prefix)) end
+  if not net then misuse.raise("bad %s %q: a prefix such as 10.0.0.0/8 is needed", label, tostring(prefix)) end
   width = check(label .. " prefix length", tonumber(width), 0, 32)
   return char(width) .. sub(bytes.ip(label, net, 4), 1, math.ceil(width / 8))
 end
@@ -185,16 +148,6 @@ types.routes = {
       parts[i] = build_prefix(route.prefix, label) .. bytes.ip(label .. " router", route.router, 4)
     end
     return concat(parts)
-  end,
-  text = function(text, label)
-    local routes = split(text)
-    for i, item in ipairs(routes) do
-      local prefix, router = item:match("^(.-)=(.*)$")
-      if not prefix then misuse("bad %s %q: PREFIX=ROUTER such as 10.0.0.0/8=10.0.0.1 is needed", label, item) end
-      routes[i] = { prefix = prefix, router = router }
-    end
-    types.routes.build(routes, label)
-    return routes
   end,
 }
 
@@ -226,24 +179,14 @@ types.relay_agent = {
     for i, code in ipairs(codes) do codes[i] = char(code, #by_code[code]) .. by_code[code] end
     return concat(codes)
   end,
-  text = function(text, label)
-    local values = {}
-    for _, item in ipairs(split(text)) do
-      local key, value = item:match("^(.-)=(.*)$")
-      if not (SUB_CODES[key] or tonumber(key)) then
-        misuse("bad %s %q: circuit_id=TEXT, remote_id=TEXT or CODE=TEXT is needed", label, item)
-      end
-      values[SUB_NAMES[tonumber(key)] or tonumber(key) or key] = literal(value)
-    end
-    types.relay_agent.build(values, label)
-    return values
-  end,
 }
 
 -- ---- The options --------------------------------------------------------------------------------------------------
 -- RFC 2132 unless noted. Option overload (52) is missing on purpose: dhcp4.lua makes and reads it.
 
 local by_code = {}
+
+for name, kind in pairs(types) do kind.name = name end
 
 for _, row in ipairs {
   { 1, "subnet_mask", types.ip },
@@ -335,7 +278,9 @@ function M.code_of(key)
   local names = {}
   for name in pairs(M.codes) do names[#names + 1] = name end
   table.sort(names)
-  misuse("unknown DHCP option %q: a code from 1 to 254 is needed, or one of %s", tostring(key), concat(names, ", "))
+  local near = suggest.nearest(key, names)
+  misuse.raise("unknown DHCP option %q%s a code from 1 to 254 is needed, or one of %s", tostring(key),
+    near and (", did you mean %q?"):format(near) or ":", concat(names, ", "))
 end
 
 ---@param key string|integer a name with a typed value, or a code with raw bytes
@@ -349,15 +294,20 @@ function M.encode(key, value)
   return code, known.kind.build(value, known.label)
 end
 
----@param code_or_name string|integer "60", 60 or "vendor_class"
----@param text string value; hex such as 0x0102 is raw bytes for any option but a number
----@return string|integer key
----@return any value for the table of options; raises a one-line error that says what is allowed
-function M.option(code_or_name, text)
-  local code = M.code_of(tonumber(code_or_name) or code_or_name)
-  local known, is_hex = by_code[code], text:sub(1, 2) == "0x"
-  if not known or (is_hex and not known.kind.hex) then return code, literal(text) end
-  return known.name, known.kind.text(text, known.label)
+-- What a value of an option has to be.
+---@param code integer
+---@return string|nil name nil: the option is not known, its value is raw bytes
+---@return string|nil kind "u8", "u16", "u32", "i32", "raw", "text", "ip", "boolean", "flag", "ips", "u16s", "codes",
+---  "message_type", "routes" or "relay_agent"
+function M.kind_of(code)
+  local known = by_code[code]
+  if known then return known.name, known.kind.name end
+end
+
+-- Raises an error for a name that is not known, or a code out of range.
+---@param options table by name or code
+function M.check(options)
+  for key in pairs(options) do M.code_of(key) end
 end
 
 return M

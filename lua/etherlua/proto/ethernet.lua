@@ -4,6 +4,7 @@
 local bit = require "bit"
 local bytes = require "etherlua.net.bytes"
 local numbers = require "etherlua.net.numbers"
+local schema = require "etherlua.proto.schema"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local format, sub = string.format, string.sub
@@ -22,6 +23,14 @@ M.next = {
 }
 
 M.selectors = { "ethertype" }
+
+M.short = "ether"
+
+-- What a VLAN tag has.
+M.tag_fields = schema.new("a VLAN tag", { "tpid", "pcp", "dei", "vid" })
+
+M.fields = schema.new("ethernet", { "dst", "src", "vlans", "ethertype", "payload" },
+  { defaults = { src = "00:00:00:00:00:00" }, inside = { vlans = M.tag_fields } })
 
 -- What marks a VLAN tag.
 M.tpids = { [TYPES.DOT1Q] = true, [TYPES.DOT1AD] = true, [TYPES.QINQ] = true }
@@ -87,6 +96,7 @@ end
 ---@param fields table as from parse; vlans may hold plain VIDs, none is untagged
 ---@return string frame
 function M.build(fields)
+  M.fields:check(fields)
   local tags = {}
   for i, tag in ipairs(fields.vlans or {}) do tags[i] = tag_bytes(tag) end
   return bytes.mac("ethernet dst", fields.dst) .. bytes.mac("ethernet src", fields.src) .. table.concat(tags)

@@ -6,10 +6,11 @@
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
 local group = require "etherlua.net.group"
-local icmp = require "etherlua.proto.icmp"
+local icmp_messages = require "etherlua.proto.icmp_messages"
 local layout = require "etherlua.proto.layout"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.icmp6_options"
+local schema = require "etherlua.proto.schema"
 
 local format = string.format
 
@@ -21,15 +22,14 @@ M.DESTINATION_UNREACHABLE, M.PACKET_TOO_BIG, M.TIME_EXCEEDED, M.PARAMETER_PROBLE
 M.ECHO_REQUEST, M.ECHO_REPLY, M.ROUTER_SOLICITATION, M.ROUTER_ADVERTISEMENT = 128, 129, 133, 134
 M.NEIGHBOUR_SOLICITATION, M.NEIGHBOUR_ADVERTISEMENT, M.REDIRECT = 135, 136, 137
 
-M.derived = { "checksum" }
-
--- ---- Kinds of message; see icmp.lua -------------------------------------------------------------------------------
+-- ---- Kinds of message; see icmp_messages.lua ----------------------------------------------------------------------
 
 -- Fields at fixed places, then options.
 local function with_options(entries, text)
   local fixed = layout.new("icmp6", entries)
   local size = 4 + fixed.size
   return {
+    names = schema.union(fixed.names, options.names),
     parse = function(message, fields)
       if #message < size then return bytes.short("icmp6", #message, size) end
       return options.parse(message, size + 1, fixed:parse(message, 5, fields))
@@ -68,22 +68,22 @@ end)
 local redirect = with_options({ { "reserved", "u32" }, { "target", "ip6" }, { "destination", "ip6" } },
   function(fields) return format(" %s to %s", fields.destination, fields.target) end)
 
-local too_big = icmp.fixed("icmp6", { { "mtu", "u32" } },
+local too_big = icmp_messages.fixed("icmp6", { { "mtu", "u32" } },
   function(fields) return format(" mtu %d", fields.mtu) end, true)
 
-local parameter_problem = icmp.fixed("icmp6", { { "pointer", "u32" } },
+local parameter_problem = icmp_messages.fixed("icmp6", { { "pointer", "u32" } },
   function(fields) return format(" at %d", fields.pointer) end, true)
 
--- Type -> name, kind of message, names of codes, as in icmp.lua.
+-- As of etherlua.proto.icmp_messages.
 M.types = {
-  [1] = { name = "destination unreachable", kind = icmp.error,
+  [1] = { name = "destination unreachable", kind = icmp_messages.error,
     codes = { [0] = "no route", "prohibited", "scope", "address", "port" } },
   [2] = { name = "packet too big", kind = too_big },
-  [3] = { name = "time exceeded", kind = icmp.error, codes = { [0] = "in transit", "in reassembly" } },
+  [3] = { name = "time exceeded", kind = icmp_messages.error, codes = { [0] = "in transit", "in reassembly" } },
   [4] = { name = "parameter problem", kind = parameter_problem,
     codes = { [0] = "header field", "next header", "option" } },
-  [128] = { name = "echo request", kind = icmp.echo, answer = 129 },
-  [129] = { name = "echo reply", kind = icmp.echo },
+  [128] = { name = "echo request", kind = icmp_messages.echo, answer = 129 },
+  [129] = { name = "echo reply", kind = icmp_messages.echo },
   [133] = { name = "router solicitation", kind = router_solicitation, answer = 134 },
   [134] = { name = "router advertisement", kind = router_advertisement },
   [135] = { name = "neighbour solicitation", kind = solicitation, answer = 136 },
@@ -91,6 +91,10 @@ M.types = {
   [137] = { name = "redirect", kind = redirect },
   [143] = { name = "multicast listener report v2" },
 }
+
+local messages = icmp_messages.new("icmp6", "ICMPv6", "ipv6", M.types)
+
+M.fields = schema.new("icmp6", messages:names(), { derived = { "checksum" }, inside = { options = options.fields } })
 
 -- Where a neighbour solicitation for an address is sent: the group of its last 24 bits (RFC 4291 section 2.7.1) and the
 -- MAC address of that.
@@ -117,7 +121,7 @@ end
 ---@return string? name of the module for the payload
 ---@return string? note "quoted" if so: the packet may be cut off
 function M.child(fields)
-  return icmp.child_with(M.types, "ipv6", fields)
+  return messages:child(fields)
 end
 
 ---@param message string
@@ -129,14 +133,15 @@ end
 ---  payload; reserved if it is not zero
 ---@return string? reason
 function M.parse(message)
-  return icmp.parse_with("icmp6", M.types, message)
+  return messages:parse(message)
 end
 
 ---@param fields table as from parse; type is needed, and the addresses of its kind
 ---@param context? { src: string, dst: string } IPv6 addresses; needed unless checksum is given
 ---@return string message
 function M.build(fields, context)
-  local before, after = icmp.parts_with(M.types, fields)
+  M.fields:check(fields)
+  local before, after = messages:parts(fields)
   local start = not fields.checksum and bytes.pseudo_sum(context, PROTOCOL, 4 + #after) or nil
   return bytes.with_checksum(before, after, fields.checksum, start)
 end
@@ -156,13 +161,13 @@ function M.is_error(fields)
 end
 
 -- What a request and its answers have in common.
-M.exchange = icmp.exchange
+M.exchange = icmp_messages.exchange
 
 ---@param reply table from parse
 ---@param request table from parse
 ---@return boolean
 function M.answers(reply, request)
-  return icmp.answers_with(M.types, reply, request)
+  return messages:answers(reply, request)
 end
 
 -- What a reply has where nobody says otherwise; of an advertisement (RFC 4861 section 7.2.4) all of it.
@@ -170,7 +175,7 @@ end
 ---@param mac string of the host that answers
 ---@return table fields
 function M.turn(request, mac)
-  local fields = icmp.turn_with(M.types, request)
+  local fields = messages:turn(request)
   if request.type == M.NEIGHBOUR_SOLICITATION then
     fields.target, fields.target_link_layer_address = request.target, mac
     fields.solicited, fields.override = true, true
@@ -181,7 +186,7 @@ end
 ---@param fields table from parse
 ---@return string
 function M.describe(fields)
-  return icmp.describe_with("ICMPv6", M.types, fields)
+  return messages:describe(fields)
 end
 
 return M

@@ -4,6 +4,7 @@
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
+local schema = require "etherlua.proto.schema"
 
 local byte, format, sub = string.byte, string.format, string.sub
 local put8 = bytes.put8
@@ -14,23 +15,28 @@ M.PREFIX_INFORMATION, M.REDIRECTED_HEADER, M.MTU, M.RDNSS = 3, 4, 5, 25
 
 local LINK_LAYER = { "source_link_layer_address", "target_link_layer_address" }
 
+-- Fields of a message with options.
+M.names = { LINK_LAYER[1], LINK_LAYER[2], "options" }
+
 -- ---- What is behind type and length -------------------------------------------------------------------------------
 -- Type -> parse(data, option), which fills in the option's fields unless the data does not fit and returns whether it
 -- does, and build(option) -> data.
 
-local function fixed(entries)
-  local header = layout.new("icmp6", entries)
+local function fixed(header)
   return {
     parse = function(data, option) return #data == header.size and header:parse(data, 1, option) ~= nil end,
     build = function(option) return header:build(option) end,
   }
 end
 
+local prefix = layout.new("icmp6", { { "prefix_length", "u8" },
+  { bits = { { "on_link", 1 }, { "autonomous", 1 }, { "reserved", 6 } } }, { "valid_lifetime", "u32" },
+  { "preferred_lifetime", "u32" }, { "reserved2", "u32" }, { "prefix", "ip6" } })
+local mtu = layout.new("icmp6", { { "reserved", "u16" }, { "mtu", "u32" } })
 local rdnss = layout.new("icmp6", { { "reserved", "u16" }, { "lifetime", "u32" } })
 
 local types = {
-  [3] = fixed { { "prefix_length", "u8" }, { bits = { { "on_link", 1 }, { "autonomous", 1 }, { "reserved", 6 } } },
-    { "valid_lifetime", "u32" }, { "preferred_lifetime", "u32" }, { "reserved2", "u32" }, { "prefix", "ip6" } },
+  [3] = fixed(prefix),
   [4] = {
     parse = function(data, option)
       option.packet = sub(data, 7)
@@ -38,7 +44,7 @@ local types = {
     end,
     build = function(option) return ("\0"):rep(6) .. bytes.string("icmp6 packet", option.packet) end,
   },
-  [5] = fixed { { "reserved", "u16" }, { "mtu", "u32" } },
+  [5] = fixed(mtu),
   [25] = {
     parse = function(data, option)
       rdnss:parse(data, 1, option).servers = {}
@@ -52,6 +58,10 @@ local types = {
     end,
   },
 }
+
+-- What there may be in an option, whatever its type.
+M.fields = schema.new("an icmp6 option", schema.union({ "type", "data" }, prefix.names, { "packet" }, mtu.names,
+  rdnss.names, { "servers" }))
 
 -- ---- One option ---------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,34 @@
 -- proto/init.lua: all protocols by name (proto.ipv4 loads proto/ipv4.lua), and the walk through the layers of a frame.
--- A parent names the module of its payload by child(fields), from its table `next`; so a new protocol is one file here
--- and one line in its parent's table. Nothing is put together over several frames.
--- For packet.lua a module says: selectors, the fields that `next` is about (of two, the first takes the lowest of the
--- child's numbers, the second the highest); derived, what build() fills in unless given; carrier(fields), what it needs
--- of the header that carries it.
+-- Nothing is put together over several frames.
+--
+-- A protocol is one file in proto/, pure functions on bytes, one line in its parent's table `next`, and a fixture in
+-- spec/support/packets.lua. Its module exports what is here; proto/contract.lua and a spec say what one lacks.
+--
+--   parse(bytes, quoted)     -> fields, or nil and the reason. quoted: an ICMP error may have cut the bytes off.
+--   build(fields, context)   -> bytes. context: the fields of the layer around it, for checksums that cover addresses.
+--                            What parse() returns builds the same bytes again, what is unknown included.
+--   describe(fields)         -> a part of a line for people. details(fields), of what has ports: the same without them.
+--   fields                   the names in wire order, their aliases, defaults, and which ones build() derives unless
+--                            given: see proto/schema.lua. build() raises for a name that is not among them.
+--   checksum_ok(bytes, context)  -> whether the checksum is right
+--   short                    a shorter name for layers and patterns, such as "ip4"
+--
+-- Where it carries others:
+--   next                     number -> name of the module that reads the payload
+--   selectors                the fields that the numbers stand in, for composing; of two, the first takes the lowest of
+--                            the child's numbers, the second the highest
+--   child(fields)            -> name of the module for fields.payload, or nil; and a note: "quoted" if an ICMP error
+--                            quotes it, or why there is none
+--   carrier(fields)          -> what it needs of the fields of the layer that carries it
+--
+-- Where it is asked and answers, for proto/answers.lua; without a rule everything answers everything:
+--   answers(reply, request)  -> whether its own layer does
+--   exchange(fields, is_reply)  -> what a request and its answers have in common, for an index of many requests
+--   turn(request, mac)       -> fields that a reply has where nobody says otherwise; mac: of the host that replies
+--   is_error(fields)         -> whether it says that the packet that it quotes went no further
+--   is_group(ip), UNSPECIFIED  of protocols with IP addresses
+
+local schema = require "etherlua.proto.schema"
 
 local format = string.format
 
@@ -15,6 +40,56 @@ local M = setmetatable({}, {
     return module
   end,
 })
+
+-- What can stand at the end of the list of layers: bytes that no protocol reads.
+---@type table<string, etherlua.proto.schema>
+M.ends = {
+  data = schema.new("data", { "payload", "note" }),
+  malformed = schema.new("malformed", { "protocol", "reason", "payload" }),
+}
+
+---@param module any
+---@return boolean
+local function is_protocol(module)
+  return type(module) == "table" and rawget(module, "parse") ~= nil and rawget(module, "fields") ~= nil
+end
+
+local function collect(names, name)
+  if names[name] then return end
+  names[name] = true
+  for _, child in pairs(M[name].next or {}) do collect(names, child) end
+end
+
+-- All protocols: those that Ethernet carries, directly or not, and those that were loaded besides.
+---@return string[] names of modules, sorted
+function M.names()
+  local roots, found, names = { "ethernet" }, {}, {}
+  for name, module in pairs(M) do
+    if is_protocol(module) then roots[#roots + 1] = name end
+  end
+  for _, name in ipairs(roots) do collect(found, name) end
+  for name in pairs(found) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+-- The name that layers and patterns have for a protocol.
+---@param name string of its module
+---@return string "ip4", "udp"
+function M.short_of(name)
+  return M[name].short or name
+end
+
+-- The protocol of a name, long or short.
+---@param name string "ipv4", "ip4"
+---@return string|nil name of its module
+function M.find(name)
+  for _, full in ipairs(M.names()) do
+    if full == name or M.short_of(full) == name then return full end
+  end
+  local ok, module = pcall(function() return M[name] end)
+  return ok and is_protocol(module) and name or nil
+end
 
 ---@param frame string
 ---@param first? string name of the first layer; default "ethernet"

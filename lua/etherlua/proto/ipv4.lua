@@ -6,6 +6,7 @@ local bytes = require "etherlua.net.bytes"
 local group = require "etherlua.net.group"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.options"
+local schema = require "etherlua.proto.schema"
 
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local byte, format, sub = string.byte, string.format, string.sub
@@ -22,7 +23,13 @@ M.next = {
 }
 
 M.selectors = { "protocol" }
-M.derived = { "version", "ihl", "total_length", "header_checksum" }
+M.short = "ip4"
+
+-- No source is one that a host may have (RFC 1122 section 3.2.1.3).
+M.fields = schema.new("ipv4", { "version", "ihl", "tos", "total_length", "identification", "reserved_flag", "df", "mf",
+  "fragment_offset", "ttl", "protocol", "header_checksum", "src", "dst", "options", "payload" },
+  { defaults = { src = "0.0.0.0" }, derived = { "version", "ihl", "total_length", "header_checksum" },
+    inside = { options = options.fields } })
 
 -- Types of options: RFC 791 section 3.1, RFC 2113.
 M.RECORD_ROUTE, M.TIMESTAMP, M.ROUTER_ALERT = 7, 68, 148
@@ -101,6 +108,7 @@ end
 ---  in unless given; options may be raw bytes and are padded to a multiple of 4
 ---@return string packet
 function M.build(fields)
+  M.fields:check(fields)
   local list = options.build("ipv4", fields.options)
   local payload = bytes.string("ipv4 payload", fields.payload)
   local ihl = bytes.check("ipv4 ihl", fields.ihl or 5 + #list / 4, 0, 15)

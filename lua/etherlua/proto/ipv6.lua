@@ -7,6 +7,7 @@ local bytes = require "etherlua.net.bytes"
 local extensions = require "etherlua.proto.ipv6_extensions"
 local group = require "etherlua.net.group"
 local numbers = require "etherlua.net.numbers"
+local schema = require "etherlua.proto.schema"
 
 local band, rshift = bit.band, bit.rshift
 local byte, format, sub = string.byte, string.format, string.sub
@@ -23,7 +24,13 @@ M.next = {
 }
 
 M.selectors = { "protocol" }
-M.derived = { "version", "payload_length", "next_header" }
+M.short = "ip6"
+
+-- No source is one that a host may have (RFC 4291 section 2.5.2).
+M.fields = schema.new("ipv6", { "version", "traffic_class", "flow_label", "payload_length", "next_header", "hop_limit",
+  "src", "dst", "extension_headers", "protocol", "payload" },
+  { defaults = { src = "::" }, derived = { "version", "payload_length", "next_header" },
+    inside = { extension_headers = extensions.fields } })
 
 M.UNSPECIFIED = "::"
 
@@ -93,6 +100,7 @@ end
 ---  payload_length and all next headers are filled in; payload_length and that of the fixed header may be given
 ---@return string packet
 function M.build(fields)
+  M.fields:check(fields)
   local headers, payload = fields.extension_headers or {}, bytes.string("ipv6 payload", fields.payload)
   local protocol = fields.protocol or #headers == 0 and fields.next_header or nil
   local chain, first = extensions.build(headers, bytes.check("ipv6 protocol", protocol, 0, 255))

@@ -3,6 +3,8 @@
 
 local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
+local misuse = require "etherlua.core.misuse"
+local schema = require "etherlua.proto.schema"
 
 local byte, format, sub = string.byte, string.format, string.sub
 local put8 = bytes.put8
@@ -10,6 +12,11 @@ local put8 = bytes.put8
 local M = {}
 
 M.HOP_BY_HOP, M.ROUTING, M.FRAGMENT, M.AUTHENTICATION, M.DESTINATION_OPTIONS = 0, 43, 44, 51, 60
+
+-- What there may be in a header, whatever its type.
+M.fields = schema.new("an ipv6 extension header", { "type", "next_header", "length", "data", "options", "routing_type",
+  "segments_left", "type_specific_data", "reserved", "fragment_offset", "reserved2", "mf", "identification", "spi",
+  "sequence_number", "icv" }, { inside = { options = schema.new("an ipv6 option", { "type", "data" }) } })
 
 -- ---- Options of hop-by-hop and destination options headers (RFC 8200 section 4.2) -----------------------------------
 
@@ -132,7 +139,7 @@ end
 local function build_header(header, next_header)
   local known = kinds[header.type]
   if not known then
-    bytes.misuse("bad ipv6 extension header type %s: 0, 43, 44, 51 or 60 is allowed", tostring(header.type))
+    misuse.raise("bad ipv6 extension header type %s: 0, 43, 44, 51 or 60 is allowed", tostring(header.type))
   end
   local body = "??" .. (header.data and bytes.string("ipv6 extension header data", header.data) or known.build(header))
   -- Eight octets are the least, also where the unit is four.

@@ -8,9 +8,10 @@ local byte, sub, floor = string.byte, string.sub, math.floor
 
 local M = {}
 
--- Fields in the order of the wire; size: their octets.
+-- Fields in the order of the wire; size: their octets; names: theirs.
 ---@class etherlua.proto.layout
 ---@field size integer
+---@field names string[]
 local Layout = {}
 Layout.__index = Layout
 
@@ -92,12 +93,13 @@ end
 -- are left out when they are zero.
 ---@param protocol string for error messages
 ---@param entries table[]
----@return table layout with .size in octets
+---@return etherlua.proto.layout
 function M.new(protocol, entries)
-  local layout = { size = 0 }
+  local layout = { size = 0, names = {} }
   for i, entry in ipairs(entries) do
     layout[i] = entry.bits and bits_entry(protocol, entry.bits) or plain_entry(protocol, entry[1], types[entry[2]])
     layout.size = layout.size + layout[i].size
+    for _, part in ipairs(entry.bits or { entry }) do table.insert(layout.names, part[1]) end
   end
   return setmetatable(layout, Layout)
 end

@@ -2,7 +2,10 @@
 -- answers. Pure functions on bytes.
 
 local bytes = require "etherlua.net.bytes"
+local misuse = require "etherlua.core.misuse"
 local proto = require "etherlua.proto"
+local schema = require "etherlua.proto.schema"
+local suggest = require "etherlua.core.suggest"
 local view = require "etherlua.proto.view"
 
 local M = {}
@@ -101,24 +104,81 @@ local function text_of(frame)
   return frame.line .. "\n" .. (frame.udp and frame.udp.payload or frame.ethernet.payload or "")
 end
 
--- Compares a frame with a pattern: a table of decoded fields such as { ip = { dst = "10.0.0.1" }, arp = false }
--- (a function as a value is called with the field; false: there is none; a number stands for a VLAN tag of this ID), a
--- function of the decoded frame, or a Lua pattern for its decoded line or its payload.
+-- ---- names in patterns --------------------------------------------------------------------------------------------
+
+-- What a decoded frame has besides its layers.
+local OF_FRAME = { bytes = true, line = true, layers = true }
+
+-- The fields that `ip` may have, which is either version.
+local ip_fields
+
+local function schema_of(name)
+  if name ~= "ip" then return proto.ends[name] or proto[name].fields end
+  local four, six = proto.ipv4.fields, proto.ipv6.fields
+  ip_fields = ip_fields or schema.new("ip", schema.union(four.names, six.names))
+  return ip_fields
+end
+
+local function known_layers()
+  local names = { "ip", "data", "malformed" }
+  for _, name in ipairs(proto.names()) do names[#names + 1] = proto.short_of(name) end
+  return names
+end
+
+-- The name that a decoded frame has for a layer.
+local function layer_of(name)
+  local known = (name == "ip" or proto.ends[name]) and name or type(name) == "string" and proto.find(name)
+  if not known then
+    misuse.raise("bad pattern: unknown layer %q%s", tostring(name), suggest.words(name, known_layers()))
+  end
+  return known
+end
+
+-- A pattern whose names are known, and those that decoded frames have.
+local function checked(pattern)
+  local wanted = {}
+  for name, value in pairs(pattern) do
+    local layer = OF_FRAME[name] and name or layer_of(name)
+    local is_layer = type(value) == "table" and not OF_FRAME[name]
+    wanted[layer] = is_layer and schema_of(layer):renamed(value) or value
+  end
+  return wanted
+end
+
+local function by_fields(wanted)
+  return function(frame)
+    local path, want, found = differs(wanted, frame)
+    if not path then return nil end
+    if found == nil then return ("%s is missing, %s is wanted"):format(path, show(want)) end
+    return ("%s is %s, not %s"):format(path, show(found), show(want))
+  end
+end
+
+-- What compares frames with a pattern: a table of decoded fields such as { ip = { dst = "10.0.0.1" }, arp = false }
+-- (layers and fields also by their short names; a function as a value is called with the field; false: there is none;
+-- a number stands for a VLAN tag of this ID), a function of the decoded frame, or a Lua pattern for its decoded line or
+-- its payload. A name that is not known is an error.
+---@param pattern table|string|fun(frame: etherlua.decoded): any
+---@return fun(frame: etherlua.decoded): string? difference nil when the frame matches
+function M.compile(pattern)
+  if type(pattern) == "function" then
+    return function(frame) return not pattern(frame) and "the function does not accept it" or nil end
+  elseif type(pattern) == "string" then
+    return function(frame)
+      return not text_of(frame):find(pattern) and ("neither line nor payload match %q"):format(pattern) or nil
+    end
+  elseif type(pattern) ~= "table" then
+    misuse.raise("bad pattern %s: a table of fields, a function or a Lua pattern is needed", tostring(pattern))
+  end
+  return by_fields(checked(pattern))
+end
+
+-- Compares one frame with a pattern; for many there is compile().
 ---@param pattern table|string|fun(frame: etherlua.decoded): any
 ---@param frame etherlua.decoded
 ---@return string? difference nil when it matches
 function M.difference(pattern, frame)
-  if type(pattern) == "function" then
-    return not pattern(frame) and "the function does not accept it" or nil
-  elseif type(pattern) == "string" then
-    return not text_of(frame):find(pattern) and ("neither line nor payload match %q"):format(pattern) or nil
-  elseif type(pattern) ~= "table" then
-    error(("bad pattern %s: a table of fields, a function or a Lua pattern is needed"):format(tostring(pattern)), 0)
-  end
-  local path, wanted, found = differs(pattern, frame)
-  if not path then return nil end
-  if found == nil then return ("%s is missing, %s is wanted"):format(path, show(wanted)) end
-  return ("%s is %s, not %s"):format(path, show(found), show(wanted))
+  return M.compile(pattern)(frame)
 end
 
 return M

@@ -3,12 +3,15 @@
 -- What an option means is not known here.
 
 local bytes = require "etherlua.net.bytes"
+local schema = require "etherlua.proto.schema"
 
 local byte, format, sub = string.byte, string.format, string.sub
 
 local M = {}
 
 local END, NO_OPERATION = 0, 1
+
+M.fields = schema.new("an option", { "type", "data" })
 
 -- The option at a position and where the next one begins, or nil, reason.
 local function parse_option(protocol, raw, at)

@@ -4,26 +4,25 @@
 -- A layer knows its name and fields; their meaning is in the module of that name. Not for the hot path.
 
 local bytes = require "etherlua.net.bytes"
+local misuse = require "etherlua.core.misuse"
 local proto = require "etherlua.proto"
+local schema = require "etherlua.proto.schema"
+local suggest = require "etherlua.core.suggest"
 local view = require "etherlua.proto.view"
-
-local misuse = bytes.misuse
 
 local M = {}
 
--- Constructors that are not named as the protocol's module, and the other way round.
-local NAMES = { ether = "ethernet", ip4 = "ipv4", ip6 = "ipv6" }
-local SHORT = { ethernet = "ether", ipv4 = "ip4", ipv6 = "ip6" }
+-- Layers without a module of their own; a VLAN tag becomes a part of its frame.
+local PLAIN = { data = proto.ends.data, malformed = proto.ends.malformed, vlan = proto.ethernet.tag_fields,
+  padding = schema.new("padding", { "payload" }) }
 
--- Layers without a module of their own.
-local PLAIN = { data = true, malformed = true, padding = true, vlan = true }
+local function short_of(name)
+  return PLAIN[name] and name or proto.short_of(name)
+end
 
--- Short names of fields.
-local ALIASES = { sport = "src_port", dport = "dst_port" }
-
--- What a layer has when nobody says otherwise: no source (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2, RFC 768).
-local DEFAULTS = { ethernet = { src = "00:00:00:00:00:00" }, ipv4 = { src = "0.0.0.0" }, ipv6 = { src = "::" },
-  udp = { src_port = 0 }, tcp = { src_port = 0 } }
+local function schema_of(name)
+  return PLAIN[name] or proto[name].fields
+end
 
 -- A list of layers.
 ---@class etherlua.packet
@@ -34,15 +33,15 @@ local Packet = {}
 function Packet.__index(packet, key)
   if methods[key] then return methods[key] end
   for _, layer in ipairs(packet) do
-    if layer.name == (NAMES[key] or key) then return layer.fields end
+    if layer.name == key or short_of(layer.name) == key then return layer.fields end
   end
 end
 
 -- ---- Composing ----------------------------------------------------------------------------------------------------
 
-local function copy_of(fields, names)
+local function copy_of(fields)
   local copy = {}
-  for name, value in pairs(fields) do copy[names and names[name] or name] = value end
+  for name, value in pairs(fields) do copy[name] = value end
   return copy
 end
 
@@ -51,24 +50,38 @@ local function one_layer(name, fields)
 end
 
 local function bytes_layer(name, payload)
-  if type(payload) ~= "string" then misuse("bad %s %s: a string or a layer is needed", name, tostring(payload)) end
+  if type(payload) ~= "string" then
+    misuse.raise("bad %s %s: a string or a layer is needed", name, tostring(payload))
+  end
   return one_layer(name, { payload = payload })
 end
 
-local function is_protocol(name)
-  local ok, module = pcall(function() return PLAIN[name] or proto[name] end)
-  return ok and (module == true or module.parse and module.build and module.describe)
+local function known_names()
+  local names = {}
+  for _, name in ipairs(proto.names()) do names[#names + 1] = short_of(name) end
+  for name in pairs(PLAIN) do names[#names + 1] = name end
+  return names
+end
+
+-- The layer of a name, long or short.
+local function layer_of(name)
+  local full = PLAIN[name] and name or proto.find(tostring(name))
+  if not full then
+    misuse.raise("bad layer %q: there is no such protocol%s", tostring(name), suggest.words(name, known_names()))
+  end
+  return full
 end
 
 -- A constructor is made when it is first named: packet.udp { src_port = ... }, packet.vlan { vid = 100 }.
 setmetatable(M, {
   __index = function(_, short)
-    local name = NAMES[short] or short
-    if not is_protocol(name) then misuse("bad layer %q: there is no such protocol", tostring(short)) end
+    local name = layer_of(short)
     M[short] = function(fields)
       fields = fields or {}
-      if type(fields) ~= "table" then misuse("bad %s %s: a table of fields is needed", short, tostring(fields)) end
-      return one_layer(name, copy_of(fields, ALIASES))
+      if type(fields) ~= "table" then
+        misuse.raise("bad %s %s: a table of fields is needed", short, tostring(fields))
+      end
+      return one_layer(name, schema_of(name):renamed(fields))
     end
     return M[short]
   end,
@@ -135,7 +148,7 @@ local function complete(layer, inner)
     if fields[name] == nil then fields[name] = numbers[i] end
   end
   local wanted = inner and not PLAIN[inner.name] and proto[inner.name].carrier
-  for _, defaults in ipairs { wanted and wanted(inner.fields) or {}, DEFAULTS[layer.name] or {} } do
+  for _, defaults in ipairs { wanted and wanted(inner.fields) or {}, module.fields.defaults } do
     for name, value in pairs(defaults) do
       if fields[name] == nil then fields[name] = value end
     end
@@ -153,12 +166,15 @@ local function build_layer(packet, i, payload)
   local layer = packet[i]
   if layer.name == "data" then return layer.fields.payload .. payload end
   if PLAIN[layer.name] then
-    misuse("bad packet: %s", layer.name == "vlan" and "vlan has to follow ether" or "padding has to be last")
+    misuse.raise("bad packet: %s", layer.name == "vlan" and "vlan has to follow ether" or "padding has to be last")
   end
   local fields = complete(layer, packet[i + 1])
-  if packet[i + 1] then fields.payload = payload end
+  if packet[i + 1] then
+    if not proto[layer.name].fields.known.payload then misuse.raise("bad packet: %s has no payload", layer.name) end
+    fields.payload = payload
+  end
   local built = proto[layer.name].build(fields, context_of(packet, i))
-  if built:sub(#built - #payload + 1) ~= payload then misuse("bad packet: %s has no payload", layer.name) end
+  if built:sub(#built - #payload + 1) ~= payload then misuse.raise("bad packet: %s has no payload", layer.name) end
   return built
 end
 
@@ -191,7 +207,7 @@ local function simplify(packet, names_of)
 end
 
 local function is_bytes(layer)
-  return layer.name == "data" or layer.name == "malformed"
+  return proto.ends[layer.name] ~= nil
 end
 
 -- The layers of bytes as far as they can be built again from their fields, and what is left behind them.
@@ -218,10 +234,10 @@ end
 ---@param first? string name of the first layer: "ether" (the default), "ip4", "ip6", ...
 ---@return table packet of which build() makes the same bytes
 function M.parse(whole, first)
-  local packet, padding = buildable(proto.dissect(whole, NAMES[first] or first), whole)
+  local packet, padding = buildable(proto.dissect(whole, first and layer_of(first)), whole)
   if padding ~= "" then packet[#packet + 1] = { name = "padding", fields = { payload = padding } } end
   return simplify(setmetatable(packet, Packet), function(layer)
-    return not PLAIN[layer.name] and proto[layer.name].derived or {}
+    return not PLAIN[layer.name] and proto[layer.name].fields.derived or {}
   end)
 end
 
@@ -229,7 +245,7 @@ end
 
 local function layer_code(layer)
   local value = PLAIN[layer.name] and layer.fields.payload or layer.fields
-  return ("p.%s %s"):format(SHORT[layer.name] or layer.name, view.literal(value))
+  return ("p.%s %s"):format(short_of(layer.name), view.literal(value))
 end
 
 -- The Lua that makes this packet, without what need not be said.
@@ -248,7 +264,7 @@ function methods:summary()
   if is_bytes(first) then return ("data %d bytes"):format(#self:build()) end
   local ok, whole = pcall(methods.build, self)
   if ok then return proto.describe(whole, first.name) end
-  local name, rest = SHORT[first.name] or first.name, { unpack(self, 2) }
+  local name, rest = short_of(first.name), { unpack(self, 2) }
   return rest[1] and name .. " / " .. methods.summary(rest) or name
 end
 

@@ -5,6 +5,7 @@ local bytes = require "etherlua.net.bytes"
 local layout = require "etherlua.proto.layout"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.proto.options"
+local schema = require "etherlua.proto.schema"
 local udp = require "etherlua.proto.udp"
 
 local format, sub = string.format, string.sub
@@ -20,7 +21,6 @@ M.MAXIMUM_SEGMENT_SIZE, M.WINDOW_SCALE, M.SACK_PERMITTED, M.SACK, M.TIMESTAMPS =
 -- Port -> the module that reads the payload; the destination's is tried first.
 M.next = {}
 M.selectors = { "dst_port", "src_port" }
-M.derived = { "data_offset", "checksum" }
 
 local FLAGS = { "cwr", "ece", "urg", "ack", "psh", "rst", "syn", "fin" }
 
@@ -30,6 +30,10 @@ for _, name in ipairs(FLAGS) do control[#control + 1] = { name, 1 } end
 -- The header as far as the checksum.
 local header = layout.new("tcp", { { "src_port", "u16" }, { "dst_port", "u16" }, { "sequence_number", "u32" },
   { "acknowledgment_number", "u32" }, { bits = control }, { "window", "u16" } })
+
+M.fields = schema.new("tcp", schema.union(header.names, { "checksum", "urgent_pointer", "options", "payload" }),
+  { aliases = udp.fields.aliases, defaults = udp.fields.defaults, derived = { "data_offset", "checksum" },
+    inside = { options = options.fields } })
 
 ---@param fields table
 ---@return string? name of the module for the payload
@@ -65,6 +69,7 @@ end
 ---@param context? { src: string, dst: string } IP addresses; needed unless checksum is given
 ---@return string segment
 function M.build(fields, context)
+  M.fields:check(fields)
   local list, payload = options.build("tcp", fields.options), bytes.string("tcp payload", fields.payload)
   local offset = { data_offset = fields.data_offset or 5 + #list / 4 }
   bytes.check("tcp src_port", fields.src_port, 0, 0xffff)

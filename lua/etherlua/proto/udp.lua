@@ -3,6 +3,7 @@
 
 local bytes = require "etherlua.net.bytes"
 local numbers = require "etherlua.net.numbers"
+local schema = require "etherlua.proto.schema"
 
 local format, sub = string.format, string.sub
 local u16, put16 = bytes.u16, bytes.put16
@@ -18,7 +19,11 @@ M.next = {
 }
 
 M.selectors = { "dst_port", "src_port" }
-M.derived = { "length", "checksum" }
+
+-- Port 0 is no port (RFC 768).
+M.fields = schema.new("udp", { "src_port", "dst_port", "length", "checksum", "payload" },
+  { aliases = { sport = "src_port", dport = "dst_port" }, defaults = { src_port = 0 },
+    derived = { "length", "checksum" } })
 
 ---@param fields table
 ---@return string? name of the module for the payload
@@ -49,6 +54,7 @@ end
 ---@param context? { src: string, dst: string } IP addresses; needed unless checksum is given
 ---@return string datagram
 function M.build(fields, context)
+  M.fields:check(fields)
   local payload = bytes.string("udp payload", fields.payload)
   local before = put16("udp src_port", fields.src_port) .. put16("udp dst_port", fields.dst_port)
     .. put16("udp length", fields.length or 8 + #payload)

@@ -91,8 +91,8 @@ end
 function M.layers(frame, first)
   local layers, at = proto.dissect(frame, first), 0
   for _, layer in ipairs(layers) do
-    local is_end = layer.name == "data" or layer.name == "malformed"
-    layer.from, layer.to = at, at + (is_end and #layer.fields.payload or header_size(layer, #frame - at))
+    local size = proto.ends[layer.name] and #layer.fields.payload or header_size(layer, #frame - at)
+    layer.from, layer.to = at, at + size
     at = layer.to
   end
   if at < #frame then layers[#layers + 1] = { name = "padding", fields = {}, from = at, to = #frame } end

@@ -4,6 +4,7 @@
 local assert = require "luassert"
 local frames = require "etherlua.test.frames"
 local match = require "etherlua.proto.match"
+local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
 local say = require "say"
 local scope = require "etherlua.test.scope"
@@ -58,7 +59,7 @@ end
 ---@param within? number seconds, default 1
 ---@return etherlua.decoded decoded frame
 function Expect:to_receive(pattern, within)
-  local deadline = check_time(within or RECEIVE_TIME)
+  local differs, deadline = match.compile(pattern), check_time(within or RECEIVE_TIME)
   local others = { count = 0 }
   while true do
     local frame, reason = next_frame(self.endpoint, deadline)
@@ -66,7 +67,7 @@ function Expect:to_receive(pattern, within)
       return fail(("%s received no frame that matches %s within %g s (%s): %s"):format(tostring(self.endpoint),
         match.show(pattern), within or RECEIVE_TIME, reason, report(others)))
     end
-    local difference = match.difference(pattern, frame)
+    local difference = differs(frame)
     if not difference then return frame end
     note(others, frame, difference)
   end
@@ -76,14 +77,14 @@ end
 ---@param within? number seconds, default 0.3: how long it waits
 ---@param pattern? table|string|function as of to_receive; default any frame
 function Expect:to_receive_nothing(within, pattern)
-  local deadline = check_time(within or NOTHING_TIME)
+  local differs, deadline = pattern and match.compile(pattern), check_time(within or NOTHING_TIME)
   while true do
     local frame, reason = next_frame(self.endpoint, deadline)
     if not frame then
       if reason == "timeout" then return end
       return fail(("%s could not be listened to: %s"):format(tostring(self.endpoint), reason))
     end
-    if not pattern or not match.difference(pattern, frame) then
+    if not differs or not differs(frame) then
       return fail(("%s received what it should not: %s"):format(tostring(self.endpoint), frame.line))
     end
   end
@@ -116,7 +117,8 @@ end
 -- assert.frame_matches(pattern, frame): as expect(...):to_receive.
 local function frame_matches(state, arguments)
   local frame = match.decode(check_frame(arguments[2]))
-  local difference = match.difference(arguments[1], frame)
+  local ok, difference = pcall(match.difference, arguments[1], frame)
+  if not ok then error(("%s: %s"):format(scope.place_here() or "?", misuse.words(difference)), 0) end
   state.failure_message = difference and ("%s\n  %s"):format(difference, frame.line) or frame.line
   return difference == nil
 end

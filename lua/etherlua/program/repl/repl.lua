@@ -50,8 +50,11 @@ end
 -- The layers of packets are made when they are first named; here all of them are.
 local function load_layers()
   local function name_it(name) return packet[name] end
-  for name in pairs(modules_in "proto") do pcall(name_it, name) end
-  for _, name in ipairs { "ether", "vlan", "ip4", "ip6" } do name_it(name) end
+  name_it "vlan"
+  for _, name in ipairs(proto.names()) do
+    name_it(name)
+    name_it(proto.short_of(name))
+  end
 end
 
 local function new_environment(modules)
