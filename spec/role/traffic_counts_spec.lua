@@ -3,6 +3,7 @@
 
 local bit = require "bit"
 local counts = require "etherlua.role.traffic_counts"
+local misuse = require "etherlua.core.misuse"
 local rate = require "etherlua.net.rate"
 local size_mix = require "etherlua.net.size_mix"
 
@@ -12,7 +13,7 @@ local NO_BOUND = math.huge
 local function refusal(fn, ...)
   local ok, reason = pcall(fn, ...)
   assert.is_false(ok)
-  return reason
+  return misuse.words(reason)
 end
 
 -- The same with a table that remembers every number.

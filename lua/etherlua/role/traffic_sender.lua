@@ -134,10 +134,13 @@ end
 local function head_of(flow, opts, number)
   local datagram = proto.udp.build { src_port = flow.src_port, dst_port = flow.dst_port, payload = payload_head(number),
     length = 0, checksum = 0 }
-  local ip = { src = flow.src_ip, dst = flow.dst_ip, protocol = UDP, tos = opts.tos, traffic_class = opts.tos,
-    ttl = opts.ttl, hop_limit = opts.ttl, df = true, total_length = 0, payload_length = 0, header_checksum = 0 }
-  if opts.flows.version == 6 then return proto.ipv6.build(ip) .. datagram, datagram end
-  return proto.ipv4.build(ip) .. datagram, datagram
+  local src, dst = flow.src_ip, flow.dst_ip
+  if opts.flows.version == 6 then
+    return proto.ipv6.build { src = src, dst = dst, protocol = UDP, traffic_class = opts.tos, hop_limit = opts.ttl,
+      payload_length = 0 } .. datagram, datagram
+  end
+  return proto.ipv4.build { src = src, dst = dst, protocol = UDP, tos = opts.tos, ttl = opts.ttl, df = true,
+    total_length = 0, header_checksum = 0 } .. datagram, datagram
 end
 
 local function sum_of(text)
