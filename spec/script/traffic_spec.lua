@@ -4,6 +4,7 @@
 local alone = require "support.alone"
 local bytes = require "etherlua.net.bytes"
 local cjson = require "cjson"
+local endpoint = require "etherlua.relay.endpoint"
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
@@ -171,7 +172,7 @@ describe("test traffic", function()
       other:join()
       assert.same({ 300, 0, 0, 0, 0 }, results(list[1]:summary()))
       assert.same({ 150, 0, 0, 0, 0 }, results(list[2]:summary()))
-      assert.same({ 0, 0, 3 }, { list[1].receiver.unknown, list[2].receiver.unknown, #near.relay.conns })
+      assert.same({ 0, 0, 3 }, { list[1].receiver.unknown, list[2].receiver.unknown, #endpoint.on(near.relay.handle) })
       a:close()
       b:close()
     end)

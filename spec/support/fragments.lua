@@ -3,6 +3,7 @@
 
 local assert = require "luassert"
 local frames = require "support.frames"
+local ip = require "etherlua.proto.ip"
 local proto = require "etherlua.proto"
 
 local M = {}
@@ -42,7 +43,7 @@ end
 ---@param packet table
 ---@return string
 function M.whole(packet)
-  return proto["ipv" .. packet.version].build(packet)
+  return ip.build(packet)
 end
 
 -- The fragment with `size` octets from `offset` on. more: whether others follow; by default, when it is not the end.
@@ -57,13 +58,13 @@ function M.piece(packet, offset, size, more)
   if more == nil then more = offset + size < #packet.payload end
   if packet.version == 4 then
     fields.fragment_offset, fields.mf = offset / 8, more
-    return proto.ipv4.build(fields)
+    return ip.build(fields)
   end
   fields.extension_headers = {}
   for i, header in ipairs(packet.extension_headers or {}) do fields.extension_headers[i] = header end
   table.insert(fields.extension_headers, { type = M.FRAGMENT, fragment_offset = offset / 8, mf = more,
     identification = packet.identification })
-  return proto.ipv6.build(fields)
+  return ip.build(fields)
 end
 
 -- All fragments, with so many octets in each but the last.

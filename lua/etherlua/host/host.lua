@@ -12,8 +12,7 @@ local effi = require "etherlua.core.ffi"
 local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
-local ipv4 = require "etherlua.proto.ipv4"
-local ipv6 = require "etherlua.proto.ipv6"
+local ip_packet = require "etherlua.proto.ip"
 local memory = require "etherlua.net.memory"
 local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
@@ -257,7 +256,7 @@ function Host:udp(port, opts)
 end
 
 -- Sends an IP packet to the next hop of its destination. Blocks while that is asked for.
----@param fields table as for ipv4.build or ipv6.build; src (one of its own) and ttl or hop_limit are filled in
+---@param fields table as for proto.ip; src (one of its own) and ttl are filled in
 ---@return true|nil
 ---@return string|nil reason
 function Host:send(fields)
@@ -268,10 +267,9 @@ function Host:send(fields)
   local mac
   mac, reason = self:resolve(to)
   if not mac then return nil, reason end
-  local packet = setmetatable({ src = source }, { __index = fields })
-  local build = to:find(":", 1, true) and ipv6.build or ipv4.build
-  if not (fields.ttl or fields.hop_limit) then packet.ttl, packet.hop_limit = self.hop_limit, self.hop_limit end
-  return self.conn:send(build(packet), mac)
+  local packet = { src = source, ttl = not fields.hop_limit and self.hop_limit or nil }
+  for name, value in pairs(fields) do packet[name] = value end
+  return self.conn:send(ip_packet.build(packet), mac)
 end
 
 -- Sends one echo request and waits for the reply.

@@ -3,8 +3,8 @@
 
 local bytes = require "etherlua.net.bytes"
 local misuse = require "etherlua.core.misuse"
+local ip = require "etherlua.proto.ip"
 local proto = require "etherlua.proto"
-local schema = require "etherlua.proto.schema"
 local suggest = require "etherlua.core.suggest"
 local view = require "etherlua.proto.view"
 
@@ -109,14 +109,10 @@ end
 -- What a decoded frame has besides its layers.
 local OF_FRAME = { bytes = true, line = true, layers = true }
 
--- The fields that `ip` may have, which is either version.
-local ip_fields
-
+-- `ip` is either version.
 local function schema_of(name)
-  if name ~= "ip" then return proto.ends[name] or proto[name].fields end
-  local four, six = proto.ipv4.fields, proto.ipv6.fields
-  ip_fields = ip_fields or schema.new("ip", schema.union(four.names, six.names))
-  return ip_fields
+  if name == "ip" then return ip.fields end
+  return proto.ends[name] or proto[name].fields
 end
 
 local function known_layers()

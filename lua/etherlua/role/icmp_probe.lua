@@ -6,6 +6,7 @@ local addr = require "etherlua.net.addr"
 local effi = require "etherlua.core.ffi"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
+local ip_packet = require "etherlua.proto.ip"
 local ipv4 = require "etherlua.proto.ipv4"
 local ipv6 = require "etherlua.proto.ipv6"
 local memory = require "etherlua.net.memory"
@@ -102,8 +103,9 @@ Request.__index = Request
 function M.request(version, fields, identifier, payload)
   local message = version.icmp.build({ type = version.icmp.ECHO_REQUEST, identifier = identifier, payload = payload },
     fields)
-  local packet = setmetatable({ payload = message, protocol = version.protocol }, { __index = fields })
-  local text = version.ip.build(packet)
+  local packet = { payload = message, protocol = version.protocol }
+  for name, value in pairs(fields) do packet[name] = value end
+  local text = ip_packet.build(packet)
   local data = ffi.new("uint8_t[?]", #text)
   ffi.copy(data, text, #text)
   return setmetatable({ version = version, data = data, len = #text }, Request)

@@ -160,7 +160,7 @@ function M.new(host, given, more)
     squares = 0, sent_at = {}, pongs = {}, waiters = {}, fresh = false, data = data_of(opts.size) }, Ping)
   set_schedule(self, opts)
   self.target = addr.addr(addr.with_port(to))
-  self.ttl, self.fields = opts.ttl, { dst = to, tos = opts.tos, traffic_class = opts.tos, df = opts.df }
+  self.ttl, self.fields = opts.ttl, { dst = to, tos = opts.tos, df = opts.df }
   self.identifier, self.stop_replies = host:watch_echo(opts.identifier, function(frame) hear_reply(self, frame) end)
   self.stop_errors = host:watch_icmp(function(message, frame) hear_error(self, message, frame) end)
   return self
@@ -180,7 +180,6 @@ local function renew(self)
   if not source then return nil, reason end
   self.source, fields.src = source, source
   fields.ttl = self.ttl or host.hop_limit
-  fields.hop_limit = fields.ttl
   self.request = probe.request(self.version, fields, self.identifier, self.data)
   return true
 end

@@ -148,7 +148,7 @@ local function send(self, number)
   local ttl = ttl_of(self, number)
   self.sent[number] = { time = sched.now(), ttl = ttl }
   return self.host:send { src = self.source, dst = self.to, protocol = self.icmp and self.version.protocol or UDP,
-    identification = number, ttl = ttl, hop_limit = ttl, payload = payload_of(self, number) }
+    identification = number, ttl = ttl, payload = payload_of(self, number) }
 end
 
 -- ---- the run ------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
+local ip = require "etherlua.proto.ip"
 local proto = require "etherlua.proto"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
@@ -134,13 +135,9 @@ end
 local function head_of(flow, opts, number)
   local datagram = proto.udp.build { src_port = flow.src_port, dst_port = flow.dst_port, payload = payload_head(number),
     length = 0, checksum = 0 }
-  local src, dst = flow.src_ip, flow.dst_ip
-  if opts.flows.version == 6 then
-    return proto.ipv6.build { src = src, dst = dst, protocol = UDP, traffic_class = opts.tos, hop_limit = opts.ttl,
-      payload_length = 0 } .. datagram, datagram
-  end
-  return proto.ipv4.build { src = src, dst = dst, protocol = UDP, tos = opts.tos, ttl = opts.ttl, df = true,
-    total_length = 0, header_checksum = 0 } .. datagram, datagram
+  local header = ip.build { src = flow.src_ip, dst = flow.dst_ip, protocol = UDP, tos = opts.tos, ttl = opts.ttl,
+    df = true, total_length = 0, payload_length = 0, header_checksum = 0 }
+  return header .. datagram, datagram
 end
 
 local function sum_of(text)
