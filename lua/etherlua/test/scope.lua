@@ -5,6 +5,7 @@
 -- Tasks of the background kind are never leaks: they belong to roles and end with their relay.
 
 local bit = require "bit"
+local ffi = require "ffi"
 local endpoint = require "etherlua.relay.endpoint"
 local sched = require "etherlua.core.sched"
 
@@ -141,7 +142,7 @@ end
 
 -- One reader of broadcasts serves all hosts of a relay and lives as long: see host/broadcast.lua.
 local function is_shared(object)
-  local conn = object.mac and object or object:conn()
+  local conn = ffi.istype("struct el_udp", object) and object:conn() or object
   return bit.band(conn.mac.byte[0], 1) == 1
 end
 
