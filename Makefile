@@ -1,14 +1,13 @@
 # Makefile of etherlua. `make help` lists the targets.
 #
 # Variables: PREFIX, DESTDIR, CC, CFLAGS as usual; V=1 shows the commands; SAN=1 builds with the address and undefined
-# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench; TESTS="spec/core/x_spec.lua ..." selects
-# specs, CASES="send recv" benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to these.
+# behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench. TESTS="spec/core spec/x_spec.lua" selects
+# specs, of which JOBS run at once, each for LIMIT seconds at the most; ARGS="--filter=gateway" is handed to busted.
+# CASES="send recv" selects benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to them.
 
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 TESTS   ?= spec
-JOBS    ?= $(shell expr 4 \* $$(nproc))
-LIMIT   ?= 180
 B       := build$(if $(SAN),/san)
 
 # pkg-config is asked when a command runs, not before: `make test` may just have installed it.
@@ -151,14 +150,19 @@ bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CAS
 	@$(submake) all
 	$(Q)$(B)/etherlua run scripts/bench/all.lua $(and $(RELAY),-i $(RELAY)) --plot $(B)/bench.svg $(ARGS) $(CASES)
 
-test: deps-test ## run the specs (TESTS=spec/core/x_spec.lua: only those; SAN=1: with sanitizers)
+# Most of the time specs wait, so there are several to a processor; with sanitizers all takes twice as long.
+JOBS  ?= $(shell expr 4 \* $$(nproc))
+LIMIT ?= $(if $(SAN),360,180)
+run_specs = BUSTED='$(BUSTED)' luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
+
+test: deps-test ## run the specs (TESTS=spec/core: only those; ARGS=--filter=x; SAN=1: with sanitizers)
 	@$(submake) all
-	$(Q)BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
+	$(Q)$(run_specs)
 
 test-fast: ## those that need no root, no namespaces and no packages but lua-busted
 	$(call need,$(DEPS) lua-busted)
 	@$(submake) all
-	$(Q)FAST=1 BUSTED="$(BUSTED)" luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
+	$(Q)FAST=1 $(run_specs)
 
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)rm -rf build/doc

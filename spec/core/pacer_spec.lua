@@ -23,8 +23,8 @@ local function wait_for(pacer, count)
   return now() - start
 end
 
--- Waits for `count` slots; after each fifth the task stalls. Returns by how much the one of the second half was late
--- that was it least: what is late by chance is not late every time.
+-- Waits for `count` slots; after each fifth the task sleeps that long. Returns by how much the one of the second half was
+-- late that was it least: what is late by chance is not late every time.
 local function least_late(pacer, count, seconds)
   local start, least = now(), math.huge
   for i = 0, count - 1 do
@@ -32,7 +32,7 @@ local function least_late(pacer, count, seconds)
     local late = now() - start - (i + pacer.slipped) / pacer.rate
     if late < 0 then error(("slot %d came %g s too early"):format(i, -late)) end
     if i > count / 2 then least = math.min(least, late) end
-    if seconds and i % 5 == 0 then stall(seconds) end
+    if seconds and i % 5 == 0 then sleep(seconds) end
   end
   return least
 end
@@ -65,7 +65,7 @@ describe("a pacer", function()
   it("does not drift: a slot that was used late moves none of those after it", function()
     run(function()
       one_works(function()
-        -- A slot is 2 ms, so ten stalls that each moved what comes after them would be 60 ms.
+        -- A slot is 2 ms, so ten sleeps that each moved what comes after them would be 60 ms.
         local late = least_late(ether.pacer { rate = 500, burst = 1000 }, 100, 0.008)
         if late > 0.03 then return ("all slots after 0.1 s were late by %g s"):format(late) end
       end)
@@ -197,8 +197,8 @@ describe("while a task waits for its slot", function()
           assert.equal(count, received)
           to:close()
           reader:join()
-          -- Those that went late, several at once, leave later.
-          if at_once < count / 20 then return ("%d of %d were received"):format(at_once, count) end
+          -- Those that went late, several at once, leave later, but each 256th gives way in any case.
+          if at_once <= 1 + 2 * count / 256 then return ("%d of %d were received"):format(at_once, count) end
         end)
       end)
     end)

@@ -6,6 +6,7 @@ local host = require "etherlua.program.doctor.host"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local shell = require "support.shell"
+local wait = require "support.wait"
 local system = require "etherlua.program.doctor.system"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
@@ -205,11 +206,7 @@ describe("etherlua doctor", function()
   root_it("names the XDP program that is attached and who holds it; its command removes it", function()
     local script = temporary [[local ether = require "etherlua"; ether.open("xdp:eth0"); print("up"); ether.sleep(60)]]
     local holder = net.near:start({ ETHERLUA, "run", script }, { log = temporary "" })
-    for _ = 1, 100 do
-      if holder:log() ~= "" then break end
-      os.execute("sleep 0.02")
-    end
-    assert.equal("up\n", holder:log())
+    wait.for_log(holder, "up\n")
     local found, status = examine(net.near, "eth0")
     assert.same({ { "xdp_program" }, 3 }, { problems(found), status })
     assert.matches(("^etherlua_%%a+ %%(id %%d+%%) is attached by etherlua, process %d: "):format(holder.pid),

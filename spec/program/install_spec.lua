@@ -4,6 +4,7 @@
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local shell = require "support.shell"
+local wait = require "support.wait"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local SANITIZED = ETHERLUA:find("/san/", 1, true) ~= nil
@@ -336,11 +337,8 @@ describe("a program with capabilities on its file", function()
     local log = new_folder() .. "/log"
     local server = net.far:start({ ETHERLUA, "run", "dhcp4_server", "-i", "eth0", "--pool", "10.0.0.10-10.0.0.99" },
       { log = log })
-    for _ = 1, 100 do
-      if server:log():find("serving", 1, true) then return net end
-      os.execute "sleep 0.05"
-    end
-    error("no DHCP server: " .. server:log(), 0)
+    wait.for_log(server, "serving")
+    return net
   end
 
   for _, kind in ipairs { "afpacket", "pcap", "xdp" } do

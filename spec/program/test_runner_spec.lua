@@ -271,6 +271,13 @@ describe("a test runner", function()
     assert.equal(0, (shell(PROGRAM .. " -i lo -o TAP a_spec.lua")))
   end)
 
+  it("prints with --trace-tasks what tasks do", function()
+    write("a_spec.lua", 'it("a", function() require("etherlua").sleep(0.001) end)')
+    local status, out = shell(PROGRAM .. " --trace-tasks a_spec.lua")
+    assert.equal(0, status)
+    assert.matches("\n%d+%.%d+ task %d+ sleeps, 0%.001 s at most\n", out)
+  end)
+
   it("says what is wrong in its command line, with status 2", function()
     for arguments, message in pairs {
       ["--timeout"] = "option '--timeout' requires an argument",

@@ -7,6 +7,7 @@ local files = require "support.files"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local shell = require "support.shell"
+local wait = require "support.wait"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local INT = 2
@@ -26,10 +27,7 @@ local function start(arguments, kind)
   for word in arguments:gmatch("%S+") do argv[#argv + 1] = word end
   local log = os.tmpname()
   local self = setmetatable({ log = log, process = net.near:start(argv, { log = log }) }, Script)
-  for _ = 1, 1000 do
-    if self:event "up" or self.process:status() then return self end
-    os.execute "sleep 0.02"
-  end
+  if wait.eventually(function() return self:event "up" or self.process:status() end, 20) then return self end
   error("not up within 20 s: " .. self.process:log())
 end
 
@@ -86,8 +84,9 @@ script_it("hosts answer the kernel's neighbour discovery and ping", false, funct
   local script = start "--count 300 --ip6 2001:db8::1:1/64"
   for i = 1, 300, 23 do net.far:run(("ping -6 -c 1 -W 2 2001:db8::1:%x"):format(i)) end
   net.far:run("ip -6 addr add 2001:db8::1:7/64 dev eth0")
-  os.execute "sleep 2"
-  assert.truthy(net.far:run("ip -6 addr show dev eth0"):find("2001:db8::1:7/64 scope global dadfailed", 1, true))
+  assert.truthy(wait.eventually(function()
+    return net.far:run("ip -6 addr show dev eth0"):find("2001:db8::1:7/64 scope global dadfailed", 1, true)
+  end))
   local status, summary, text = script:stop()
   assert.same({ 0, 300, 0 }, { status, summary.ready, summary.duplicates }, text)
   assert.is_true(summary.echo >= 14 and summary.neighbour >= 14)

@@ -5,6 +5,7 @@ local files = require "support.files"
 local ipv6 = require "etherlua.proto.ipv6"
 local lab = require "etherlua.lab.lab"
 local shell = require "support.shell"
+local eventually = require("support.wait").eventually
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local MAC, INT = "02:00:00:00:00:01", 2
@@ -73,12 +74,8 @@ local function wait(script, signal)
 end
 
 local function await_host(script, mac)
-  for _ = 1, 500 do
-    local host = said(script)[mac]
-    if host then return host end
-    os.execute "sleep 0.03"
-  end
-  error("no word of " .. mac .. ": " .. script.process:log())
+  return eventually(function() return said(script)[mac] end, 20)
+    or error("no word of " .. mac .. ": " .. script.process:log())
 end
 
 local function slaac_it(name, fn)

@@ -13,6 +13,7 @@ local routed = require "support.routed"
 local sched = require "etherlua.core.sched"
 local shell = require "support.shell"
 local traceroute = require "etherlua.role.traceroute"
+local wait = require "support.wait"
 
 local ME, TARGET, ROUTER, MAC, MAC2 = "10.0.0.1", "192.0.2.7", "10.0.0.254", "02:00:00:00:00:01", "02:00:00:00:00:02"
 
@@ -182,7 +183,8 @@ describe("the script traceroute", function()
     for _, kind in ipairs { { "UDP", "", "" }, { "ICMP", "--icmp", "-I" } } do
       root_it(("finds by %s what the kernel's traceroute finds%s"):format(kind[1], v), function()
         if not shell.succeeds "command -v traceroute" then return pending "needs traceroute" end
-        local theirs = client:run(("traceroute -n %s %s"):format(kind[3], routed.SERVER[version]))
+        -- 5,0,0: its patience does not depend on how soon others have answered.
+        local theirs = client:run(("traceroute -n -w 5,0,0 %s %s"):format(kind[3], routed.SERVER[version]))
         local status, ours = trace_from(version, kind[2])
         assert.equal(0, status, ours)
         assert.equal(3, select(2, route_of(theirs):gsub(" t t t", "")), theirs)
@@ -232,9 +234,13 @@ describe("the script traceroute", function()
   end)
 
   root_it("ends at Ctrl-C with status 3", function()
+    local log = os.tmpname()
+    local judge = net:host("r1"):start({ "tcpdump", "-lc", "1", "-ni", "near", "arp host 10.0.1.77" }, { log = log })
+    wait.for_log(judge, "listening on")
     local running = program.start(client, ("traceroute -i eth0 %s --timeout 30 --json 10.0.1.77"):format(
       routed.HOST[4]))
-    os.execute "sleep 0.5"
+    assert.equal(0, judge:wait(10)) -- it asks for its target
+    os.remove(log)
     local status, text = running:interrupt()
     assert.equal(3, status, text)
     assert.is_false(program.objects(text)[1].reached)

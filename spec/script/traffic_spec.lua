@@ -15,7 +15,7 @@ local sched = require "etherlua.core.sched"
 local servers = require "etherlua.test.servers"
 local shell = require "support.shell"
 local size_mix = require "etherlua.net.size_mix"
-local settle = require("support.wait").settle
+local wait = require "support.wait"
 local tc = require "support.tc"
 local traffic = require "etherlua.role.traffic"
 local traffic_direction = require "etherlua.role.traffic_direction"
@@ -148,7 +148,7 @@ describe("test traffic", function()
       forward(frame)
     end, function(one)
       one.sender:warm_up(0.1)
-      settle()
+      wait.settle()
       local warm = seen
       assert.is_true(warm > 0 and warm <= 300, warm) -- 300 unless it was late
       assert.equal(0, one.sender.sent)
@@ -284,14 +284,6 @@ local function run(ns, arguments)
   return finish(start(ns, "--json " .. arguments))
 end
 
-local function wait_for(process, text)
-  for _ = 1, 400 do
-    if process:log():find(text, 1, true) or process:status() then break end
-    os.execute "sleep 0.02"
-  end
-  assert.is_truthy(process:log():find(text, 1, true), process:log())
-end
-
 describe("traffic", function()
   local reason = not lab.root() and "needs root" or nil
 
@@ -401,7 +393,7 @@ describe("traffic", function()
   root_it("runs as two programs: one sends, one receives and times what came", nil, function()
     local host = one_wire()
     local receiver = start(host, "-i eth2 --receive --flows 5 --count 200")
-    wait_for(receiver, "receiving on afpacket:eth2")
+    wait.for_log(receiver, "receiving on afpacket:eth2")
     local status, said, text, _ = run(host, "-i eth1 --send --flows 5 --count 200 --rate 2k")
     assert.same({ 0, 1000, cjson.null }, { status, said.summary.sent, said.summary.received }, text)
     status, _, text = finish(receiver)
@@ -414,7 +406,7 @@ describe("traffic", function()
   root_it("knows without --count what is missing between, and which flows were silent", nil, function()
     local host = one_wire()
     local receiver = start(host, "--json -i eth2 --receive --flows 3 --wait 0.5")
-    wait_for(receiver, '"type":"ready"')
+    wait.for_log(receiver, '"type":"ready"')
     assert.equal(0, (run(host, "-i eth1 --send --flows 2 --count 10 --rate 1k")))
     local status, said, text = finish(receiver)
     assert.equal(3, status, text)
@@ -462,7 +454,7 @@ describe("traffic", function()
 
   root_it("tells on Ctrl-C what came until then", nil, function()
     local process = start(shell.keep(lab.namespace()), "--json --lab --flows 100 --rate 5k --interval 0.1")
-    wait_for(process, "interval")
+    wait.for_log(process, "interval")
     os.execute(("sleep 0.5; kill -%d %d"):format(INT, process.pid))
     local status, said, text = finish(process)
     assert.equal(0, status, text)

@@ -183,7 +183,7 @@ describe("the script udp_echo", function()
 
   root_it("echoes on every port, and tells machines how many", function()
     local running = program.start(near, "udp_echo -i eth0 --ip 10.0.0.6/24 --any-port --count 8 --json")
-    os.execute "sleep 0.8"
+    program.wait_for_socket(near)
     assert.equal("echoed\n", client("10.0.0.6", 1234))
     assert.equal("echoed\n", client("10.0.0.6", 65535))
     local status, text = running:finish()

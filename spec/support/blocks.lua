@@ -17,6 +17,7 @@ local assert = require "luassert"
 local cjson = require "cjson"
 local files = require "support.files"
 local lab = require "etherlua.lab.lab"
+local wait = require "support.wait"
 
 local M = {}
 
@@ -98,13 +99,6 @@ local function start(self, ns, ...)
   return ns:start({ program, "run", ... }, { log = self.folder .. "/" .. select(1, ...) .. ".log" })
 end
 
-local function has_said(process, text)
-  for _ = 1, 500 do
-    if process:log():find(text, 1, true) then return true end
-    os.execute("sleep 0.02")
-  end
-end
-
 local function open_world(blocks)
   local self = setmetatable({ blocks = blocks, folder = output_of("mktemp -d"):match("[^\n]+") }, World)
   os.execute(("cd %s && mkdir bin && ln -s %s bin/etherlua && ln -s bin build"):format(self.folder, program))
@@ -113,7 +107,7 @@ local function open_world(blocks)
   end
   self.near, self.far = lab.namespace(), lab.namespace()
   lab.veth(self.near, "eth1", self.far, "eth1")
-  assert(has_said(start(self, self.far, "dhcp4_server", "-i", "eth1"), "serving"))
+  wait.for_log(start(self, self.far, "dhcp4_server", "-i", "eth1"), "serving")
   start(self, self.far, "dhcp4_client", "-i", "eth1", "--count", "100000", "--rate", "5", "--tries", "1",
     "--timeout", "1")
   return self

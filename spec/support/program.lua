@@ -6,6 +6,7 @@ local cjson = require "cjson"
 local files = require "support.files"
 local lab = require "etherlua.lab.lab"
 local shell = require "support.shell"
+local wait = require "support.wait"
 
 local M = {}
 
@@ -31,6 +32,16 @@ function M.start(ns, arguments, filter)
   return self
 end
 
+-- Waits until so many frames have come in on eth0.
+---@param ns etherlua.namespace
+---@param count integer
+function M.wait_for_frames(ns, count)
+  local function received() return tonumber(ns:run("grep eth0 /proc/net/dev"):match "eth0: *%d+ +(%d+)") end
+  if not wait.eventually(function() return received() >= count end) then
+    error(("%d of %d frames came"):format(received(), count), 2)
+  end
+end
+
 -- What it has printed so far.
 function Program:output() return files.read_all(self.out) end
 
@@ -46,11 +57,8 @@ end
 -- Waits until its relay has a packet socket that receives. Not for a relay of the kind pcap or xdp.
 ---@param ns etherlua.namespace
 function M.wait_for_socket(ns)
-  for _ = 1, 200 do
-    if ns:run("cat /proc/net/packet"):find(" 3%s+0003%s+%d+%s+1 ") then return end
-    os.execute("sleep 0.05")
-  end
-  error("no packet socket receives", 2)
+  local function receives() return ns:run("cat /proc/net/packet"):find(" 3%s+0003%s+%d+%s+1 ") end
+  if not wait.eventually(receives) then error("no packet socket receives", 2) end
 end
 
 -- Its exit status, standard output and standard error, once it has ended. signal: sent first.

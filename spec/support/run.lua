@@ -81,8 +81,9 @@ log=LOGS/$(echo "$1" | tr / .)
 begin=$(date +%s.%N)
 AT=$log.at; export AT
 : >"$AT"
-WITH_PARENT timeout -s KILL LIMIT WITH_PARENT ISOLATE sh -c '$BUSTED "$1"; exit $?' sh "$1" >"$log.log" 2>&1 </dev/null
-echo "end $1 $? $begin $(date +%s.%N)"
+exec 3>&1 >"$log.log" 2>&1 </dev/null
+WITH_PARENT timeout -s KILL LIMIT WITH_PARENT ISOLATE sh -c "$BUSTED"' "$1"; exit $?' sh "$1" 3>&-
+echo "end $1 $? $begin $(date +%s.%N)" >&3
 ]]):gsub("%u[%u_]+", { LOGS = logs, LIMIT = limit, WITH_PARENT = WITH_PARENT, ISOLATE = ISOLATE })
 
 local is_terminal = succeeds "test -t 1"
@@ -104,9 +105,11 @@ local function print_line(...)
 end
 
 -- Why a file counts as failed although busted did not say so, or nil.
-local function verdict(status, text, at)
+local function verdict(status, seconds, text, at)
   local where = at ~= "" and (", in: " .. at) or ""
-  if status == 137 then return ("took longer than %s s and was ended%s"):format(limit, where) end
+  if status == 137 and seconds >= tonumber(limit) then
+    return ("took longer than %s s and was ended%s"):format(limit, where)
+  end
   local failed = text:match "%d+ passed, (%d+) failed, %d+ skipped\n$"
   if not failed then return ("ended without totals, with status %d%s"):format(status, where) end
   if status ~= 0 and failed == "0" and not text:find "\n0 passed, 0 failed, 0 skipped\n$" then
@@ -122,7 +125,7 @@ local function result_of(path, status, seconds)
   local passed, failed, skipped = text:match(COUNTS)
   local result = { path = path, seconds = seconds, text = text, passed = tonumber(passed or 0),
     failed = tonumber(failed or 0), skipped = tonumber(skipped or 0) }
-  result.why = verdict(status, text, read(log_of(path, "at")))
+  result.why = verdict(status, seconds, text, read(log_of(path, "at")))
   local nothing = result.passed + result.failed + result.skipped == 0
   if nothing and not result.why and not FILTERED then result.why = "has no tests" end
   if result.why and result.failed == 0 then result.failed = 1 end
