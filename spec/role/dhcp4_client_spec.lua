@@ -1,6 +1,7 @@
 -- The DHCP client against a server that the test scripts: what it sends and when, and what it believes.
 
 local addr = require "etherlua.net.addr"
+local dhcp4_client = require "etherlua.role.dhcp4_client"
 local ether = require "etherlua"
 local leaks = require "support.leaks"
 local proto = require "etherlua.proto"
