@@ -110,11 +110,15 @@ void el_unwait(struct el_endpoint *endpoint, uint32_t task);
 
 /*
  * From now on SIGINT and SIGTERM are counted instead of ending the process, and end el_wait's sleep; the second one
- * does what it did before. State of the process, not of an engine: for programs, not for libraries.
+ * does what it did before. SIGUSR1, which asks what the program is doing, is counted too and ends the sleep, each time.
+ * State of the process, not of an engine: for programs, not for libraries.
  */
 int el_signals_catch(struct el_engine *engine);
+/* All that were caught so far. */
 int el_signals_count(void);
-/* Number of the last one, 0: none yet. */
+/* How many of these are SIGUSR1. */
+int el_signals_asked(void);
+/* Number of the last SIGINT or SIGTERM, 0: none yet. */
 int el_signals_last(void);
 /* Those that were caught have been dealt with: the next one is a first one again. */
 void el_signals_forget(void);

@@ -9,7 +9,7 @@
 #include "signals.h"
 #include "watch.h"
 
-static volatile sig_atomic_t caught, forgotten, last;
+static volatile sig_atomic_t caught, asked, forgotten, last;
 static struct sigaction before[NSIG];
 static volatile int event_fd = -1;
 
@@ -28,9 +28,25 @@ static void on_signal(int number)
 	errno = saved;
 }
 
+static void on_question(int number)
+{
+	uint64_t one = 1;
+	int saved = errno;
+
+	(void)number;
+	if (write(event_fd, &one, sizeof one) == sizeof one)
+		asked++;
+	errno = saved;
+}
+
 int el_signals_count(void)
 {
-	return caught;
+	return caught + asked;
+}
+
+int el_signals_asked(void)
+{
+	return asked;
 }
 
 int el_signals_last(void)
@@ -43,15 +59,15 @@ void el_signals_forget(void)
 	forgotten = caught;
 }
 
-/* Once a signal: what it did before is not what this does. */
-static int catch_one(int number)
+/* Once a signal: what it did before is not what this does. Only what asks for the end interrupts system calls. */
+static int catch_one(int number, void (*handler)(int))
 {
-	struct sigaction action = {.sa_handler = on_signal}, now;
+	struct sigaction action = {.sa_handler = handler, .sa_flags = handler == on_question ? SA_RESTART : 0}, now;
 
 	sigemptyset(&action.sa_mask);
 	if (sigaction(number, NULL, &now))
 		return -errno;
-	if (now.sa_handler == on_signal)
+	if (now.sa_handler == handler)
 		return 0;
 	if (now.sa_handler == SIG_IGN) /* as shells start what runs in the background */
 		now.sa_handler = SIG_DFL;
@@ -67,8 +83,10 @@ int el_signals_catch(struct el_engine *engine)
 		event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (event_fd < 0)
 		return -errno;
-	error = catch_one(SIGINT);
+	error = catch_one(SIGINT, on_signal);
 	if (!error)
-		error = catch_one(SIGTERM);
+		error = catch_one(SIGTERM, on_signal);
+	if (!error)
+		error = catch_one(SIGUSR1, on_question);
 	return error ? error : el_watch_signals(engine, event_fd);
 }

@@ -165,7 +165,7 @@ end)
 script.progress(function()
   local values = values_now()
   if values.hosts < opts.count then return ("%d of %d hosts up"):format(values.hosts, opts.count) end
-  return ("%d hosts, answered %s, %d duplicates, %.0f s"):format(all.opened, counts_text(ANSWERED, values),
+  return ("%d hosts, answered %s, %d duplicates, %.0f s"):format(values.hosts, counts_text(ANSWERED, values),
     values.duplicates, values.seconds)
 end)
 

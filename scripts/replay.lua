@@ -7,6 +7,7 @@ local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
 local filter = require "etherlua.relay.filter"
 local rate = require "etherlua.net.rate"
+local misuse = require "etherlua.core.misuse"
 local replay = require "etherlua.role.replay"
 local rewrite = require "etherlua.relay.rewrite"
 local script = require "etherlua.script"
@@ -17,7 +18,7 @@ local function mac_pair(text)
   local old, new = text:match("^([^=]+)=([^=]+)$")
   if not old then return nil, ("bad --map-mac %q: OLD=NEW is needed"):format(text) end
   local ok, reason = pcall(function() return addr.mac_bytes(old) .. addr.mac_bytes(new) end)
-  if not ok then return nil, tostring(reason) end
+  if not ok then return nil, misuse.words(reason) end
   return { old, new }
 end
 

@@ -8,6 +8,7 @@ local addr = require "etherlua.net.addr"
 local dhcp4_discover = require "etherlua.role.dhcp4_discover"
 local dhcp4_option = require "etherlua.program.dhcp4_option"
 local ether = require "etherlua"
+local misuse = require "etherlua.core.misuse"
 local random = require "etherlua.net.random"
 local script = require "etherlua.script"
 local view = require "etherlua.proto.view"
@@ -26,7 +27,7 @@ local function allowed_server(text)
     return { ip = ip and addr.ip4_text(addr.ip4_number(ip)), mac = mac and addr.mac_text(addr.mac_bytes(mac)) }
   end)
   if ok then return reason end
-  return nil, ("bad server %q: IP, MAC or IP/MAC is needed: %s"):format(text, reason)
+  return nil, ("bad server %q: IP, MAC or IP/MAC is needed: %s"):format(text, misuse.words(reason))
 end
 
 local function options()

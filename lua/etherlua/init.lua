@@ -6,21 +6,23 @@ local channel = require "etherlua.core.channel"
 local chosen = require "etherlua.relay.chosen"
 local effi = require "etherlua.core.ffi"
 local histogram = require "etherlua.core.histogram"
+local loop = require "etherlua.core.loop"
 local pacer = require "etherlua.core.pacer"
 local relay = require "etherlua.relay.relay"
-local sched = require "etherlua.core.sched"
+local run = require "etherlua.core.run"
 local select = require "etherlua.core.select"
 local sr = require "etherlua.ask.sr"
+local task = require "etherlua.core.task"
 
 return {
   version = ffi.string(effi.C.el_version()),
   -- tasks
-  run = sched.run,
-  spawn = sched.spawn,
-  sleep = sched.sleep,
-  now = sched.now,
+  run = run.run,
+  spawn = task.spawn,
+  sleep = loop.sleep,
+  now = loop.now,
   select = select.wait,
-  defer = sched.defer,
+  defer = task.defer,
   channel = channel.new,
   histogram = histogram.new,
   pacer = pacer.new,

@@ -9,8 +9,8 @@ local ROOT = "lua/etherlua/"
 
 -- Their own functions are reached through `ether` alone; what they define for users is their class.
 local OBJECTS = { "relay/relay", "relay/conn", "relay/udp", "relay/frame", "relay/chosen", "relay/endpoint",
-  "relay/capture", "host/host", "core/sched", "core/select", "core/channel", "core/pacer", "core/histogram", "ask/sr",
-  "ask/responder" }
+  "relay/capture", "host/host", "core/run", "core/task", "core/loop", "core/select", "core/channel", "core/pacer",
+  "core/histogram", "ask/sr", "ask/responder" }
 local MODULES = { "net/addr", "net/prefix", "net/ip_range", "net/vlan_range", "net/rate", "net/size_mix",
   "relay/filter", "relay/rewrite", "net/random", "lab/lab", "lab/netns", "program/script",
   "program/script_host", "net/bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }

@@ -664,6 +664,7 @@ describe("blocking calls pass through", function()
           ran = ran + 1
         end
       end)
+      sleep(0) -- from now on it has its turn before this task has, however late that is
       local result = pack(fn())
       witness:cancel()
       return unpack(result, 1, result.n)
@@ -678,7 +679,9 @@ describe("blocking calls pass through", function()
   end
 
   it("coroutine.wrap", function()
-    assert.equal("x", with_witness(coroutine.wrap(function() return nap "x" end)))
+    assert.equal("x", with_witness(function()
+      return coroutine.wrap(function() return nap "x" end)()
+    end))
   end)
 
   it("coroutine.resume, which returns true and the results", function()
@@ -688,10 +691,12 @@ describe("blocking calls pass through", function()
   end)
 
   it("coroutines in coroutines", function()
-    assert.equal("xyz", with_witness(coroutine.wrap(function()
-      local inner = coroutine.wrap(function() return nap "x" .. nap "y" end)
-      return inner() .. nap "z"
-    end)))
+    assert.equal("xyz", with_witness(function()
+      return coroutine.wrap(function()
+        local inner = coroutine.wrap(function() return nap "x" .. nap "y" end)
+        return inner() .. nap "z"
+      end)()
+    end))
   end)
 
   it("a generator, whose own values arrive in between", function()

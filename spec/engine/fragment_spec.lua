@@ -362,7 +362,8 @@ local function answer_pings(conn)
     if echo and echo.type == request then
       echo.type, echo.checksum = version == 4 and 0 or 129, nil
       conn:send(proto["ipv" .. version].build { src = ip.dst, dst = ip.src, protocol = ip.protocol,
-        identification = ip.identification, payload = icmp.build(echo, { src = ip.dst, dst = ip.src }) }, B)
+        identification = version == 4 and ip.identification or nil,
+        payload = icmp.build(echo, { src = ip.dst, dst = ip.src }) }, B)
     end
   end
 end

@@ -121,6 +121,9 @@ describe("a lab", function()
     assert.error_matches(function() lab.new { mtu = "big" } end, "bad mtu big")
     assert.error_matches(function() lab.new { queues = 0 } end, "bad queues 0")
     assert.error_matches(function() lab.new { near_mac = "x" } end, "bad MAC address")
+    assert.error_matches(function() lab.new { mac = "x" } end,
+      'unknown option "mac" of a lab: known are: checksum, far_mac, ipv6, mtu, near_mac, queues')
+    assert.error_matches(function() lab.veth(ns, "a", ns, "b", { mut = 1500 }) end, 'did you mean "mtu"%?')
   end)
 
   lab_it("is gone after close, with what was started in it", function()

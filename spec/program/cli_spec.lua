@@ -7,7 +7,7 @@ local eventually = require("support.wait").eventually
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
-local KILL, INT, TERM = 9, 2, 15
+local KILL, INT, TERM, USR1 = 9, 2, 15, 10
 
 local function read_all(path)
   local file = io.open(path, "rb")
@@ -202,6 +202,19 @@ describe("the etherlua program", function()
     assert.equal(77, (etherlua("run " .. temporary("return 77"))))
   end)
 
+  it("prints with --trace-tasks what tasks do, on standard error", function()
+    local path = temporary [[
+      local ether = require "etherlua"
+      print(select("#", ...))
+      ether.spawn(function() ether.sleep(0.001) end):join()
+    ]]
+    local status, out, err = etherlua("run --trace-tasks " .. path .. " --trace-tasks")
+    assert.same({ 0, "1\n" }, { status, out })
+    assert.equal("task 1 spawned by the engine\ntask 2 spawned by task 1\ntask 1 waits for task 2\n"
+      .. "task 2 sleeps, 0.001 s at most\ntask 2 woken by the engine\ntask 2 ends: returned\n"
+      .. "task 1 woken by task 2\ntask 1 ends: returned\n", (("\n" .. err):gsub("\n%d+%.%d%d%d%d%d%d ", "\n"):sub(2)))
+  end)
+
   local SPAWN = { spawned = 'require "etherlua".spawn', background = 'require "etherlua.core.sched".spawn_background' }
 
   for kind, how in pairs(SPAWN) do
@@ -349,6 +362,47 @@ describe("the etherlua program", function()
     signal(program, INT)
     assert.equal(128 + INT, program:wait(1))
     assert.equal("up\nclosing\n", program:log())
+  end)
+
+  root_it("says on SIGUSR1 what every task waits for, every time, and goes on", function()
+    local program = start(nil, "run", temporary [[
+      local ether = require "etherlua"
+      local a = ether.wire()
+      ether.spawn(function() a:conn { mac = "02:00:00:00:00:07" }:recv(60) end)
+      ether.defer(function() print("deferred") end)
+      print("up")
+      ether.sleep(60)
+    ]])
+    wait_for(program, "up")
+    for _ = 1, 3 do
+      local before = #program:log()
+      signal(program, USR1)
+      assert.is_true(eventually(function()
+        local said = program:log():sub(before + 1)
+        return said:find "^task +for +waits in +where\n +1 +[%d.]+ s +sleep +lua_%w+:6\n"
+          and said:find "\n +2 +[%d.]+ s +recv EtherConn 02:00:00:00:00:07 +lua_%w+:3\n$" and true
+      end), program:log())
+    end
+    assert.is_nil(program:status())
+    assert.equal(130, program:stop(INT))
+    assert.matches("\ndeferred\n$", program:log())
+  end)
+
+  root_it("is not stopped in a system call by SIGUSR1, nor brought nearer to its end", function()
+    local program = start(nil, "run", temporary [[
+      local ether = require "etherlua"
+      print("up")
+      print(#io.popen("sleep 0.5; echo x"):read "*a")
+      ether.sleep(0)
+      print(require("etherlua.core.sched").was_interrupted())
+    ]])
+    wait_for(program, "up")
+    for _ = 1, 3 do
+      signal(program, USR1)
+      os.execute "sleep 0.05"
+    end
+    assert.equal(0, program:wait(10))
+    assert.matches("^up\n2\ntask [^\n]*\n[^\n]*\nfalse\n$", program:log())
   end)
 
   root_it("leaves no promiscuous interface behind when it is killed", function()

@@ -202,8 +202,8 @@ describe("the portable program", function()
   end)
 
   portable_it("names file and line of a module in its errors", function()
-    local script = write(new_folder() .. "/bad.lua", 'require "etherlua.proto.dhcp4".build(nil)')
-    assert.matches("^etherlua: etherlua/proto/dhcp4%.lua:%d+: attempt to index ", (run(portable, "run " .. script)))
+    local script = write(new_folder() .. "/bad.lua", 'require "etherlua.net.bytes".u16(nil, 1)')
+    assert.matches("^etherlua: etherlua/net/bytes%.lua:%d+: bad argument ", (run(portable, "run " .. script)))
   end)
 
   portable_it("runs in a root folder that holds libc and nothing else", function()

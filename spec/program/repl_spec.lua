@@ -219,6 +219,24 @@ describe("the prompt", function()
     term:wait_for("prompt:1: in function <prompt:1>")
   end)
 
+  it("leaves print, io.write and file:write as it found them", function()
+    local script = temporary [[
+      local write = getmetatable(io.stdout).__index.write
+      local before = { print, io.write, write }
+      local function same()
+        return print == before[1] and io.write == before[2] and getmetatable(io.stdout).__index.write == before[3]
+      end
+      local guarded
+      require("etherlua.program.repl.repl").main({ "x" }, { scripts = {}, catch_signals = function() end,
+        load = function() return function() guarded = not same() end end })
+      print(("guarded %s, then as before %s"):format(guarded, same()))
+    ]]
+    local term = keep(terminal.start({ ETHERLUA, "run", script }, { env = { "XDG_STATE_HOME=" .. folder() } }))
+    term:wait_for_last(">")
+    term:key("C-d")
+    term:wait_for("guarded true, then as before true")
+  end)
+
   it("keeps its history from one run to the next, and searches it", function()
     local state = folder()
     local term = prompt(nil, { state = state })

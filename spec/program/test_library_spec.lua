@@ -5,6 +5,7 @@ local files = require "support.files"
 local frames = require "support.frames"
 local lab = require "etherlua.lab.lab"
 local misuse = require "etherlua.core.misuse"
+local servers = require "etherlua.test.servers"
 local test = require "etherlua.test"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
@@ -166,6 +167,8 @@ describe("a lab of a test", function()
       failure_of(test.lab, { frob = 1 }))
     assert.matches("bad VLAN ID 4095 of port a: 1 to 4094", failure_of(test.lab, { switch = { a = 4095 } }))
     assert.matches('bad end of a link "a:b:c"', failure_of(test.lab, { links = { { "a:b:c", "d" } } }))
+    assert.matches('unknown option "adress" of dnsmasq, did you mean "address"%?',
+      failure_of(servers.dnsmasq, net:host "far", { adress = "10.0.0.1/24" }))
     assert.matches('no server "ftpd": dhcrelay, dnsmasq or kea is allowed', failure_of(net.start, net, "ftpd", "far"))
   end)
 

@@ -124,8 +124,15 @@ describe("a test runner", function()
           it("leaves an EtherConn", function() a:conn { mac = "02:00:00:00:00:05", vlans = 7 } end)
           it("leaves a relay", function() ether.wire() end)
           it("finds nothing of it", function() a:conn { mac = "02:00:00:00:00:05", vlans = 7 }:close() end)
+          it("leaves a RUDPConn", function() a:default_conn():udp "10.0.0.1:9" end)
+          it("shares a reader of broadcasts", function()
+            local conn = a:conn { mac = "02:00:00:00:00:05" }
+            require("etherlua.role.dhcp4_client").lease(conn, { tries = 1, timeout = 0.05 })
+            conn:close()
+          end)
         ]], "not ok 1", "left open: task %d+ %(waits at a_spec.lua:8%)", "not ok 2",
-          "left open: EtherConn 02:00:00:00:00:05 vlan 7", "not ok 3", "left open: relay wire", "ok 4")
+          "left open: EtherConn 02:00:00:00:00:05 vlan 7", "not ok 3", "left open: relay wire", "ok 4", "not ok 5",
+          "left open: EtherConn %S+, RUDPConn 10.0.0.1:9", "ok 6")
       end)
 
       it("says nothing of what a failed test had no time to close", function()
@@ -262,6 +269,13 @@ describe("a test runner", function()
     if output_of("id -u") ~= "0\n" then return pending("needs root") end
     assert.equal(0, (shell(PROGRAM .. " --lab -o TAP a_spec.lua")))
     assert.equal(0, (shell(PROGRAM .. " -i lo -o TAP a_spec.lua")))
+  end)
+
+  it("prints with --trace-tasks what tasks do", function()
+    write("a_spec.lua", 'it("a", function() require("etherlua").sleep(0.001) end)')
+    local status, out = shell(PROGRAM .. " --trace-tasks a_spec.lua")
+    assert.equal(0, status)
+    assert.matches("\n%d+%.%d+ task %d+ sleeps, 0%.001 s at most\n", out)
   end)
 
   it("says what is wrong in its command line, with status 2", function()

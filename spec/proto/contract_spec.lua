@@ -105,6 +105,7 @@ for _, name in ipairs(protocols()) do
     it("refuses fields that nobody knows", function()
       helper.raises(('unknown field "nosuch" of %s: known are: '):format(module.fields.protocol), module.build,
         { nosuch = 1 })
+      helper.raises(("bad fields nil of %s: a table is needed"):format(module.fields.protocol), module.build, nil)
     end)
 
     it("names protocols that there are as what it carries", function()

@@ -101,7 +101,9 @@ describe("a packet", function()
   it("refuses what cannot be built, and names it", function()
     helper.raises('bad layer "upd": there is no such protocol, did you mean "udp"? known are: arp, data, dhcp4, ',
       function() return packet.upd {} end)
-    helper.raises('bad layer "layout"', function() return packet.layout {} end)
+    for _, name in ipairs { "layout", "options", "icmp6_options", "ip", "view", "nosuch" } do
+      helper.raises(('bad layer "%s"'):format(name), function() return packet[name] {} end)
+    end
     helper.raises("bad udp 53: a table of fields is needed", udp, 53)
     helper.raises("bad data 7: a string or a layer is needed", function() return udp {} / 7 end)
     helper.raises("bad packet: vlan has to follow ether", tostring, vlan { vid = 1 } / arp {})

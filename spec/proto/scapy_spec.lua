@@ -311,7 +311,7 @@ local function rebuild(layers, i)
   local layer, fields = layers[i], {}
   if layer.name == "data" then return layer.fields.payload end
   for name, value in pairs(layer.fields) do fields[name] = value end
-  for _, name in ipairs(rawget(proto[layer.name], "derived") or {}) do fields[name] = nil end
+  for _, name in ipairs(proto[layer.name].fields.derived) do fields[name] = nil end
   if layer.name == "udp" and layer.fields.checksum == 0 then fields.checksum = 0 end
   if layers[i + 1] then fields.payload = rebuild(layers, i + 1) end
   return proto[layer.name].build(fields, layers[i - 1] and layers[i - 1].fields)

@@ -1,6 +1,7 @@
 -- The DHCP client against a server that the test scripts: what it sends and when, and what it believes.
 
 local addr = require "etherlua.net.addr"
+local dhcp4_client = require "etherlua.role.dhcp4_client"
 local ether = require "etherlua"
 local leaks = require "support.leaks"
 local proto = require "etherlua.proto"
@@ -278,5 +279,55 @@ describe("a DHCP client", function()
     assert.same({ "10.0.0.170 ", "10.100.0.170 100", "10.200.0.170 200", "10.200.0.170 200.100",
       "10.100.0.170 100.5" }, got)
     assert.equal("8100:200.8100:100", addr.vlans_key(addr.vlans(server.messages[4].frame.vlans)))
+  end))
+
+  -- ---- as a role --------------------------------------------------------------------------------------------------
+
+  it("leases an address and keeps it as a role, tells of it, and gives it back when it is closed", on_wire({},
+    function(_, server, conn)
+      local client, told = dhcp4_client.new(conn, { timeout = 0.5 }), {}
+      assert.is_nil(client:summary().ip)
+      local task = ether.spawn(function()
+        return { client:run(function(event, one) told[#told + 1] = event .. " " .. one.ip end) }
+      end)
+      settle()
+      assert.same({ "bound 10.0.0.10" }, told)
+      local summary = client:summary()
+      assert.same({ MAC, "10.0.0.10", SERVER_IP, 2 }, { summary.mac, summary.ip, summary.server,
+        summary.transmissions })
+      client:close()
+      assert.same({ [2] = "closed" }, task:join(1))
+      settle()
+      assert.equal(1, server:count "RELEASE")
+    end))
+
+  it("says as a role why it has no lease, and may try again", on_wire({ DISCOVER = function() end },
+    function(_, server, conn)
+      local client = dhcp4_client.new(conn, { timeout = 0.02, tries = 2 })
+      for i = 1, 2 do
+        assert.same({ nil, "no offer" }, { client:run() })
+        assert.equal(2 * i, server:count "DISCOVER")
+      end
+      client:close()
+    end))
+
+  it("keeps the address at the server when it shall not be released", on_wire({}, function(_, server, conn)
+    assert(lease(conn, { release = false })):close()
+    settle()
+    assert.equal(0, server:count "RELEASE")
+  end))
+
+  it("wakes who holds a lease that somebody closes", on_wire({}, function(_, _, conn)
+    local got = assert(lease(conn))
+    local task = ether.spawn(function() return { got:hold() } end)
+    settle()
+    got:close()
+    assert.same({ [2] = "closed" }, task:join(1))
+  end))
+
+  it("takes no option that it has not, and says which it has", on_wire({}, function(_, _, conn)
+    assert.error_matches(function() lease(conn, { retries = 3 }) end,
+      'unknown option "retries" of a DHCP client.*known are: broadcast, decline_pause, options, probe, release, ')
+    assert.error_matches(function() dhcp4_client.lease(conn, { tries = 0 }) end, "bad tries 0: a whole number from 1")
   end))
 end)

@@ -187,9 +187,13 @@ for _, kind in ipairs { "kea", "dnsmasq" } do
         local conn = relay:conn { mac = MAC, vlans = 100 }
         local lease = assert(dhcp4_client.lease(conn, { probe = "quick" }))
         server:stop()
-        keep(servers[kind](node.server, { address = "10.0.0.1/24", pool = "10.0.0.10-10.0.0.250",
-          subnet = { reservations = { { ["hw-address"] = OTHER, ["ip-address"] = lease.ip } } },
-          args = { ("--dhcp-host=%s,%s"):format(OTHER, lease.ip) } }))
+        local opts = { address = "10.0.0.1/24", pool = "10.0.0.10-10.0.0.250" }
+        if kind == "kea" then
+          opts.subnet = { reservations = { { ["hw-address"] = OTHER, ["ip-address"] = lease.ip } } }
+        else
+          opts.args = { ("--dhcp-host=%s,%s"):format(OTHER, lease.ip) }
+        end
+        keep(servers[kind](node.server, opts))
         local refused, reason = lease:rebind()
         assert.is_nil(refused)
         assert.equal("refused (NAK)", reason)

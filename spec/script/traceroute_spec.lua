@@ -101,6 +101,20 @@ describe("role.traceroute", function()
     end
   end)
 
+  it("ends at whatever moment the last packet is late", function()
+    kinds.run(function()
+      local relay, other = ether.wire()
+      local host = relay:host { mac = MAC, ip = ME .. "/24", gateway = ROUTER }
+      other:host { mac = "02:00:00:00:00:09", ip = ROUTER .. "/24" }
+      for i = 1, 500 do
+        local trace = traceroute.new(host, { target = TARGET, max_ttl = 2, tries = 2, timeout = i * 2e-7 })
+        local task = ether.spawn(trace.run, trace)
+        assert.is_true(task:join(5), "it waits for ever")
+        trace:close()
+      end
+    end)
+  end)
+
   it("says what kind of end it is, and goes no further", function()
     local marks = { { 3, 0, "!N" }, { 3, 1, "!H" }, { 3, 2, "!P" }, { 3, 4, "!F-1400", { next_hop_mtu = 1400 } },
       { 3, 5, "!S" }, { 3, 9, "!X" }, { 3, 10, "!X" }, { 3, 13, "!X" }, { 3, 14, "!V" }, { 3, 15, "!C" },

@@ -1,6 +1,7 @@
 -- core/channel.lua: passes values from task to task, in order. A bounded buffer: send blocks when it is full, recv when
 -- it is empty. Both ends may be used by any number of tasks.
 
+local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
 local select = require "etherlua.core.select"
 
@@ -17,7 +18,7 @@ Channel.__index = Channel
 function M.new(capacity)
   capacity = capacity or 1
   if type(capacity) ~= "number" or capacity < 1 or capacity % 1 ~= 0 then
-    error(("bad channel capacity %s: a whole number from 1 is needed"):format(tostring(capacity)), 2)
+    misuse.raise("bad channel capacity %s: a whole number from 1 is needed", tostring(capacity))
   end
   return setmetatable({ capacity = capacity, first = 1, last = 0, waiters = {} }, Channel)
 end
@@ -47,11 +48,11 @@ end
 
 -- One end's view for select: ready when there is room.
 local function room(channel)
-  return {
+  return setmetatable({
     ready = function() return channel.closed or channel:count() < channel.capacity end,
     watch = function(_, task) channel:watch(task) end,
     unwatch = function(_, task) channel:unwatch(task) end,
-  }
+  }, { __tostring = function() return "room in " .. tostring(channel) end })
 end
 
 -- Puts a value in. Blocks while there is no room.
@@ -60,7 +61,7 @@ end
 ---@return true|nil
 ---@return string|nil reason "timeout" or "closed"
 function Channel:send(value, timeout)
-  if value == nil then error("a channel cannot carry nil", 2) end
+  if value == nil then misuse.raise "a channel cannot carry nil" end
   sched.tick()
   if self:count() >= self.capacity and not self.closed then
     local ready, reason = select.wait { room(self), timeout = timeout }
@@ -95,6 +96,10 @@ end
 function Channel:close()
   self.closed = true
   wake_all(self)
+end
+
+function Channel.__tostring(self)
+  return ("channel (%d of %d%s)"):format(self:count(), self.capacity, self.closed and ", closed" or "")
 end
 
 return M

@@ -9,8 +9,10 @@ local getinfo = debug.getinfo
 -- What sources of ours begin with: a folder, or "etherlua/" inside of a portable program.
 local OWN = debug.getinfo(1, "S").source:match "^(@.*)core/misuse%.lua$"
 
+local PROGRAM = "=etherlua" -- what engine/program/main.c runs before any script
+
 local function is_own(source)
-  return source:sub(1, #OWN) == OWN
+  return source:sub(1, #OWN) == OWN or source == PROGRAM
 end
 
 -- The innermost line that is not ours, of a coroutine that waits or of the caller.

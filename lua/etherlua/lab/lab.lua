@@ -20,6 +20,7 @@ local misuse = require "etherlua.core.misuse"
 local netns = require "etherlua.lab.netns"
 local options = require "etherlua.core.options"
 local relay = require "etherlua.relay.relay"
+local sched = require "etherlua.core.sched"
 
 local M = {}
 
@@ -106,6 +107,7 @@ lab.__index = lab
 
 -- Stops what was started in it and removes it.
 function lab:close()
+  sched.forget(self)
   if self.far then self.far:close() end
   if self.near then self.near:close() end
 end

@@ -6,6 +6,8 @@ local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
+local tasks = require "etherlua.program.tasks"
+local trace = require "etherlua.program.trace"
 
 local C = effi.C
 
@@ -98,13 +100,17 @@ end
 local function run_parser(dir)
   local parser = script.bare_parser("etherlua run", "Run a Lua script as the first task.")
   script.add_common(parser)
+  parser:flag("--trace-tasks", "Print on standard error when a task is spawned, waits, is woken and ends.")
   parser:usage("Usage: etherlua run [OPTIONS] SCRIPT [ARGUMENTS]")
   parser:epilog("SCRIPT is a path, or one of the shipped: " .. table.concat(shipped(dir), ", ") ..
-    ". Each has --help of its own; the options above may also stand behind it.")
+    ". Each has --help of its own; the options above but --trace-tasks may also stand behind it.")
   return parser
 end
 
-local function catch_signals()
+-- Also what SIGUSR1 asks for is told: what the tasks wait for.
+---@param hidden? table<table, boolean> tasks that are left out
+local function catch_signals(hidden)
+  sched.answer_with(function() io.stderr:write(tasks.list(hidden or {}), "\n") end)
   local code = C.el_signals_catch(sched.engine())
   if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. errno.reason(code)) end
 end
@@ -118,7 +124,8 @@ local function run(args, dir)
   local own, name, rest = split(args)
   local given = run_parser(dir):parse(own)
   script.enter_netns(given.netns)
-  given.netns = nil
+  if given.trace_tasks then trace.start() end
+  given.netns, given.trace_tasks = nil, nil
   script.use_defaults(given)
   if not name then script.exit(script.USAGE, "no script given (etherlua run --help lists those that are shipped)") end
   local path, load = find_script(name, dir)

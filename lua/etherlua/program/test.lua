@@ -2,11 +2,13 @@
 
 local runner = require "etherlua.test.runner"
 local script = require "etherlua.program.script"
+local trace = require "etherlua.program.trace"
 
 local M = {}
 
 local USAGE = [[
-Usage: etherlua test [SPECS] [-i SPEC] [--lab] [--netns NAME] [--timeout S] [OPTIONS OF BUSTED]
+Usage: etherlua test [SPECS] [-i SPEC] [--lab] [--netns NAME] [--timeout S] [--trace-tasks]
+                     [OPTIONS OF BUSTED]
 
 Run spec files with busted, each test as a task: blocking calls work in it, before_each, setup and the like.
 SPECS are files, or folders with files that end in _spec.lua (default: spec).
@@ -15,6 +17,7 @@ SPECS are files, or folders with files that end in _spec.lua (default: spec).
    --lab              They open a network of their own with an emulated access network behind it.
    --netns NAME       Enter this network namespace first: a name, a path or a process id.
    --timeout S        Seconds after which a test that still waits fails (default 30).
+   --trace-tasks      Print on standard error when a task is spawned, waits, is woken and ends.
    -h, --help         Show this help.
 
 All else is busted's (busted --help): -o TAP, -o junit, --filter PATTERN, --tags TAGS, --repeat N, ...
@@ -22,6 +25,8 @@ Exit status: that of busted: 0 when all passed, 1 when something failed; 2 wrong
 ]]
 
 local NAMES = { ["-i"] = "relay", ["--relay"] = "relay", ["--netns"] = "netns", ["--timeout"] = "timeout" }
+
+local FLAGS = { ["--lab"] = "lab", ["--trace-tasks"] = "trace_tasks", ["-h"] = "help", ["--help"] = "help" }
 
 local function misuse(...)
   script.exit(script.USAGE, string.format(...) .. " (etherlua test --help tells more)")
@@ -44,10 +49,8 @@ local function split(args)
     local name, value, words = option(args, i)
     if name then
       own[name] = value
-    elseif args[i] == "--lab" then
-      own.lab = true
-    elseif args[i] == "-h" or args[i] == "--help" then
-      own.help = true
+    elseif FLAGS[args[i]] then
+      own[FLAGS[args[i]]] = true
     else
       rest[#rest + 1] = args[i]
     end
@@ -84,6 +87,7 @@ function M.main(args)
   if own.timeout then runner.limit = seconds(own.timeout) end
   local make_core = load_busted()
   script.enter_netns(own.netns)
+  if own.trace_tasks then trace.start() end
   script.use_defaults { relay = own.relay, lab = own.lab }
   package.loaded["busted.core"] = function()
     local core = make_core()

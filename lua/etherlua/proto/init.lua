@@ -48,10 +48,12 @@ M.ends = {
   malformed = schema.new("malformed", { "protocol", "reason", "payload" }),
 }
 
+-- Options and extension headers have no line of their own.
 ---@param module any
 ---@return boolean
 local function is_protocol(module)
-  return type(module) == "table" and rawget(module, "parse") ~= nil and rawget(module, "fields") ~= nil
+  return type(module) == "table" and rawget(module, "parse") ~= nil and rawget(module, "describe") ~= nil
+    and rawget(module, "fields") ~= nil
 end
 
 local function collect(names, name)

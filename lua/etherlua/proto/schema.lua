@@ -77,6 +77,9 @@ end
 -- Raises an error for a name that is not known. Makes nothing.
 ---@param given table fields as build() takes them
 function Schema:check(given)
+  if type(given) ~= "table" then
+    misuse.raise("bad fields %s of %s: a table is needed", tostring(given), self.protocol)
+  end
   return check(self, given)
 end
 

@@ -50,6 +50,7 @@ end
 -- flush() tells whether all of it is in the file.
 function Capture:close()
   if not self.handle then return end
+  sched.forget(self)
   C.el_capture_close(self.handle)
   self.handle = nil
 end

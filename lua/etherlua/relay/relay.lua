@@ -183,7 +183,7 @@ end
 -- Traffic goes on without it, so somebody has to look.
 local function watch_capture(relay)
   if not pcall(sched.current) then return end -- no run in progress: only closing tells
-  sched.spawn_background(function()
+  relay.watcher = sched.spawn_background(function()
     repeat sched.sleep(CAPTURE_CHECK) until report_capture(relay)
   end)
 end
@@ -234,9 +234,11 @@ end
 -- Closes all endpoints on it, sends what is pending, and leaves the interface as it was.
 function Relay:close()
   if not self.handle then return end
+  sched.forget(self)
   for _, one in ipairs(endpoint.on(self.handle)) do one:close() end
   C.el_relay_flush(self.handle)
   if self.capture then report_capture(self) end
+  if self.watcher then self.watcher:cancel() end
   endpoint.set_relay(self.handle, nil)
   C.el_relay_close(self.handle)
   self.handle = nil

@@ -16,12 +16,15 @@ local addr = require "etherlua.net.addr"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local group = require "etherlua.net.group"
 local misuse = require "etherlua.core.misuse"
+local memory = require "etherlua.net.memory"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
+
+local load32 = memory.load32
 
 local M = {}
 
@@ -50,8 +53,7 @@ Discover.__index = Discover
 local function number_of(discover, frame)
   if frame.payload_len < HEADER_SIZE then return nil end
   local data = frame.data + frame.payload
-  local xid = data[XID_AT] * 0x1000000 + data[XID_AT + 1] * 0x10000 + data[XID_AT + 2] * 0x100 + data[XID_AT + 3]
-  local i = (xid - discover.xid) % 2 ^ 32
+  local i = (load32(data, XID_AT) - discover.xid) % 2 ^ 32
   if i >= discover.count or not discover.sent_at[i] then return nil end
   local mac = addr.mac_text(ffi.string(data + CHADDR_AT, 6))
   return mac == addr.mac_add(discover.mac, i) and i or nil

@@ -1,6 +1,6 @@
 -- role/role.lua: the shape that every role has. A role is a state machine that speaks a protocol, as a task:
 --
---   local scan = arp_scan.new(relay, { targets = ip_range.new "10.0.0.0/24", vlans = vlan_range.new() })
+--   local scan = arp_scan.new(relay, { targets = ip_range.new "10.0.0.0/24", vlans = vlan_range.new(), mac = MAC })
 --   local done, reason = scan:run()
 --   print(scan:summary().answered)
 --   scan:close()

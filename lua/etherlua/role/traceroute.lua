@@ -201,7 +201,7 @@ local function run(self, tell)
         return nil, reason
       end
       sched.sleep(0) -- it leaves now: the time counts from here
-    else
+    elseif count > 0 then
       select.wait { self.event, timeout = next_late - sched.now() }
     end
     under_way(self)

@@ -5,6 +5,7 @@
 -- Tasks of the background kind are never leaks: they belong to roles and end with their relay.
 
 local bit = require "bit"
+local ffi = require "ffi"
 local endpoint = require "etherlua.relay.endpoint"
 local sched = require "etherlua.core.sched"
 
@@ -57,7 +58,7 @@ Scope.__index = Scope
 -- Takes what exists now for somebody else's.
 function Scope:mark()
   local tasks, closables = sched.inventory()
-  self.tasks, self.objects, self.closables = {}, {}, #closables
+  self.tasks, self.objects, self.closables = {}, {}, closables:mark()
   for _, task in pairs(tasks) do self.tasks[task] = true end
   for _, object in pairs(endpoint.objects) do self.objects[object.ep.id] = object end
 end
@@ -82,8 +83,8 @@ end
 ---@return any ... what fn returns
 function Scope:owning(fn, ...)
   local _, closables = sched.inventory()
-  local before, results = #closables, { fn(...) }
-  for i = before + 1, #closables do self:own(closables[i]) end
+  local before, results = closables:mark(), { fn(...) }
+  for _, obj in ipairs(closables:since(before)) do self:own(obj) end
   return unpack(results)
 end
 
@@ -133,15 +134,15 @@ end
 local function left_relays(self)
   local _, closables = sched.inventory()
   local left = {}
-  for i = self.closables + 1, #closables do
-    if closables[i].handle then left[#left + 1] = closables[i] end
+  for _, obj in ipairs(closables:since(self.closables)) do
+    if obj.handle then left[#left + 1] = obj end
   end
   return left
 end
 
 -- One reader of broadcasts serves all hosts of a relay and lives as long: see host/broadcast.lua.
 local function is_shared(object)
-  local conn = object.mac and object or object:conn()
+  local conn = ffi.istype("struct el_udp", object) and object:conn() or object
   return bit.band(conn.mac.byte[0], 1) == 1
 end
 
@@ -165,7 +166,11 @@ end
 -- What asked to be closed at the end of the run has it earlier.
 local function close_closables(self)
   local _, closables = sched.inventory()
-  for i = #closables, self.closables + 1, -1 do table.remove(closables, i):close() end
+  local list = closables:since(self.closables)
+  for i = #list, 1, -1 do
+    closables:remove(list[i])
+    list[i]:close()
+  end
 end
 
 local function add_names(names, list, name)

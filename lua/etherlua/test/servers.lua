@@ -127,12 +127,12 @@ end
 local function texts() return options.of_type("a text or a list of texts is needed", "string", "table") end
 local function a_table(words) return options.of_type(words, "table") end
 
-local SERVER = options.new("a DHCP server program", { iface = options.text "eth0", address = options.text():needed(),
-  pool = texts():needed(), lease_time = options.whole(1, 0xffffffff, 3600), routers = texts(), dns = texts(),
-  renew_time = options.whole(0), rebind_time = options.whole(0) })
-local KEA = options.new("kea", { config = a_table "a table is needed", subnet = a_table "a table is needed",
-  options = a_table "a list of option-data is needed" }, SERVER)
-local DNSMASQ = options.new("dnsmasq", { args = a_table "a list of arguments is needed" }, SERVER)
+-- Either server is told all of it and takes what is its own, so that a test can try both.
+local SERVER = { iface = options.text "eth0", address = options.text():needed(), pool = texts():needed(),
+  lease_time = options.whole(1, 0xffffffff, 3600), routers = texts(), dns = texts(), renew_time = options.whole(0),
+  rebind_time = options.whole(0), config = a_table "a table is needed", subnet = a_table "a table is needed",
+  options = a_table "a list of option-data is needed", args = a_table "a list of arguments is needed" }
+local KEA, DNSMASQ = options.new("kea", SERVER), options.new("dnsmasq", SERVER)
 
 local function with_defaults(known, given)
   local opts = known:read(given)

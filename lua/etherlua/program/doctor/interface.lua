@@ -6,6 +6,7 @@
 -- and the command that mends it; nothing at all when there is nothing to say.
 
 local cjson = require "cjson"
+local misuse = require "etherlua.core.misuse"
 local relay = require "etherlua.relay.relay"
 
 local M = {}
@@ -45,7 +46,7 @@ local function try(name, trial)
   local ok, result = pcall(relay.open, trial[1] .. ":" .. name,
     { mode = trial.mode, copy = trial.copy, promiscuous = false })
   -- Without the engine's advice on privileges: there is a command for it.
-  if not ok then return { works = false, detail = (tostring(result):gsub(" %(run as root.*%)$", "")) } end
+  if not ok then return { works = false, detail = (misuse.words(result):gsub(" %(run as root.*%)$", "")) } end
   result:close()
   return { works = true, detail = result.detail }
 end

@@ -9,7 +9,7 @@ local relay = require "etherlua.relay.relay"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
 local show = require "etherlua.program.repl.show"
-local tasks = require "etherlua.program.repl.tasks"
+local tasks = require "etherlua.program.tasks"
 
 local C = effi.C
 

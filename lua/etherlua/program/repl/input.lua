@@ -23,10 +23,11 @@ local function before_output(self, ...)
   sched.wake(self.reader)
 end
 
--- All that Lua prints goes through these.
+-- All that Lua prints goes through these until release_output().
 local function guard_output(self)
   local methods = getmetatable(io.stdout).__index
   local write = methods.write
+  self.before = { write = write, io_write = io.write, print = print }
   function methods.write(file, ...)
     if select("#", ...) > 0 and (file == io.stdout or file == io.stderr) then before_output(self, ...) end
     return write(file, ...)
@@ -37,6 +38,15 @@ local function guard_output(self)
     for i = 1, select("#", ...) do texts[i] = tostring(texts[i]) end
     io.stdout:write(table.concat(texts, "\t"), "\n")
   end
+end
+
+-- What was there before is put back.
+local function release_output(self)
+  local before = self.before
+  if not before then return end
+  getmetatable(io.stdout).__index.write = before.write
+  io.write, _G.print = before.io_write, before.print -- luacheck: ignore 122
+  self.before = nil
 end
 
 -- Whatever was printed last, the prompt begins a line.
@@ -84,6 +94,7 @@ function Terminal:columns()
 end
 
 function Terminal:close()
+  release_output(self)
   console.close()
 end
 

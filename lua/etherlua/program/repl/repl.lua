@@ -252,7 +252,7 @@ end
 
 ---@param args string[] what follows "repl"
 ---@param host table of the program: load(name) -> chunk of a script, scripts = names of those that are shipped,
----  catch_signals()
+---  catch_signals(hidden): tasks that SIGUSR1 does not tell of
 ---@return integer exit status
 function M.main(args, host)
   local opts = new_parser():parse(args)
@@ -261,7 +261,7 @@ function M.main(args, host)
   script.enter_netns(opts.netns)
   local self = new_session(host)
   self.input = open_input(self)
-  host.catch_signals() -- behind what guards the terminal: a second Ctrl-C is left to that
+  host.catch_signals(self.hidden) -- behind what guards the terminal: a second Ctrl-C is left to that
   _G.arg = { [0] = opts.script } -- luacheck: ignore 122
   local ok, failure = pcall(ether.run, self.run, self, opts, chunk)
   self.input:close()

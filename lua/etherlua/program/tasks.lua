@@ -1,4 +1,4 @@
--- program/repl/tasks.lua: what tasks wait for, since when, and where in their code, as their stacks and the engine tell
+-- program/tasks.lua: what tasks wait for, since when, and where in their code, as their stacks and the engine tell
 -- it. No task pays for this while nobody asks.
 
 local effi = require "etherlua.core.ffi"

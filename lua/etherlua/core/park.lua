@@ -1,0 +1,49 @@
+-- core/park.lua: the value that a task yields to the scheduler when it waits, and how it passes through coroutines that
+-- a user made inside the task: while an inner coroutine waits, the outer one waits too. So coroutine.resume and
+-- coroutine.wrap are others while a run is in progress. Functions that were taken from `coroutine` before the run are
+-- the usual ones: a task cannot wait inside of what they resume.
+
+local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
+
+local M = {}
+
+local PARK = {}
+M.PARK = PARK
+
+-- While the inner coroutine parks, the outer one parks too and hands on what comes back.
+local function pass_on(co, ok, value, ...)
+  if ok and value == PARK then
+    return pass_on(co, resume(co, yield(PARK, ...)))
+  end
+  return ok, value, ...
+end
+
+local function resume_through(co, ...)
+  return pass_on(co, resume(co, ...))
+end
+
+local function unwrap(ok, ...)
+  if not ok then error((...), 0) end
+  return ...
+end
+
+local function wrap_through(fn)
+  local co = create(fn)
+  return function(...) return unwrap(resume_through(co, ...)) end
+end
+
+local before -- what coroutine.resume and coroutine.wrap were; nil outside a run
+
+-- A run begins.
+function M.install()
+  before = { resume = coroutine.resume, wrap = coroutine.wrap }
+  coroutine.resume, coroutine.wrap = resume_through, wrap_through -- luacheck: ignore 122
+end
+
+-- It has ended: what was there is put back.
+function M.uninstall()
+  coroutine.resume, coroutine.wrap = before.resume, before.wrap -- luacheck: ignore 122
+  before = nil
+end
+
+return M

@@ -1,0 +1,194 @@
+-- core/run.lua: a run: from its first task until that one and all that it spawned have ended and what they opened is
+-- closed. It says what ends a run early: an error that no task caught, a signal, tasks that wait for each other. What a
+-- run changes in the process (coroutine.resume and coroutine.wrap, see park.lua) its end puts back.
+
+local closables = require "etherlua.core.closables"
+local effi = require "etherlua.core.ffi"
+local loop = require "etherlua.core.loop"
+local park = require "etherlua.core.park"
+local task = require "etherlua.core.task"
+
+local C = effi.C
+
+local M = {}
+
+-- closables: what it closes at its end. failure = { message =, traceback = }: the first error that no task caught.
+-- driven: the task of drive(). attendant: see attend(). winding_up: all tasks are to end.
+local Run = {}
+Run.__index = Run
+
+local run             -- in progress
+local interrupts = 0  -- signals that ask for the end, so far
+local questions = 0   -- signals that ask what tasks wait for, so far
+local answer          -- see answer_with()
+
+-- ---- what can end it early ----------------------------------------------------------------------------------------
+
+-- An error that no task caught. For tasks.
+---@private
+function Run:failed(one, failure)
+  if self.failure then return end
+  local traceback = debug.traceback(one.co, tostring(failure))
+  if self.attendant then return self.attendant.failed(one, failure, traceback) end
+  self.failure = { message = failure, traceback = traceback }
+  if self.driven then self.driven:cancel() else task.cancel_all() end
+end
+
+-- Nothing can wake any task: all are cancelled, those at their deferred functions too. Not when an attendant takes
+-- Ctrl-C: there is that still. For the loop.
+---@private
+function Run:stuck()
+  if self.attendant and self.attendant.interrupted then return end
+  self.failure = self.failure or { message = "deadlock", traceback =
+    ("deadlock: %d tasks wait for each other, and nothing else can wake them"):format(loop.foreground()) }
+  task.cancel_even_ending()
+end
+
+local INTERRUPT = 2 -- SIGINT
+
+-- A signal that asks for the end cancels all tasks, but for a Ctrl-C that the attendant takes.
+local function interrupt(self)
+  local interrupted = self.attendant and self.attendant.interrupted
+  if interrupted and C.el_signals_last() == INTERRUPT then
+    C.el_signals_forget()
+    return interrupted()
+  end
+  task.cancel_all()
+end
+
+-- Signals that the program catches (el_signals_catch) have come. For the loop.
+---@private
+---@param count integer of el_signals_count
+function Run:signalled(count)
+  local asked = C.el_signals_asked()
+  if asked ~= questions then
+    questions = asked
+    if answer then answer() end
+  end
+  if count - asked <= interrupts then return end
+  interrupts = count - asked
+  interrupt(self)
+end
+
+-- ---- beginning and end --------------------------------------------------------------------------------------------
+
+local function begin()
+  run = setmetatable({ closables = closables.new() }, Run)
+  loop.serve(run)
+  task.belong_to(run)
+  park.install()
+end
+
+local function close(self, obj)
+  local ok, failure = pcall(obj.close, obj)
+  if not ok then self.failure = self.failure or { message = failure, traceback = tostring(failure) } end
+end
+
+-- Tasks end, then what the run opened is closed, the last first.
+---@return table? failure
+local function finish()
+  local this = run
+  this.winding_up = true
+  task.cancel_all()
+  while next(loop.tasks) do loop.turn() end
+  for obj in this.closables.pop, this.closables do close(this, obj) end
+  park.uninstall()
+  task.belong_to(nil)
+  run = nil
+  return this.failure
+end
+
+-- obj:close() is called when the run ends, the last that was opened first. Outside a run nothing happens.
+---@param obj table
+function M.close_at_end(obj)
+  if run then run.closables:add(obj) end
+end
+
+-- obj has been closed: the run need not keep it for its end. Of what the run does not keep nothing happens.
+---@param obj table
+function M.forget(obj)
+  if run then run.closables:remove(obj) end
+end
+
+-- ---- runs of a program --------------------------------------------------------------------------------------------
+
+local function outcome(main, failure)
+  if failure then
+    local message = failure.message
+    error(type(message) == "table" and message.exit_status and message or failure.traceback, 0)
+  end
+  if main.reason then return nil, main.reason end
+  return unpack(main.results, 1, main.results.n)
+end
+
+-- Runs fn as the first task; returns what it returned when it and all tasks that it spawned have ended. An error that
+-- no task caught ends the run and is raised with that task's traceback (one with a field exit_status as it is). Inside
+-- a run it just calls fn. Until it returns coroutine.resume and coroutine.wrap are others, so that tasks can wait
+-- inside coroutines of their own; those that were taken before it do not serve there.
+---@param fn function
+---@param ... any that it is called with
+---@return any ... what fn returned
+function M.run(fn, ...)
+  if run then return fn(...) end
+  begin()
+  local main = task.spawn(fn, ...)
+  loop.turns()
+  return outcome(main, finish())
+end
+
+-- Who is told of what happens in the run in progress, instead of that it ends the run, such as the prompt. Neither
+-- function may wait.
+---@param attendant { failed: function, interrupted: function? } failed(task, failure, traceback): an error that no task
+---  caught; interrupted(): Ctrl-C; without it Ctrl-C cancels all tasks
+function M.attend(attendant)
+  run.attendant = attendant
+end
+
+-- On SIGUSR1, which el_signals_catch catches, fn is called while the run goes on. It may not wait.
+---@param fn? function nil: nobody answers
+function M.answer_with(fn)
+  answer = fn
+end
+
+-- Whether a signal ended the run in progress or the last one.
+function M.was_interrupted()
+  return interrupts > 0
+end
+
+-- ---- runs that a test runner keeps --------------------------------------------------------------------------------
+
+-- Runs fn as a task and returns when that one has ended, for a caller that is no task: the first call begins a run that
+-- end_run() ends. Other tasks go on meanwhile and outlive the call. An error in one of them cancels fn's task alone.
+---@param fn function
+---@param ... any that it is called with
+function M.drive(fn, ...)
+  if not run then begin() end
+  local driven = task.spawn(fn, ...)
+  run.driven = driven
+  while not driven.done do loop.turn() end
+end
+
+-- The first error that no task caught since the last call.
+---@return string? traceback
+function M.take_failure()
+  local failure = run and run.failure
+  if not failure then return nil end
+  run.failure = nil
+  return failure.traceback
+end
+
+-- Ends the run that drive() began: cancels its tasks and closes what it opened.
+---@return string? traceback as of take_failure
+function M.end_run()
+  local failure = run and finish()
+  return failure and failure.traceback or nil
+end
+
+-- For a test runner, which looks for what was left: both are the scheduler's own.
+---@return table<integer, table> tasks by number, all that have not ended
+---@return etherlua.closables what the run in progress closes at its end
+function M.inventory()
+  return loop.tasks, run and run.closables or closables.new()
+end
+
+return M

@@ -1,0 +1,163 @@
+-- core/task.lua: tasks: functions that wait by themselves. A task begins when the loop first resumes it; when its
+-- function has ended, in whatever way, its deferred functions run, and those that join it go on. What an error that no
+-- task caught does is the run's business.
+
+local ids = require "etherlua.core.ids"
+local loop = require "etherlua.core.loop"
+local misuse = require "etherlua.core.misuse"
+local select_source = require "etherlua.core.select"
+
+local CANCELLED = loop.CANCELLED
+local tasks = loop.tasks
+
+local M = {}
+
+-- A coroutine that blocks by itself while it waits: see ether.spawn.
+---@class etherlua.task
+local Task = {}
+Task.__index = Task
+
+local numbers = ids.new()
+local run -- in progress, see belong_to()
+
+-- From now on tasks are of this run: run:failed(task, failure) hears of an error that no task caught, and
+-- while run.winding_up is set a new task is born cancelled.
+---@param of? table nil: of none
+function M.belong_to(of)
+  run = of
+end
+
+-- ---- beginning ----------------------------------------------------------------------------------------------------
+
+local function spawn(fn, background, ...)
+  if type(fn) ~= "function" then
+    misuse.raise("bad task %s: a function is needed", tostring(fn))
+  end
+  local call = { select("#", ...), fn, ... }
+  local task = setmetatable({ id = numbers:take(), call = call, co = false, queued = false }, Task)
+  if run and run.winding_up then task.cancelled = 0 end
+  if background then task.background = true end
+  loop.add(task)
+  return task
+end
+
+-- A task of its own for fn. It starts when the caller next waits.
+---@param fn function
+---@param ... any that it is called with
+---@return etherlua.task
+function M.spawn(fn, ...)
+  return spawn(fn, false, ...)
+end
+
+-- A task that serves others: the run does not wait for it, and cancels it at its end.
+---@param fn function
+---@param ... any that it is called with
+---@return etherlua.task
+function M.spawn_background(fn, ...)
+  return spawn(fn, true, ...)
+end
+
+-- ---- ending -------------------------------------------------------------------------------------------------------
+
+-- fn runs when the current task ends, however it ends; the last one first. It may block.
+---@param fn function
+function M.defer(fn)
+  local task = loop.current()
+  task.defers = task.defers or {}
+  table.insert(task.defers, fn)
+end
+
+local function finish(task)
+  task.done = true
+  loop.remove(task)
+  numbers:give_back(task.id)
+  for _, joiner in ipairs(task.joiners or {}) do loop.wake(joiner) end
+end
+
+-- The task's function, or one of its deferred functions, has ended. Deferred functions run in coroutines of their own,
+-- under the task's number, free of its cancellation. For the loop.
+---@private
+function Task:ended(ok, ...)
+  local failed = not ok and (...) ~= CANCELLED
+  if failed and run then run:failed(self, (...)) end
+  if not self.results then
+    self.results = { n = select("#", ...), ... }
+    self.reason = failed and "failed" or (not ok or self.cancelled) and "cancelled" or nil
+  end
+  local deferred = self.defers and table.remove(self.defers)
+  if not deferred then return finish(self) end
+  self.co, self.ending, self.cancelled = coroutine.create(deferred), true, nil
+  loop.enqueue(self)
+end
+
+-- Asks the task to end: its blocking call, and every later one, raises an error; deferred functions run. One that is at
+-- its deferred functions already is left to them.
+function Task:cancel()
+  if self.done or self.cancelled or self.ending then return end
+  self.cancelled = 0
+  loop.wake(self)
+end
+
+-- ---- being waited for ---------------------------------------------------------------------------------------------
+
+-- For ether.select, as of an endpoint: it has ended.
+---@private
+function Task:ready() return self.done end
+
+---@private
+function Task:watch(task)
+  self.joiners = self.joiners or {}
+  table.insert(self.joiners, task)
+end
+
+---@private
+function Task:unwatch(task)
+  for i, waiter in ipairs(self.joiners or {}) do
+    if waiter == task then return table.remove(self.joiners, i) end
+  end
+end
+
+-- Waits for the task's end.
+---@param timeout? number seconds
+---@return any ... what its function returned; nil and "cancelled", "failed" or "timeout"
+function Task:join(timeout)
+  local task = loop.current()
+  if task == self then misuse.raise "a task cannot join itself" end
+  if not self.done then
+    local ready, reason = select_source.wait { self, timeout = timeout }
+    if not ready then return nil, reason end
+  end
+  if self.reason then return nil, self.reason end
+  return unpack(self.results, 1, self.results.n)
+end
+
+function Task.__tostring(self)
+  return ("task %d%s"):format(self.id, self.done and " (ended)" or "")
+end
+
+-- ---- all of them --------------------------------------------------------------------------------------------------
+
+function M.cancel_all()
+  for _, task in pairs(tasks) do task:cancel() end
+end
+
+-- Cancels all tasks, those at their deferred functions too.
+function M.cancel_even_ending()
+  for _, task in pairs(tasks) do task.ending = nil end
+  M.cancel_all()
+end
+
+---@return table list of the tasks that have not ended, by number
+function M.list()
+  local list = {}
+  for _, task in pairs(tasks) do list[#list + 1] = task end
+  table.sort(list, function(a, b) return a.id < b.id end)
+  return list
+end
+
+-- For tests: how many tasks exist now.
+function M.live_tasks()
+  return #M.list()
+end
+
+return M
