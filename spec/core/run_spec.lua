@@ -6,6 +6,7 @@ local ether = require "etherlua"
 local lab = require "etherlua.lab.lab"
 local root_it = require "support.root_it"
 local sched = require "etherlua.core.sched"
+local shell = require "support.shell"
 
 local function count(t)
   local n = 0
@@ -62,8 +63,8 @@ describe("coroutine.resume and coroutine.wrap", function()
   end)
 
   it("are left alone by those who only load etherlua", function()
-    local pipe = io.popen(([[LUA_PATH='%s' luajit -e 'local resume, wrap = coroutine.resume, coroutine.wrap
-      require "etherlua" print(coroutine.resume == resume and coroutine.wrap == wrap)' 2>&1]]):format(package.path))
+    local pipe = io.popen(([[%s -e 'local resume, wrap = coroutine.resume, coroutine.wrap
+      require "etherlua" print(coroutine.resume == resume and coroutine.wrap == wrap)' 2>&1]]):format(shell.LUAJIT))
     local output = pipe:read "*a"
     pipe:close()
     assert.equal("true\n", output)

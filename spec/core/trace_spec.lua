@@ -4,6 +4,7 @@ local ether = require "etherlua"
 local ffi = require "ffi"
 local sched = require "etherlua.core.sched"
 local trace = require "etherlua.program.trace"
+local shell = require "support.shell"
 
 -- The events of a run, and the lines that the program prints of them, without their times.
 local function traced(fn)
@@ -131,9 +132,9 @@ main ends: returned]], text)
   end)
 
   it("ends with a line when its function fails, and the tasks go on", function()
-    local pipe = io.popen(([[LUA_PATH='%s' luajit -e 'local ether = require "etherlua"
+    local pipe = io.popen(([[%s -e 'local ether = require "etherlua"
       require("etherlua.core.sched").trace(function() error("no ink", 0) end)
-      print(ether.run(function() ether.sleep(0.001) return "done" end))' 2>&1]]):format(package.path))
+      print(ether.run(function() ether.sleep(0.001) return "done" end))' 2>&1]]):format(shell.LUAJIT))
     local output = pipe:read "*a"
     pipe:close()
     assert.equal("etherlua: tasks are traced no more: no ink\ndone\n", output)

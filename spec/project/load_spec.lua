@@ -1,6 +1,8 @@
 -- What the library loads: who requires etherlua pays for no command line, no JSON, no DHCP server and no lab until they
 -- are used.
 
+local shell = require "support.shell"
+
 local MODULES = [[
   require "etherlua"
   %s
@@ -13,7 +15,7 @@ local function loaded(code)
   local file = assert(io.open(path, "w"))
   file:write(MODULES:format(code or ""))
   file:close()
-  local pipe = assert(io.popen(("LUA_PATH='%s' luajit %s 2>&1"):format(package.path, path)))
+  local pipe = assert(io.popen(("%s %s 2>&1"):format(shell.LUAJIT, path)))
   local names = {}
   for name in pipe:lines() do names[name] = true end
   pipe:close()

@@ -21,6 +21,12 @@ function M.output_of(command)
   return text
 end
 
+local SANITIZER = os.getenv "SANITIZER"
+
+-- How another LuaJIT is started: it finds our modules, and a library with sanitizers wants to be the first.
+M.LUAJIT = ("env LUA_PATH='%s' %sluajit"):format(package.path,
+  SANITIZER and ("LD_PRELOAD=%s ASAN_OPTIONS=detect_leaks=0 "):format(SANITIZER) or "")
+
 -- `make test-fast` is nobody's.
 M.is_root = not os.getenv "FAST" and M.succeeds "test $(id -u) = 0"
 
