@@ -59,19 +59,4 @@ function M.struct_of(value)
   end
 end
 
--- The reason for a negative errno in the words that the API uses.
-local ERRNO = {
-  [1] = "not permitted", [2] = "no such file", [5] = "Input/output error", [6] = "interface gone", [9] = "closed",
-  [11] = "full", [12] = "out of memory", [13] = "not permitted", [16] = "busy", [19] = "no such interface",
-  [27] = "File too large", [28] = "No space left on device", [61] = "closed", [74] = "file broken", [90] = "too long",
-  [93] = "neither IPv4 nor IPv6", [97] = "address family mismatch", [98] = "in use", [100] = "link down",
-  [105] = "full", [116] = "file gone", [122] = "Disk quota exceeded",
-}
-
----@param code integer 0 or -errno
----@return string
-function M.reason(code)
-  return ERRNO[-code] or ("error " .. -code)
-end
-
 return M

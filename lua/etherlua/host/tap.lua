@@ -39,7 +39,7 @@ end
 local function read(tap)
   local source = { ep = tap.ep }
   sched.defer(function() endpoint.retire(tap.id) end)
-  while tap.ep.relay ~= nil do
+  while endpoint.is_open(tap) do
     local frame = endpoint.take(source, nil, C.el_recv, same)
     if not frame then return end
     local owner = tap.owners[frame.conn]

@@ -11,6 +11,7 @@ local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 local udp = require "etherlua.relay.udp"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local C = effi.C
 local tick, to_mac, objects = sched.tick, addr.mac, endpoint.objects
@@ -109,7 +110,7 @@ function M.open(relay, given)
     ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- a loop would not be compiled
   end
   opts.multicast = MULTICAST[given.multicast or false]
-  opts.vlans = addr.vlans(given.vlans)
+  opts.vlans = vlan_stack.new(given.vlans)
   opts.recv_depth = given.recv_depth or 0
   opts.fragment, opts.reassemble = given.fragment and 1 or 0, given.reassemble and 1 or 0
   return open(relay, opts)
@@ -200,7 +201,7 @@ local SEND_OPTIONS = options.new("conn:send", {
 local function send_opts(opts)
   local out = send_opts_t()
   if opts.src_mac then out.src_mac, out.has_src_mac = to_mac(opts.src_mac), 1 end
-  if opts.vlans then out.vlans, out.has_vlans = addr.vlans(opts.vlans), 1 end
+  if opts.vlans then out.vlans, out.has_vlans = vlan_stack.new(opts.vlans), 1 end
   return out
 end
 

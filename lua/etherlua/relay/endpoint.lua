@@ -85,6 +85,8 @@ local function is_open(obj)
   return obj.ep.relay ~= nil
 end
 
+M.is_open = is_open
+
 -- Raises an error for one that is closed.
 function M.check_open(obj)
   if not is_open(obj) then misuse.raise("this endpoint is closed") end

@@ -24,6 +24,7 @@ local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local C = effi.C
 assert(C.el_recv and C.el_frame_free) -- a trace can call only what was looked up before it was recorded
@@ -36,7 +37,7 @@ local M = {}
 local LOCAL, SERVERS = addr.addr("0.0.0.0:68"), addr.addr(group.BROADCAST4 .. ":67")
 local PARAMETERS = { 1, 3, 6, 51, 54 }
 local IPV4 = { numbers.ethertype.IPV4 }
-local UNTAGGED = addr.vlans()
+local UNTAGGED = vlan_stack.new()
 
 -- began, asked, deadline: times of the session's start, of the present message's first transmission, and of its next.
 -- tries: its transmissions. naks: refusals so far. awaited: the kind of reply that the client waits for, 0: none.
@@ -154,11 +155,7 @@ local function listeners(load)
   return broadcast.readers(numbers.ethertype.IPV4, function(conn)
     return { udp = conn:udp(LOCAL) }
   end, function(listener)
-    while listener.udp.ep.relay ~= nil do
-      local frame = listener.udp:recv_frame()
-      if not frame then return end
-      hear(load, frame)
-    end
+    for frame in listener.udp:frames() do hear(load, frame) end
   end)
 end
 
@@ -391,7 +388,7 @@ function Load:close()
   if not role.close(self) then return end
   for i = 0, self.opened - 1 do
     if self.tasks[i] then self.tasks[i]:cancel() end
-    if self.udps[i].ep.relay ~= nil then self.udps[i]:conn():close() end
+    if self.udps[i]:is_open() then self.udps[i]:conn():close() end
   end
   for _, listener in pairs(self.heard) do listener.conn:close() end
 end
