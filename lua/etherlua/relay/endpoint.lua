@@ -67,18 +67,6 @@ function M.relay_of(ep)
   return relays[address_of_struct(ep.relay)]
 end
 
--- Those that are open on a relay.
----@param handle ffi.cdata* its struct
----@return any[] in the order of their numbers
-function M.on(handle)
-  local list = {}
-  for _, object in pairs(objects) do
-    if object.ep.relay == handle then list[#list + 1] = object end
-  end
-  table.sort(list, function(a, b) return a.ep.id < b.ep.id end)
-  return list
-end
-
 ---@param obj any with the struct el_endpoint as its field ep
 ---@return boolean
 local function is_open(obj)

@@ -231,11 +231,19 @@ function M.wire(given)
   return wrap(pair[0], nil, read.capture), wrap(pair[1])
 end
 
+local function close_conns(handle)
+  local one = C.el_relay_conn(handle)
+  while one ~= nil do
+    endpoint.objects[one.ep.id]:close()
+    one = C.el_relay_conn(handle)
+  end
+end
+
 -- Closes all endpoints on it, sends what is pending, and leaves the interface as it was.
 function Relay:close()
   if not self.handle then return end
   sched.forget(self)
-  for _, one in ipairs(endpoint.on(self.handle)) do one:close() end
+  close_conns(self.handle)
   C.el_relay_flush(self.handle)
   if self.capture then report_capture(self) end
   if self.watcher then self.watcher:cancel() end
