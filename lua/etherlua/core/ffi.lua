@@ -36,7 +36,7 @@ M.C = pcall(has_engine) and ffi.C or ffi.load(library_path())
 local declarations = ffi.string(ffi.cast("const char *", M.C.el_abi_text))
 ffi.cdef(declarations)
 
--- Each function and constant is looked up once now: the compiler gives up at one that it meets before anybody else has.
+-- Each function and constant is looked up once now (JIT 7).
 local function look_up(name) return M.C[name] end
 for name in declarations:gmatch "[eE][lL]_[%w_]+" do pcall(look_up, name) end
 

@@ -87,7 +87,7 @@ function Tap:remove(conn)
   C.el_conn_tap(conn, 0)
 end
 
--- A function of its own: the loop would keep the way to it from being compiled.
+-- A function of its own (JIT 2), for it has a loop (JIT 1).
 local function answer_slowly(tap, code, conn, data, len, mac, ethertype)
   local deadline = sched.now() + GIVE_UP
   while code == -errno.EAGAIN and sched.now() < deadline do

@@ -162,8 +162,8 @@ function M.addr(x)
   return addr
 end
 
--- Addresses that were met before, so that a datagram from a known sender makes no garbage. A newcomer takes the place
--- of whoever has it.
+-- Addresses that were met before, so that a datagram from a known sender makes no garbage (JIT 5). A newcomer takes the
+-- place of whoever has it.
 local KNOWN = 4096
 local known, constant_t = {}, ffi.typeof("const struct el_addr")
 for place = 0, KNOWN - 1 do known[place] = constant_t() end

@@ -22,7 +22,7 @@ local MULTICAST = { [false] = C.EL_MULTICAST_NONE, [true] = C.EL_MULTICAST_OWN, 
 local DEFAULT_ETHERTYPES = ffi.new("uint16_t[3]", numbers.ethertype.IPV4, numbers.ethertype.IPV6,
   numbers.ethertype.ARP)
 
-local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other: garbage is memory, too
+local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other (JIT 5, JIT 6)
 local send_opts_t = ffi.typeof("struct el_send_opts")
 local err = ffi.new("char[?]", C.EL_ERR_MAX)
 
@@ -71,7 +71,7 @@ local function check_count(ethertypes)
   end
 end
 
--- From the i-th on. No loop: an inner one would keep loops that open endpoints from being compiled.
+-- From the i-th on. No loop (JIT 1).
 local function set_ethertypes(opts, ethertypes, i)
   local ethertype = ethertypes[i]
   if ethertype == nil then return end
@@ -107,7 +107,7 @@ function M.open(relay, given)
     check_count(given.ethertypes)
     set_ethertypes(opts, given.ethertypes, 1)
   else
-    ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- a loop would not be compiled
+    ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- no loop (JIT 1)
   end
   opts.multicast = MULTICAST[given.multicast or false]
   opts.vlans = vlan_stack.new(given.vlans)
@@ -178,7 +178,7 @@ local function in_fragments(conn)
     C.el_conn_ip_mtu(conn, 4), C.el_conn_ip_mtu(conn, 6))
 end
 
--- The words for a send that the caller got wrong. Made only then: the hot path builds no strings.
+-- The words for a send that the caller got wrong. Made only then (JIT 2, JIT 5).
 local function words_for(conn, len, opts)
   return function(reason)
     if reason == "too long" then
@@ -205,7 +205,7 @@ local function send_opts(opts)
   return out
 end
 
--- A function of its own: one that makes closures is not compiled.
+-- A function of its own (JIT 2), for it makes a closure (JIT 3).
 local function send_again(code, conn, payload, len, mac, ethertype, special, opts)
   local function try() return C.el_conn_send(conn, payload, len, mac, ethertype, special) end
   return endpoint.send_slowly(code, try, words_for(conn, len, opts), opts and opts.timeout)

@@ -102,7 +102,7 @@ local function ended(ep)
   return code ~= 0 and errno.reason(code) or nil
 end
 
--- No loop: the compiler would give up on every function from which it comes to one, recv first of all.
+-- No loop (JIT 1): recv comes here.
 local function wait_until(obj, deadline)
   local reason = sched.wait_frame(obj, deadline)
   sched.unwait_frame(obj)

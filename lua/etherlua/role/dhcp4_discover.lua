@@ -50,7 +50,7 @@ Discover.__index = Discover
 -- ---- offers -------------------------------------------------------------------------------------------------------
 
 -- The number of the DISCOVER that a message answers by its transaction id and hardware address; nil for a stranger's.
--- Looked at where the frame lies, so that foreign traffic makes no garbage.
+-- Looked at where the frame lies (JIT 5): foreign traffic may be a flood.
 local function number_of(discover, frame)
   if frame.payload_len < HEADER_SIZE then return nil end
   local data = frame.data + frame.payload
