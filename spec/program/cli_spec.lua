@@ -111,7 +111,7 @@ describe("the etherlua program", function()
     { "run /tmp", "no such script: /tmp" .. SHIPPED, ")" },
     { "run --netns nosuch dhcp4_client", 'cannot enter network namespace "nosuch": no such file' },
     { "run dhcp4_client", "no relay: give -i SPEC, such as -i afpacket:eth1, or --lab for a network of its own" },
-    { "run dhcp4_client -i nosuchif", "no such interface: nosuchif" },
+    { "run dhcp4_client -i nosuchif", "no such interface: nosuchif", root = true },
     { "run dhcp4_client -i nosuch:lo", 'unknown relay kind in "nosuch:lo": KIND:NAME with KIND one of afpacket', "" },
     { "run dhcp4_client -i ''", 'bad interface name "": 1 to 15 characters' },
     { CLIENT .. "--frob", "unknown option '--frob'" .. MORE },

@@ -4,7 +4,7 @@ local root_it = require "support.root_it"
 local shell = require "support.shell"
 
 local SANITIZER = os.getenv "SANITIZER"
-local BUSTED = "BUSTED=\"env %s luajit $(command -v busted) --ignore-lua %s\" "
+local BUSTED = "BUSTED=\"env -u FAST %s luajit $(command -v busted) --ignore-lua %s\" "
 local RUN = BUSTED .. "%s luajit spec/support/run.lua 4 %d %s/logs %s"
 
 local folder

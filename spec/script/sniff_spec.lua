@@ -167,6 +167,11 @@ describe("sniff on a file", function()
     end)
   end
 
+  root_it("answers with one line and status 2 that there is no such interface", function()
+    local status, out, err = run "-i nosuchif"
+    assert.same({ 2, "", "etherlua: no such interface: nosuchif\n" }, { status, out, err })
+  end)
+
   it("answers what makes no sense with one line and status 2", function()
     local path = pcap.file(LIST)
     for arguments, said in pairs {
@@ -176,7 +181,6 @@ describe("sniff on a file", function()
       ["-r " .. pcap.write_file ""] = "truncated",
       ["-r " .. pcap.file({}, 101)] = "has link type RAW: only Ethernet",
       ["-i lo -r " .. path] = "-i and --read given: one of them is allowed",
-      ["-i nosuchif"] = "no such interface: nosuchif",
       ["-w /nowhere/x -r " .. path] = "cannot write capture file /nowhere/x: No such file or directory",
       [("-w %s -r %s"):format(path, path)] = "cannot write to the file that is read: " .. path,
       ["arp and -r " .. path] = 'bad filter "arp and": ',
