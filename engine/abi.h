@@ -372,6 +372,8 @@ struct el_conn *el_conn_open(struct el_relay *relay, const struct el_conn_opts *
 /* Leaves the relay, drops its queue, makes its waiter ready. The struct stays valid until el_conn_free. */
 void el_conn_close(struct el_conn *conn);
 void el_conn_free(struct el_conn *conn);
+/* One of those that are open on the relay, the default one last; NULL: there is none. */
+struct el_conn *el_relay_conn(const struct el_relay *relay);
 
 /* Departures from the endpoint's own addresses for one frame; a zeroed field keeps the endpoint's. */
 struct el_send_opts {

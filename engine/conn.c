@@ -152,6 +152,11 @@ void el_conn_free(struct el_conn *conn)
 	free(conn);
 }
 
+struct el_conn *el_relay_conn(const struct el_relay *relay)
+{
+	return relay->conns ? container_of(relay->conns, struct el_conn, by_relay) : relay->default_conn;
+}
+
 /* ---- sending ---- */
 
 static uint32_t ethertype_of(const uint8_t *payload, uint32_t len)

@@ -53,7 +53,7 @@ struct el_relay {
 	bool paced;          /* nothing is lost by receiving later: no more than readers read, so nothing overflows */
 	/* open */
 	struct el_engine *engine;
-	struct el_relay *next; /* of the engine's */
+	struct el_relay *next, **link; /* of the engine's */
 	char name[64];
 	uint32_t recv_depth;
 	struct el_pool pool;

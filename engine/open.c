@@ -93,6 +93,23 @@ static int open_stages(struct el_relay *relay, const char *name, const struct el
 	return error;
 }
 
+/* The engine's list of relays can be left from its middle. */
+static void join(struct el_engine *engine, struct el_relay *relay)
+{
+	relay->next = engine->relays;
+	relay->link = &engine->relays;
+	if (relay->next)
+		relay->next->link = &relay->next;
+	engine->relays = relay;
+}
+
+static void leave(struct el_relay *relay)
+{
+	*relay->link = relay->next;
+	if (relay->next)
+		relay->next->link = relay->link;
+}
+
 static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind *kind, const char *name,
                                   const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
@@ -109,8 +126,7 @@ static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind
 	relay->wall_offset = el_clock_wall_offset(engine);
 	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;
 	snprintf(relay->name, sizeof relay->name, "%s:%s", kind->name, name);
-	relay->next = engine->relays;
-	engine->relays = relay;
+	join(engine, relay);
 	if (open_stages(relay, name, opts, err)) {
 		el_relay_close(relay);
 		return NULL;
@@ -153,8 +169,6 @@ int el_wire_open(struct el_engine *engine, const struct el_relay_opts *opts, str
 
 void el_relay_close(struct el_relay *relay)
 {
-	struct el_relay **link = &relay->engine->relays;
-
 	while (relay->conns)
 		el_conn_close(container_of(relay->conns, struct el_conn, by_relay));
 	if (relay->default_conn)
@@ -162,9 +176,7 @@ void el_relay_close(struct el_relay *relay)
 	if (relay->tap)
 		el_endpoint_close(relay->tap);
 	el_relay_flush(relay);
-	while (*link != relay)
-		link = &(*link)->next;
-	*link = relay->next;
+	leave(relay);
 	el_unwatch_relay(relay);
 	relay->kind->close(relay);
 	if (relay->capture)

@@ -9,6 +9,7 @@ local arping = require "etherlua.role.arping"
 local ether = require "etherlua"
 local random = require "etherlua.net.random"
 local script = require "etherlua.script"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local function options()
   local ip = script.accepted_by(addr.ip_bytes)
@@ -22,7 +23,7 @@ local function options()
   parser:option("--mac", "Own MAC address (default: a random one)."):argname("MAC")
     :convert(script.accepted_by(script.host_mac))
   parser:option("--vlan", "VLAN stack, outer tag first: 100 or 100.200."):argname("VLANS")
-    :convert(script.accepted_by(addr.vlans))
+    :convert(script.accepted_by(vlan_stack.new))
   parser:option("--ip", "Own address (default: none, which is a probe and changes nobody's cache)."):argname("IP")
     :convert(ip)
   parser:flag("--broadcast", "Ask everybody each time (default: after the first answer only who gave it).")

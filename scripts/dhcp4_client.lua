@@ -11,6 +11,7 @@ local ether = require "etherlua"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local script = require "etherlua.script"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 
@@ -19,7 +20,7 @@ local function options()
   parser:option("--mac", "MAC address of the first host; more count up from it (default: a random one)."):argname("MAC")
     :convert(script.accepted_by(script.host_mac))
   parser:option("--vlan", "VLAN stack, outer tag first: 100 or 100.200."):argname("VLANS")
-    :convert(script.accepted_by(addr.vlans))
+    :convert(script.accepted_by(vlan_stack.new))
   parser:option("--count", "Number of hosts, each with a MAC address and a lease of its own.", "1"):argname("N")
     :convert(script.number(1, 1000000, true))
   parser:option("--rate", "Hosts to start a second (default: all at once)."):argname("PER_SECOND")

@@ -3,11 +3,11 @@
 --   etherlua run dhcp4_load -i eth1 --clients 100000 --vlan-range 100.1-4094
 --   etherlua run dhcp4_load --lab --clients 5000 --rate 2000 --release
 
-local addr = require "etherlua.net.addr"
 local dhcp4_load = require "etherlua.role.dhcp4_load"
 local ether = require "etherlua"
 local script = require "etherlua.script"
 local vlan_range = require "etherlua.net.vlan_range"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 -- The steering table of an xdp relay has room for so many endpoints (bpf/steer.h); with more, it takes all of IPv4.
 local STEERED = 200000
@@ -27,7 +27,7 @@ local function options()
     :convert(script.accepted_by(script.host_mac))
   parser:mutex(
     parser:option("--vlan", "VLAN stack of all hosts, outer tag first: 100 or 100.200."):argname("VLANS")
-      :convert(script.accepted_by(addr.vlans)),
+      :convert(script.accepted_by(vlan_stack.new)),
     parser:option("--vlan-range", "VLAN stacks with ranges in them, such as 100-199 or 100.1-4094. Each host takes " ..
       "the next one, counted up from the last tag, and after the last one the first again."):argname("RANGES")
       :convert(script.accepted_by(vlan_range.new)))

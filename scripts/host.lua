@@ -4,7 +4,6 @@
 --   etherlua run host -i eth1 --count 10000 --ip 10.7.1.1/16
 --   etherlua run host -i eth1 --count 100 --ip 10.7.1.1/16 --ip6 auto --vlan-range 100-199
 
-local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
 local hosts = require "etherlua.role.hosts"
 local prefix = require "etherlua.net.prefix"
@@ -12,6 +11,7 @@ local random = require "etherlua.net.random"
 local script = require "etherlua.script"
 local script_host = require "etherlua.program.script_host"
 local vlan_range = require "etherlua.net.vlan_range"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local READY_WITHIN = 15 -- seconds: routers are asked three times, with 4 seconds between
 
@@ -60,7 +60,7 @@ local function options()
     :convert(script.number(0, 4096, true))
   parser:mutex(
     parser:option("--vlan", "VLAN stack of all hosts, outer tag first: 100 or 100.200."):argname("VLANS")
-      :convert(script.accepted_by(addr.vlans)),
+      :convert(script.accepted_by(vlan_stack.new)),
     parser:option("--vlan-range", "VLAN stacks with ranges in them, such as 100-199 or 100.1-4094. Each host takes " ..
       "the next one."):argname("RANGES"):convert(script.accepted_by(vlan_range.new)))
   address_options(parser)

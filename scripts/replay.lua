@@ -11,6 +11,7 @@ local misuse = require "etherlua.core.misuse"
 local replay = require "etherlua.role.replay"
 local rewrite = require "etherlua.relay.rewrite"
 local script = require "etherlua.script"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 
@@ -23,7 +24,7 @@ local function mac_pair(text)
 end
 
 local function add_rewrites(parser)
-  local mac, vlans = script.accepted_by(addr.mac_bytes), script.accepted_by(addr.vlans)
+  local mac, vlans = script.accepted_by(addr.mac_bytes), script.accepted_by(vlan_stack.new)
   parser:option("--src-mac", "Source MAC address in place of the frames' own."):argname("MAC"):convert(mac)
   parser:option("--dst-mac", "Destination MAC address in place of the frames' own."):argname("MAC"):convert(mac)
   parser:option("--map-mac", "This MAC address in place of that one, wherever it is source or destination. May be " ..

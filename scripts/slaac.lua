@@ -4,12 +4,12 @@
 --   etherlua run slaac -i eth1 --count 1000
 --   etherlua run slaac --lab --count 5 --vlan-range 100-104 --ping-router --hold
 
-local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
 local hosts = require "etherlua.role.hosts"
 local random = require "etherlua.net.random"
 local script = require "etherlua.script"
 local vlan_range = require "etherlua.net.vlan_range"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 -- ---- options ------------------------------------------------------------------------------------------------------
 
@@ -22,7 +22,7 @@ local function options()
     :argname("MAC"):convert(script.accepted_by(script.host_mac))
   parser:mutex(
     parser:option("--vlan", "VLAN stack of all hosts, outer tag first: 100 or 100.200."):argname("VLANS")
-      :convert(script.accepted_by(addr.vlans)),
+      :convert(script.accepted_by(vlan_stack.new)),
     parser:option("--vlan-range", "VLAN stacks with ranges in them, such as 100-199 or 100.1-4094. Each host takes " ..
       "the next one."):argname("RANGES"):convert(script.accepted_by(vlan_range.new)))
   parser:option("--rate", "Hosts to start a second (default: all at once)."):argname("PER_SECOND")

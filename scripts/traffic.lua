@@ -15,6 +15,7 @@ local size_mix = require "etherlua.net.size_mix"
 local traffic = require "etherlua.role.traffic"
 local traffic_direction = require "etherlua.role.traffic_direction"
 local vlan_range = require "etherlua.net.vlan_range"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local WORST = 5 -- flows that are shown when there was trouble
 
@@ -70,7 +71,7 @@ end
 local function add_headers(parser)
   parser:mutex(
     parser:option("--vlan", "VLAN stack of all flows, outer tag first: 100 or 100.200."):argname("VLANS")
-      :convert(script.accepted_by(addr.vlans)),
+      :convert(script.accepted_by(vlan_stack.new)),
     parser:option("--vlan-range", "VLAN stacks with ranges in them, such as 100-199 or 100.1-4094. Each flow takes " ..
       "the next one, counted up from the last tag, and after the last one the first again."):argname("RANGES")
       :convert(script.accepted_by(vlan_range.new)))

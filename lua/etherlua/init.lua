@@ -13,6 +13,7 @@ local run = require "etherlua.core.run"
 local select = require "etherlua.core.select"
 local sr = require "etherlua.ask.sr"
 local task = require "etherlua.core.task"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 return {
   version = ffi.string(effi.C.el_version()),
@@ -40,5 +41,5 @@ return {
   addr = addr.addr,
   mac = addr.mac,
   mac_add = addr.mac_add,
-  vlans = addr.vlans,
+  vlans = vlan_stack.new,
 }

@@ -15,6 +15,7 @@ local chosen = require "etherlua.relay.chosen"
 local expect = require "etherlua.test.expect"
 local lab = require "etherlua.test.lab"
 local match = require "etherlua.proto.match"
+local misuse = require "etherlua.core.misuse"
 local relay = require "etherlua.relay.relay"
 local runner = require "etherlua.test.runner"
 local servers = require "etherlua.test.servers"
@@ -79,7 +80,7 @@ end
 ---@param seconds number
 function M.timeout(seconds)
   if type(seconds) ~= "number" or not (seconds > 0 and seconds < math.huge) then
-    error(("bad timeout %s: seconds above 0 are needed"):format(tostring(seconds)), 2)
+    misuse.raise("bad timeout %s: seconds above 0 are needed", tostring(seconds))
   end
   runner.scope().limit = seconds
 end

@@ -11,8 +11,8 @@ local ROOT = "lua/etherlua/"
 local OBJECTS = { "relay/relay", "relay/conn", "relay/udp", "relay/frame", "relay/chosen", "relay/endpoint",
   "relay/capture", "host/host", "core/run", "core/task", "core/loop", "core/select", "core/channel", "core/pacer",
   "core/histogram", "ask/sr", "ask/responder" }
-local MODULES = { "net/addr", "net/prefix", "net/ip_range", "net/vlan_range", "net/rate", "net/size_mix",
-  "relay/filter", "relay/rewrite", "net/random", "lab/lab", "lab/netns", "program/script",
+local MODULES = { "net/addr", "net/vlan_stack", "net/prefix", "net/ip_range", "net/vlan_range", "net/rate",
+  "net/size_mix", "relay/filter", "relay/rewrite", "net/random", "lab/lab", "lab/netns", "program/script",
   "program/script_host", "net/bytes", "test", "test/lab", "test/servers", "test/expect", "test/frames" }
 local FOLDERS = { "proto", "host", "role" }
 

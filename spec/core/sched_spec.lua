@@ -649,6 +649,12 @@ describe("ether.select", function()
   it("refuses a timeout that is no number", function()
     assert.matches("bad timeout x: seconds as a number are needed", error_of(run, ether.select, { timeout = "x" }))
   end)
+
+  it("refuses what nobody knows, and what cannot be waited for", function()
+    assert.matches('unknown option "timout" of ether.select, did you mean "timeout"',
+      error_of(run, ether.select, { timout = 1 }))
+    assert.matches("bad source 5: an endpoint, a channel or a task is needed", error_of(run, ether.select, { 5 }))
+  end)
 end)
 
 describe("blocking calls pass through", function()

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local ether = require "etherlua"
 local misuse = require "etherlua.core.misuse"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 -- The message of the error that fn raises.
 local function refusal(fn, ...)
@@ -256,17 +257,17 @@ describe("a VLAN stack", function()
   end)
 
   it("has a key that tells apart what the demux tells apart", function()
-    assert.equal("", addr.vlans_key(ether.vlans(nil)))
-    assert.equal("8100:100", addr.vlans_key(ether.vlans { { vid = 100, pcp = 7, dei = true } }))
-    assert.equal("88a8:0.8100:4094", addr.vlans_key(ether.vlans { { vid = 0, tpid = 0x88a8 }, 4094 }))
+    assert.equal("", vlan_stack.key(ether.vlans(nil)))
+    assert.equal("8100:100", vlan_stack.key(ether.vlans { { vid = 100, pcp = 7, dei = true } }))
+    assert.equal("88a8:0.8100:4094", vlan_stack.key(ether.vlans { { vid = 0, tpid = 0x88a8 }, 4094 }))
   end)
 
   it("has a text beside another stack, which is never that one's", function()
     local inner = ether.vlans "100.200"
     local outer = ether.vlans { { vid = 100, tpid = 0x88a8 }, 200 }
-    assert.equal("7", addr.vlans_text(ether.vlans(7), inner))
-    assert.equal("88a8:100.8100:200", addr.vlans_text(outer, inner))
-    assert.equal("100.200", addr.vlans_text(inner, ether.vlans "100.200"))
-    assert.equal("", addr.vlans_text(ether.vlans(nil), inner))
+    assert.equal("7", vlan_stack.text(ether.vlans(7), inner))
+    assert.equal("88a8:100.8100:200", vlan_stack.text(outer, inner))
+    assert.equal("100.200", vlan_stack.text(inner, ether.vlans "100.200"))
+    assert.equal("", vlan_stack.text(ether.vlans(nil), inner))
   end)
 end)

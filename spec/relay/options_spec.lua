@@ -43,6 +43,8 @@ describe("the API", function()
   end)
 
   on_wire("refuses values that cannot be", function(relay)
+    told(function() relay:conn { mac = MAC, vlans = { { vid = 100, tpd = 0x88a8 } } } end,
+      'unknown option "tpd" of a VLAN tag, did you mean "tpid"? known are: dei, pcp, tpid, vid')
     told(function() relay:conn { mac = MAC, recv_depth = 0 } end, "bad recv_depth 0: a whole number from 1 is needed")
     told(function() relay:conn { mac = MAC, fragment = 1 } end, "bad fragment 1: true or false is allowed")
     told(function() relay:conn { mac = MAC, multicast = "ALL" } end,

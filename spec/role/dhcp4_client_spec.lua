@@ -1,11 +1,11 @@
 -- The DHCP client against a server that the test scripts: what it sends and when, and what it believes.
 
-local addr = require "etherlua.net.addr"
 local dhcp4_client = require "etherlua.role.dhcp4_client"
 local ether = require "etherlua"
 local leaks = require "support.leaks"
 local proto = require "etherlua.proto"
 local script = require "support.dhcp4_script"
+local vlan_stack = require "etherlua.net.vlan_stack"
 local settle = require("support.wait").settle
 
 local MAC, SERVER_MAC, SERVER_IP = script.MAC, script.SERVER_MAC, script.SERVER_IP
@@ -278,7 +278,7 @@ describe("a DHCP client", function()
     end
     assert.same({ "10.0.0.170 ", "10.100.0.170 100", "10.200.0.170 200", "10.200.0.170 200.100",
       "10.100.0.170 100.5" }, got)
-    assert.equal("8100:200.8100:100", addr.vlans_key(addr.vlans(server.messages[4].frame.vlans)))
+    assert.equal("8100:200.8100:100", vlan_stack.key(vlan_stack.new(server.messages[4].frame.vlans)))
   end))
 
   -- ---- as a role --------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@
 -- bridge. It owns its three namespaces; it does not look into IP. Needs root (BPF), clang, libbpf-dev and iproute2.
 
 local lab = require "etherlua.lab.lab"
-local addr = require "etherlua.net.addr"
 local tc = require "support.tc"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -61,9 +61,9 @@ end
 
 -- The outer tag's TPID is the caller's choice; the inner ones are 0x8100 then.
 local function stack(vlans, tpid)
-  local result = addr.vlans(vlans)
+  local result = vlan_stack.new(vlans)
   if tpid and #result > 0 then
-    result = addr.vlans(tostring(result))
+    result = vlan_stack.new(tostring(result))
     result.tag[0].tpid = tpid
   end
   return result

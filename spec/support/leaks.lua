@@ -7,8 +7,6 @@ local sched = require "etherlua.core.sched"
 
 local M = {}
 
-local has_taps = pcall(function() return ffi.new("struct el_live").taps end)
-
 -- Asserts that no task and no object of the engine is left. Closed objects are freed by the collector; the machine code
 -- of hot functions holds those that were their upvalues, so that goes first.
 function M.check()
@@ -20,7 +18,7 @@ function M.check()
   assert.equal(0, tonumber(live.relays), "relays left open")
   assert.equal(0, tonumber(live.conns), "EtherConns left")
   assert.equal(0, tonumber(live.udps), "RUDPConns left")
-  if has_taps then assert.equal(0, tonumber(live.taps), "taps left") end
+  assert.equal(0, tonumber(live.taps), "taps left")
   assert.equal(0, sched.live_tasks(), "tasks left")
 end
 

@@ -6,7 +6,6 @@ local endpoint = require "etherlua.relay.endpoint"
 local ethernet = require "etherlua.proto.ethernet"
 local fill = require "etherlua.ask.fill"
 local match = require "etherlua.proto.match"
-local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
 local packet = require "etherlua.proto.packet"
 local sched = require "etherlua.core.sched"
@@ -126,7 +125,7 @@ local OPTIONS = options.new("answer", {
 ---@param opts etherlua.responder_opts
 ---@return etherlua.responder
 function M.new(conn, opts)
-  if conn.ep.relay == nil then misuse.raise("this endpoint is closed") end
+  endpoint.check_open(conn)
   opts = OPTIONS:read(opts)
   local differs = type(opts.match) ~= "function" and opts.match and match.compile(opts.match) or nil
   local server = server_of(conn)

@@ -5,6 +5,7 @@
 local answers = require "etherlua.proto.answers"
 local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
+local endpoint = require "etherlua.relay.endpoint"
 local ffi = require "ffi"
 local fill = require "etherlua.ask.fill"
 local group = require "etherlua.net.group"
@@ -31,7 +32,7 @@ local OPTIONS = options.new("sr", { timeout = options.seconds(1), retry = option
 -- Whether there is an EtherConn that this task may read.
 local function check_conn(conn)
   if not ffi.istype("struct el_conn", conn) then misuse.raise("bad conn %s: an EtherConn is needed", tostring(conn)) end
-  if conn.ep.relay == nil then misuse.raise("this endpoint is closed") end
+  endpoint.check_open(conn)
   local task = sched.current()
   local _, problem = conn:watch(task)
   if problem then misuse.raise("%s", problem) end
@@ -194,7 +195,7 @@ function Exchange:collect(deadline, until_over)
     if frame then self:take(frame) elseif reason ~= "timeout" then return reason end
   end
   sched.give_way()
-  if self.conn.ep.relay == nil then return "closed" end
+  if not self.conn:is_open() then return "closed" end
   for _ = 1, self.conn:stats().queued do
     local frame = self.conn:recv_frame(0)
     if frame then self:take(frame) end

@@ -36,7 +36,7 @@ M.C = pcall(has_engine) and ffi.C or ffi.load(library_path())
 local declarations = ffi.string(ffi.cast("const char *", M.C.el_abi_text))
 ffi.cdef(declarations)
 
--- Each function and constant is looked up once now: the compiler gives up at one that it meets before anybody else has.
+-- Each function and constant is looked up once now (JIT 7).
 local function look_up(name) return M.C[name] end
 for name in declarations:gmatch "[eE][lL]_[%w_]+" do pcall(look_up, name) end
 
@@ -57,21 +57,6 @@ function M.struct_of(value)
   for name, metatable in pairs(type(value) == "cdata" and M.metatables or {}) do
     if ffi.istype(name, value) then return name, metatable end
   end
-end
-
--- The reason for a negative errno in the words that the API uses.
-local ERRNO = {
-  [1] = "not permitted", [2] = "no such file", [5] = "Input/output error", [6] = "interface gone", [9] = "closed",
-  [11] = "full", [12] = "out of memory", [13] = "not permitted", [16] = "busy", [19] = "no such interface",
-  [27] = "File too large", [28] = "No space left on device", [61] = "closed", [74] = "file broken", [90] = "too long",
-  [93] = "neither IPv4 nor IPv6", [97] = "address family mismatch", [98] = "in use", [100] = "link down",
-  [105] = "full", [116] = "file gone", [122] = "Disk quota exceeded",
-}
-
----@param code integer 0 or -errno
----@return string
-function M.reason(code)
-  return ERRNO[-code] or ("error " .. -code)
 end
 
 return M

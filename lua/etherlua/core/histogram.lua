@@ -3,6 +3,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local misuse = require "etherlua.core.misuse"
 
 local C = effi.C
 
@@ -30,7 +31,7 @@ end
 ---@param seconds number from 0; one that is negative, infinite or not a number is counted as invalid and left out
 function methods:record(seconds)
   if type(seconds) ~= "number" then
-    error(("bad time %s: seconds as a number are needed"):format(tostring(seconds)), 2)
+    misuse.raise("bad time %s: seconds as a number are needed", tostring(seconds))
   end
   C.el_histogram_record(self, seconds)
 end
@@ -40,7 +41,7 @@ end
 ---@return number|nil seconds; nil while it is empty
 function methods:percentile(share)
   if type(share) ~= "number" or not (share >= 0 and share <= 1) then
-    error(("bad share %s: 0 to 1 is allowed"):format(tostring(share)), 2)
+    misuse.raise("bad share %s: 0 to 1 is allowed", tostring(share))
   end
   if self.recorded == 0 then return nil end
   return C.el_histogram_percentile(self, share)
@@ -50,7 +51,7 @@ end
 ---@param other etherlua.histogram
 function methods:add(other)
   if not ffi.istype(histogram_t, other) then
-    error(("bad histogram %s: an ether.histogram is needed"):format(tostring(other)), 2)
+    misuse.raise("bad histogram %s: an ether.histogram is needed", tostring(other))
   end
   C.el_histogram_add(self, other)
 end

@@ -168,7 +168,7 @@ local function refuse(self, name, value)
   misuse.raise("unknown option %q of %s%s", tostring(name), self.owner, suggest.words(name, self:names()))
 end
 
--- From the name behind this one on. No loop: one would keep loops that send or open endpoints from being compiled.
+-- From the name behind this one on. No loop (JIT 1).
 local function check(self, given, name)
   local value
   name, value = next(given, name)

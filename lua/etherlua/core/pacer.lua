@@ -3,6 +3,7 @@
 -- the last reading: a late task takes its slots for next to nothing, and at most `burst` of them between two readings.
 
 local histogram = require "etherlua.core.histogram"
+local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 
 local now, sleep, spin, tick = sched.now, sched.sleep, sched.spin, sched.tick
@@ -28,25 +29,9 @@ local MIN_RATE, MAX_RATE = 1e-6, 1e9
 local Pacer = {}
 Pacer.__index = Pacer
 
-local KNOWN = { rate = true, burst = true, jitter = true }
-
-local function check_rate(rate)
-  if type(rate) == "number" and rate >= MIN_RATE and rate <= MAX_RATE then return rate end
-  error(("bad rate %s: %g to %g a second is allowed"):format(tostring(rate), MIN_RATE, MAX_RATE), 3)
-end
-
-local function check(given)
-  if type(given) ~= "table" then
-    error(("bad pacer %s: a table with a rate is needed"):format(tostring(given)), 3)
-  end
-  for name in pairs(given) do
-    if not KNOWN[name] then error(("unknown pacer option %q"):format(tostring(name)), 3) end
-  end
-  local burst = given.burst
-  if burst ~= nil and (type(burst) ~= "number" or not (burst >= 1 and burst < huge) or burst % 1 ~= 0) then
-    error(("bad burst %s: a whole number from 1 is needed"):format(tostring(burst)), 3)
-  end
-end
+local OPTIONS = options.new("a pacer", {
+  rate = options.number(MIN_RATE, MAX_RATE):needed(), burst = options.whole(1), jitter = options.boolean(false),
+})
 
 local function use_rate(pacer, rate)
   pacer.rate = rate
@@ -59,10 +44,10 @@ end
 ---  most slots that go at once after a delay, older ones are lost (those of 10 ms, and one); jitter: measure the gaps
 ---@return etherlua.pacer
 function M.new(given)
-  check(given)
-  local pacer = setmetatable({ fixed_burst = given.burst, slipped = 0, slot = 0, due = huge, seen = -huge }, Pacer)
-  use_rate(pacer, check_rate(given.rate))
-  if given.jitter then pacer.gaps = histogram.new() end
+  local opts = OPTIONS:read(given)
+  local pacer = setmetatable({ fixed_burst = opts.burst, slipped = 0, slot = 0, due = huge, seen = -huge }, Pacer)
+  use_rate(pacer, opts.rate)
+  if opts.jitter then pacer.gaps = histogram.new() end
   return pacer
 end
 
@@ -126,7 +111,7 @@ end
 -- of many steps has as many slots as its rates promise.
 ---@param rate number slots a second
 function Pacer:set_rate(rate)
-  check_rate(rate)
+  OPTIONS:check { rate = rate }
   if self.start then
     local time = now()
     self.start, self.slot = time + (self.due - time) * self.rate / rate, 0

@@ -4,6 +4,7 @@
 local effi = require "etherlua.core.ffi"
 local loop = require "etherlua.core.loop"
 local misuse = require "etherlua.core.misuse"
+local options = require "etherlua.core.options"
 
 local C = effi.C
 
@@ -42,15 +43,26 @@ local function wait_sources(sources, task, deadline)
   loop.check_cancelled(task)
 end
 
+local OPTIONS = options.new("ether.select", { timeout = options.any() })
+
+local function check(sources)
+  for key, source in next, sources do
+    if type(key) ~= "number" then
+      if key ~= "timeout" then OPTIONS:check { [key] = true } end
+    elseif type(source) ~= "cdata" and not (type(source) == "table" and source.watch) then
+      misuse.raise("bad source %s: an endpoint, a channel or a task is needed", tostring(source))
+    end
+  end
+  if sources.timeout ~= nil then misuse.check_seconds("timeout", sources.timeout) end
+end
+
 -- Waits until one of several endpoints, channels or tasks is ready: the first in the list wins.
 ---@param sources table list of endpoints, channels and tasks; timeout = seconds, 0 only looks
 ---@return any|nil source
 ---@return integer|string index in the list, or "timeout"
 function M.wait(sources)
   local task, timeout = loop.current(), sources.timeout
-  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
-    misuse.raise("bad timeout %s: seconds as a number are needed", tostring(timeout))
-  end
+  check(sources)
   loop.check_cancelled(task)
   if timeout and timeout <= 0 then loop.give_way() else loop.tick() end
   local deadline = timeout and loop.now() + math.max(timeout, 0) or -1

@@ -2,9 +2,9 @@
 -- what is sent to everybody costs the same for one host and for thousands. It is an EtherConn whose own address is the
 -- broadcast address.
 
-local addr = require "etherlua.net.addr"
 local group = require "etherlua.net.group"
 local sched = require "etherlua.core.sched"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -17,10 +17,10 @@ local M = {}
 function M.readers(ethertype, open, read)
   local of_relays = setmetatable({}, { __mode = "k" }) -- relay -> VLAN stack -> object
   return function(relay, vlans)
-    local of_relay, key = of_relays[relay] or {}, addr.vlans_key(vlans)
+    local of_relay, key = of_relays[relay] or {}, vlan_stack.key(vlans)
     of_relays[relay] = of_relay
     local one = of_relay[key]
-    if one and one.conn.ep.relay ~= nil then return one end
+    if one and one.conn:is_open() then return one end
     local conn = relay:conn { mac = group.BROADCAST, vlans = vlans, ethertypes = { ethertype } }
     one = open(conn)
     one.conn = conn

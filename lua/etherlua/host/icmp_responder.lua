@@ -1,6 +1,6 @@
 -- host/icmp_responder.lua: what a host answers by itself: ping (RFC 792, RFC 4443 section 4.2), and UDP that nobody
 -- took, with port unreachable (RFC 1122 section 4.1.3.1, RFC 4443 section 3.1). Frames are read and answers written
--- where they lie: a flood of pings makes no strings. IP options and extension headers of a ping are not in the answer.
+-- where they lie: a flood of pings makes no strings (JIT 5). IP options and extension headers of a ping are left out.
 
 local bit = require "bit"
 local ffi = require "ffi"

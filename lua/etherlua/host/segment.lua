@@ -17,6 +17,7 @@ local memory = require "etherlua.net.memory"
 local numbers = require "etherlua.net.numbers"
 local sched = require "etherlua.core.sched"
 local tap = require "etherlua.host.tap"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local C = effi.C
 local native16, native32, same_mac, mac_at = memory.native16, memory.native32, memory.same_mac, memory.mac_at
@@ -293,7 +294,7 @@ end
 
 -- From now on it hears multicasts of IPv6.
 function Segment:use_ip6()
-  if self.conn6 and self.conn6.ep.relay ~= nil then return end
+  if self.conn6 and self.conn6:is_open() then return end
   self.conn6 = self.conn:relay():conn { mac = group.BROADCAST, vlans = self.conn.vlans, ethertypes = { IP6 },
     multicast = true, recv_depth = 1 }
   self.tap:add(self.conn6, C.EL_TAP_NEIGHBOUR, self)
@@ -314,7 +315,7 @@ local of_relays = setmetatable({}, { __mode = "k" }) -- relay -> VLAN stack -> s
 ---@return etherlua.segment
 function M.of(conn)
   local relay = conn:relay()
-  local of_relay, key = of_relays[relay] or {}, addr.vlans_key(conn.vlans)
+  local of_relay, key = of_relays[relay] or {}, vlan_stack.key(conn.vlans)
   of_relays[relay] = of_relay
   of_relay[key] = of_relay[key] or open(relay, conn.vlans)
   return of_relay[key]

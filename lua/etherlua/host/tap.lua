@@ -39,7 +39,7 @@ end
 local function read(tap)
   local source = { ep = tap.ep }
   sched.defer(function() endpoint.retire(tap.id) end)
-  while tap.ep.relay ~= nil do
+  while endpoint.is_open(tap) do
     local frame = endpoint.take(source, nil, C.el_recv, same)
     if not frame then return end
     local owner = tap.owners[frame.conn]
@@ -87,7 +87,7 @@ function Tap:remove(conn)
   C.el_conn_tap(conn, 0)
 end
 
--- A function of its own: the loop would keep the way to it from being compiled.
+-- A function of its own (JIT 2), for it has a loop (JIT 1).
 local function answer_slowly(tap, code, conn, data, len, mac, ethertype)
   local deadline = sched.now() + GIVE_UP
   while code == -errno.EAGAIN and sched.now() < deadline do

@@ -85,7 +85,7 @@ local function wrap_namespace(fd, what)
   if fd < 0 then
     local advice = fd == -errno.EPERM and
       "; root or a user namespace is needed (lab.root() makes one where it may)" or ""
-    fail("cannot %s: %s%s", what, effi.reason(fd), advice)
+    fail("cannot %s: %s%s", what, errno.reason(fd), advice)
   end
   return setmetatable({ fd = fd, processes = {} }, namespace)
 end
@@ -93,7 +93,7 @@ end
 local function leave(old, ok, ...)
   local err = C.el_netns_enter(old)
   C.el_fd_close(old)
-  if err < 0 then fail("cannot go back to the old network namespace: %s", effi.reason(err)) end
+  if err < 0 then fail("cannot go back to the old network namespace: %s", errno.reason(err)) end
   if not ok then error((...), 0) end
   return ...
 end
@@ -110,11 +110,11 @@ end
 function namespace:enter(fn, ...)
   check_open(self)
   local old = C.el_netns_open(nil)
-  if old < 0 then fail("cannot open the current network namespace: %s", effi.reason(old)) end
+  if old < 0 then fail("cannot open the current network namespace: %s", errno.reason(old)) end
   local err = C.el_netns_enter(self.fd)
   if err < 0 then
     C.el_fd_close(old)
-    fail("cannot enter the network namespace: %s", effi.reason(err))
+    fail("cannot enter the network namespace: %s", errno.reason(err))
   end
   return leave(old, pcall(fn, ...))
 end
@@ -145,7 +145,7 @@ local function start_failure(program, code)
   -- EACCES is also what one gets for a program that is nowhere, when a folder of PATH may not be read.
   local is_missing = code == -errno.ENOENT or code == -errno.EACCES
   local reason = is_missing and "no such program in PATH, or it may not be executed"
-    or effi.reason(code)
+    or errno.reason(code)
   fail("cannot start %q: %s", program, reason)
 end
 
@@ -251,7 +251,7 @@ local function refusal(code)
       .. "sysctl kernel.apparmor_restrict_unprivileged_userns=0"
   end
   return ("the kernel refuses a user namespace (%s), perhaps because of a container's seccomp profile: run as root, or "
-    .. "give the container CAP_SYS_ADMIN"):format(effi.reason(code))
+    .. "give the container CAP_SYS_ADMIN"):format(errno.reason(code))
 end
 
 -- To make one is not all: rights that this program has by its file are not those of the programs that it starts.

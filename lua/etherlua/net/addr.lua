@@ -7,7 +7,7 @@ local effi = require "etherlua.core.ffi"
 local misuse = require("etherlua.core.misuse").raise
 
 local C = effi.C
-local band, bor, bxor, lshift, rshift = bit.band, bit.bor, bit.bxor, bit.lshift, bit.rshift
+local band, bxor, rshift = bit.band, bit.bxor, bit.rshift
 local tobit, bswap = bit.tobit, bit.bswap
 
 local M = {}
@@ -21,22 +21,9 @@ local M = {}
 ---@field port integer
 ---@field version integer 4 or 6
 
--- One VLAN tag.
----@class etherlua.tag
----@field vid integer
----@field pcp integer
----@field dei boolean
----@field tpid integer
-
--- A VLAN stack, outer tag first: vlans[1] is the outer tag, an etherlua.tag, and #vlans how many there are. tostring()
--- is such as "100.200"; == compares TPIDs and VLAN IDs, also with anything that ether.vlans takes.
----@class etherlua.vlans
----@field count integer tags
-
 local mac_t = ffi.typeof("struct el_mac")
 local int32_p = ffi.typeof("int32_t *")
 local addr_t = ffi.typeof("struct el_addr")
-local vlans_t = ffi.typeof("struct el_vlans")
 local text_buffer = ffi.new("char[64]")
 local ip_buffer = ffi.new("uint8_t[16]")
 
@@ -175,8 +162,8 @@ function M.addr(x)
   return addr
 end
 
--- Addresses that were met before, so that a datagram from a known sender makes no garbage. A newcomer takes the place
--- of whoever has it.
+-- Addresses that were met before, so that a datagram from a known sender makes no garbage (JIT 5). A newcomer takes the
+-- place of whoever has it.
 local KNOWN = 4096
 local known, constant_t = {}, ffi.typeof("const struct el_addr")
 for place = 0, KNOWN - 1 do known[place] = constant_t() end
@@ -211,89 +198,6 @@ effi.metatype("struct el_addr", {
   end,
   __tostring = function(addr) return M.with_port(ip_of(addr), addr.port) end,
   __eq = function(a, b) return tostring(a) == tostring(b) end,
-})
-
--- ---- VLAN stacks --------------------------------------------------------------------------------------------------
-
-local TPID_DOT1Q = 0x8100
-
-local function check_range(name, value, low, high)
-  if type(value) ~= "number" or value ~= math.floor(value) or value < low or value > high then
-    misuse("bad %s %s: %d to %d is allowed", name, value == "" and '""' or tostring(value), low, high)
-  end
-  return value
-end
-
-local function set_tag(tag, x)
-  if type(x) ~= "table" then x = { vid = x } end
-  tag.tpid = check_range("VLAN TPID", x.tpid or TPID_DOT1Q, 0x0600, 0xffff)
-  tag.tci = bor(check_range("VLAN ID", tonumber(x.vid) or x.vid, 0, 4094),
-    lshift(check_range("VLAN PCP", x.pcp or 0, 0, 7), 13), (x.dei == true or x.dei == 1) and 0x1000 or 0)
-end
-
-local function list_of(x)
-  if x == nil or x == "" then return {} end
-  if type(x) == "number" then return { x } end
-  if type(x) == "table" then return x.vid and { x } or x end
-  local list = {}
-  for part in (tostring(x) .. "."):gmatch("(.-)%.") do list[#list + 1] = part end
-  return list
-end
-
----@param x nil|integer|string|table|etherlua.vlans 100, "100.200", {100, 200}, {{vid=100, tpid=0x88a8, pcp=5}, 200}
----@return etherlua.vlans outer tag first
-function M.vlans(x)
-  if ffi.istype(vlans_t, x) then return x end
-  local list, vlans = list_of(x), vlans_t()
-  if #list > C.EL_TAGS_MAX then
-    misuse("bad VLAN stack: %d tags given, at most %d are allowed", #list, C.EL_TAGS_MAX)
-  end
-  for i, tag in ipairs(list) do set_tag(vlans.tag[i - 1], tag) end
-  vlans.count = #list
-  return vlans
-end
-
--- Text that tells apart what the demux tells apart: TPID and VID of each tag, not PCP and DEI.
----@param vlans etherlua.vlans
----@return string such as "8100:100.8100:200"
-function M.vlans_key(vlans)
-  local parts = {}
-  for i = 0, vlans.count - 1 do
-    parts[i + 1] = ("%04x:%d"):format(vlans.tag[i].tpid, band(vlans.tag[i].tci, 0xfff))
-  end
-  return table.concat(parts, ".")
-end
-
--- A stack as text beside another one: with TPIDs where the VLAN IDs would not tell the two apart.
----@param vlans etherlua.vlans
----@param other etherlua.vlans
----@return string such as "100.200" or "88a8:100.8100:200"
-function M.vlans_text(vlans, other)
-  local text = tostring(vlans)
-  return text == tostring(other) and vlans ~= other and M.vlans_key(vlans) or text
-end
-
-local function tag_fields(tag)
-  return { vid = band(tag.tci, 0xfff), pcp = rshift(tag.tci, 13), dei = band(tag.tci, 0x1000) ~= 0, tpid = tag.tpid }
-end
-
-effi.metatype("struct el_vlans", {
-  __len = function(vlans) return vlans.count end,
-  -- vlans[1] is the outer tag as a table { vid, pcp, dei, tpid }
-  __index = function(vlans, i)
-    if type(i) == "number" and i >= 1 and i <= vlans.count then return tag_fields(vlans.tag[i - 1]) end
-  end,
-  __tostring = function(vlans)
-    local vids = {}
-    for i = 0, vlans.count - 1 do vids[i + 1] = band(vlans.tag[i].tci, 0xfff) end
-    return table.concat(vids, ".")
-  end,
-  -- Equal are stacks that the demux takes for one: priorities do not count. The other side may be anything that
-  -- M.vlans takes.
-  __eq = function(a, b)
-    if rawequal(a, nil) or rawequal(b, nil) then return false end
-    return M.vlans_key(M.vlans(a)) == M.vlans_key(M.vlans(b))
-  end,
 })
 
 return M

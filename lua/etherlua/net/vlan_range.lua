@@ -1,8 +1,8 @@
 -- net/vlan_range.lua: many VLAN stacks in a few words: "100-199", "100.1-4094". For the options of scripts that spread
 -- hosts over VLANs or ask on each of them.
 
-local addr = require "etherlua.net.addr"
 local misuse = require "etherlua.core.misuse"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -18,7 +18,7 @@ local function tag_range(text, whole)
   if not first then
     misuse.raise("bad VLAN range %q: such as 100-199 or 100.1-4094 is needed", whole)
   end
-  addr.vlans { first, last }
+  vlan_stack.new { first, last }
   if first > last then misuse.raise("bad VLAN range %q: the first VLAN ID is behind the last", whole) end
   return { first = first, count = last - first + 1 }
 end
@@ -32,7 +32,7 @@ function M.new(text)
     self.tags[#self.tags + 1], lowest[#lowest + 1] = range, range.first
     self.count = self.count * range.count
   end
-  addr.vlans(lowest)
+  vlan_stack.new(lowest)
   return setmetatable(self, Range)
 end
 
@@ -48,7 +48,7 @@ function Range:at(i)
     ids[tag] = self.tags[tag].first + rest % self.tags[tag].count
     rest = math.floor(rest / self.tags[tag].count)
   end
-  self.stacks[n] = addr.vlans(ids)
+  self.stacks[n] = vlan_stack.new(ids)
   return self.stacks[n]
 end
 

@@ -115,7 +115,7 @@ local function catch_signals(hidden)
   if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. errno.reason(code)) end
 end
 
--- Room for compiled code. LuaJIT's own limits are made for less: it throws everything away when they are reached.
+-- Room for compiled code (JIT 10).
 local function size_compiler()
   jit.opt.start("maxtrace=4000", "maxmcode=8192")
 end

@@ -10,6 +10,7 @@ local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -57,7 +58,7 @@ function M.add(parser)
   parser:option("--mac", "MAC address of the host (default: a random one)."):argname("MAC")
     :convert(accepted(script.host_mac))
   parser:option("--vlan", "VLAN stack of the host, outer tag first: 100 or 100.200."):argname("VLANS")
-    :convert(accepted(addr.vlans))
+    :convert(accepted(vlan_stack.new))
   parser:option("--ip", "IPv4 address of the host, with the length of its prefix, such as 10.0.0.5/24; dhcp: " ..
     "leased, which is the default where an IPv4 address is needed."):argname("IP/LEN"):convert(accepted(ip4))
   parser:option("--gateway", "IPv4 gateway of the host (default: the one that DHCP names)."):argname("IP")

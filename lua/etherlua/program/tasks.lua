@@ -38,7 +38,7 @@ end
 local function endpoints(task)
   local names = {}
   for _, object in pairs(endpoint.objects) do
-    if object.ep.relay ~= nil and object.ep.waiter == task.id then names[#names + 1] = tostring(object) end
+    if object:is_open() and object.ep.waiter == task.id then names[#names + 1] = tostring(object) end
   end
   table.sort(names)
   return table.concat(names, ", ")

@@ -170,7 +170,7 @@ local function ordered_codes(raw, order)
   for code in pairs(raw) do
     local rank = listed[code] or FIXED_RANK[code] or code
     code_of_rank[rank] = code
-    -- Insertion sort: they are few, and the compiler cannot follow table.sort.
+    -- Insertion sort: they are few (JIT 8).
     local at = #ranks
     while at > 0 and ranks[at] > rank do
       ranks[at + 1] = ranks[at]

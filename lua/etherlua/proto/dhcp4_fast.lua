@@ -50,7 +50,7 @@ local function note(message, at, code, size, reply)
 end
 
 -- The options from a position up to the end option. nil: one is cut short, or there is no end. false: dhcp4.parse has
--- to decide. It calls itself instead of looping: a trace goes through compiled functions, but starts anew at a loop.
+-- to decide. It calls itself instead of looping (JIT 1).
 local function walk(message, len, at, reply)
   if at >= len then return nil end
   local code = message[at]

@@ -64,7 +64,7 @@ local function check_inside(inside, value)
   end
 end
 
--- From the name behind this one on. No loop: one would keep loops that build messages from being compiled.
+-- From the name behind this one on. No loop (JIT 1).
 local function check(self, given, name)
   local value
   name, value = next(given, name)

@@ -11,6 +11,7 @@ local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local sched = require "etherlua.core.sched"
 local udp = require "etherlua.relay.udp"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local C = effi.C
 local tick, to_mac, objects = sched.tick, addr.mac, endpoint.objects
@@ -21,7 +22,7 @@ local MULTICAST = { [false] = C.EL_MULTICAST_NONE, [true] = C.EL_MULTICAST_OWN, 
 local DEFAULT_ETHERTYPES = ffi.new("uint16_t[3]", numbers.ethertype.IPV4, numbers.ethertype.IPV6,
   numbers.ethertype.ARP)
 
-local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other: garbage is memory, too
+local shared_opts = ffi.new("struct el_conn_opts") -- for one opening after the other (JIT 5, JIT 6)
 local send_opts_t = ffi.typeof("struct el_send_opts")
 local err = ffi.new("char[?]", C.EL_ERR_MAX)
 
@@ -70,7 +71,7 @@ local function check_count(ethertypes)
   end
 end
 
--- From the i-th on. No loop: an inner one would keep loops that open endpoints from being compiled.
+-- From the i-th on. No loop (JIT 1).
 local function set_ethertypes(opts, ethertypes, i)
   local ethertype = ethertypes[i]
   if ethertype == nil then return end
@@ -106,10 +107,10 @@ function M.open(relay, given)
     check_count(given.ethertypes)
     set_ethertypes(opts, given.ethertypes, 1)
   else
-    ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- a loop would not be compiled
+    ffi.copy(opts.ethertypes, DEFAULT_ETHERTYPES, ffi.sizeof(DEFAULT_ETHERTYPES)) -- no loop (JIT 1)
   end
   opts.multicast = MULTICAST[given.multicast or false]
-  opts.vlans = addr.vlans(given.vlans)
+  opts.vlans = vlan_stack.new(given.vlans)
   opts.recv_depth = given.recv_depth or 0
   opts.fragment, opts.reassemble = given.fragment and 1 or 0, given.reassemble and 1 or 0
   return open(relay, opts)
@@ -177,7 +178,7 @@ local function in_fragments(conn)
     C.el_conn_ip_mtu(conn, 4), C.el_conn_ip_mtu(conn, 6))
 end
 
--- The words for a send that the caller got wrong. Made only then: the hot path builds no strings.
+-- The words for a send that the caller got wrong. Made only then (JIT 2, JIT 5).
 local function words_for(conn, len, opts)
   return function(reason)
     if reason == "too long" then
@@ -200,11 +201,11 @@ local SEND_OPTIONS = options.new("conn:send", {
 local function send_opts(opts)
   local out = send_opts_t()
   if opts.src_mac then out.src_mac, out.has_src_mac = to_mac(opts.src_mac), 1 end
-  if opts.vlans then out.vlans, out.has_vlans = addr.vlans(opts.vlans), 1 end
+  if opts.vlans then out.vlans, out.has_vlans = vlan_stack.new(opts.vlans), 1 end
   return out
 end
 
--- A function of its own: one that makes closures is not compiled.
+-- A function of its own (JIT 2), for it makes a closure (JIT 3).
 local function send_again(code, conn, payload, len, mac, ethertype, special, opts)
   local function try() return C.el_conn_send(conn, payload, len, mac, ethertype, special) end
   return endpoint.send_slowly(code, try, words_for(conn, len, opts), opts and opts.timeout)

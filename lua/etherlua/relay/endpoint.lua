@@ -67,23 +67,13 @@ function M.relay_of(ep)
   return relays[address_of_struct(ep.relay)]
 end
 
--- Those that are open on a relay.
----@param handle ffi.cdata* its struct
----@return any[] in the order of their numbers
-function M.on(handle)
-  local list = {}
-  for _, object in pairs(objects) do
-    if object.ep.relay == handle then list[#list + 1] = object end
-  end
-  table.sort(list, function(a, b) return a.ep.id < b.ep.id end)
-  return list
-end
-
 ---@param obj any with the struct el_endpoint as its field ep
 ---@return boolean
 local function is_open(obj)
   return obj.ep.relay ~= nil
 end
+
+M.is_open = is_open
 
 -- Raises an error for one that is closed.
 function M.check_open(obj)
@@ -112,7 +102,7 @@ local function ended(ep)
   return code ~= 0 and errno.reason(code) or nil
 end
 
--- No loop: the compiler would give up on every function from which it comes to one, recv first of all.
+-- No loop (JIT 1): recv comes here.
 local function wait_until(obj, deadline)
   local reason = sched.wait_frame(obj, deadline)
   sched.unwait_frame(obj)

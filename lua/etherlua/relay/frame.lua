@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local bit = require "bit"
 local addr = require "etherlua.net.addr"
 local effi = require "etherlua.core.ffi"
+require "etherlua.net.vlan_stack" -- whose methods frame.vlans has
 
 local C = effi.C
 local band = bit.band

@@ -6,6 +6,7 @@ local bytes = require "etherlua.net.bytes"
 local ethernet = require "etherlua.proto.ethernet"
 local ffi = require "ffi"
 local memory = require "etherlua.net.memory"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local load16, load32 = memory.load16, memory.load32
 
@@ -47,7 +48,7 @@ end
 ---@param opts etherlua.rewrite_opts
 ---@return etherlua.rewrite raises for what is no MAC address or VLAN stack
 function M.new(opts)
-  local push = tag_bytes(addr.vlans(opts.push))
+  local push = tag_bytes(vlan_stack.new(opts.push))
   local self = setmetatable({ buffer = ffi.new("uint8_t[?]", LONGEST + #push), src = mac_bytes(opts.src_mac),
     dst = mac_bytes(opts.dst_mac), pop = opts.pop or 0, push = push, map = next(opts.map or {}) and {} }, Rewrite)
   for old, new in pairs(opts.map or {}) do self.map[mac_number(mac_bytes(old), 0)] = mac_bytes(new) end

@@ -160,7 +160,7 @@ local function words_for(udp, len, to)
   end
 end
 
--- A function of its own: one that makes closures is not compiled, and neither is what calls it.
+-- A function of its own (JIT 2), for it makes a closure (JIT 3).
 local function send_again(code, udp, payload, len, to, from, mac, opts)
   local function try() return C.el_udp_send(udp, payload, len, to, from, mac) end
   return endpoint.send_slowly(code, try, words_for(udp, len, to), opts and opts.timeout)
@@ -174,7 +174,7 @@ local SEND_OPTIONS = options.new("udp:send", {
   from = options.any(), mac = options.any(), timeout = options.seconds(),
 })
 
--- What needs more than the one call of the hot path: a resolver, a source address, a full relay.
+-- What needs more than the one call of the hot path (JIT 2): a resolver, a source address, a full relay.
 local function send_with(udp, payload, len, to, hops, opts)
   if opts then SEND_OPTIONS:check(opts) end
   local from, mac = opts and opts.from and to_addr(opts.from) or nil, opts and opts.mac

@@ -25,6 +25,7 @@ local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local floor = math.floor
 local load32, same_mac = memory.load32, memory.same_mac
@@ -113,7 +114,7 @@ local function add_leak(scan, stack, frame, seconds)
   end
   scan.leaked[#scan.leaked + 1] = { stack = stack, ip = addr.ip4_text(packet.spa),
     mac = addr.mac_text(ffi.string(packet.sha, 6)), vlans = tostring(scan.vlans:at(stack)),
-    came_with = addr.vlans_text(frame.vlans, scan.vlans:at(stack)), seconds = seconds }
+    came_with = vlan_stack.text(frame.vlans, scan.vlans:at(stack)), seconds = seconds }
 end
 
 -- The number of the question that the packet that was read answers, and that of its VLAN stack. A group address is
@@ -145,9 +146,7 @@ local function hear(scan, frame, came)
 end
 
 local function read(scan, conn, stack)
-  while conn.ep.relay ~= nil do
-    local frame = conn:recv_frame()
-    if not frame then return end
+  for frame in conn:frames() do
     if frame.ethertype == ARP then hear(scan, frame, stack) end
   end
 end

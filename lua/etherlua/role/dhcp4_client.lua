@@ -172,7 +172,7 @@ end
 function Client:close()
   if self.closed then return end
   local lease = self.lease
-  if lease and self.udp.ep.relay ~= nil then
+  if lease and self.udp:is_open() then
     if self.opts.release then lease:release() end
     lease:disclaim()
   end

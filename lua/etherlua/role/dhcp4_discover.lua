@@ -23,6 +23,7 @@ local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local load32 = memory.load32
 
@@ -49,7 +50,7 @@ Discover.__index = Discover
 -- ---- offers -------------------------------------------------------------------------------------------------------
 
 -- The number of the DISCOVER that a message answers by its transaction id and hardware address; nil for a stranger's.
--- Looked at where the frame lies, so that foreign traffic makes no garbage.
+-- Looked at where the frame lies (JIT 5): foreign traffic may be a flood.
 local function number_of(discover, frame)
   if frame.payload_len < HEADER_SIZE then return nil end
   local data = frame.data + frame.payload
@@ -77,7 +78,7 @@ end
 local function offer_of(discover, i, frame, message)
   local stack = i % discover.vlans.count
   local asked, came, source = discover.vlans:at(stack), frame.vlans, frame.src_ip or ANY
-  return { stack = stack, vlans = tostring(asked), came_with = came ~= asked and addr.vlans_text(came, asked) or nil,
+  return { stack = stack, vlans = tostring(asked), came_with = came ~= asked and vlan_stack.text(came, asked) or nil,
     server_id = message.options.server_id, mac = frame.src_mac, source = source,
     relay = message.giaddr ~= ANY and message.giaddr or nil, ip = message.yiaddr, options = message.options,
     message = message, seconds = math.max(0, frame.timestamp - discover.sent_at[i]), count = 1 }
@@ -112,18 +113,12 @@ local function hear(discover, frame)
 end
 
 local function read(discover, udp)
-  while udp.ep.relay ~= nil do
-    local frame = udp:recv_frame()
-    if not frame then return end
-    hear(discover, frame)
-  end
+  for frame in udp:frames() do hear(discover, frame) end
 end
 
 -- What a default endpoint hears besides is nobody's.
 local function drain(conn)
-  while conn.ep.relay ~= nil do
-    if not conn:recv_frame() then return end
-  end
+  for _ in conn:frames() do end -- luacheck: ignore 542
 end
 
 -- ---- DISCOVERs ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ local numbers = require "etherlua.net.numbers"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 local select = require "etherlua.core.select"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -26,9 +27,7 @@ local MAX_TIMEOUT, JITTER = 64, 1
 -- ---- replies to everybody -----------------------------------------------------------------------------------------
 
 local function read_broadcasts(listener)
-  while listener.udp.ep.relay ~= nil do
-    local frame = listener.udp:recv_frame()
-    if not frame then return end
+  for frame in listener.udp:frames() do
     local message = frame.body
     local client = #message >= 34 and listener.clients[message:sub(29, 34)]
     if client then client.mailbox:send({ message, frame.src_mac }, 0) end
@@ -87,7 +86,7 @@ end
 local function next_message(client, deadline)
   local source, reason = select.wait { client.udp, client.mailbox, timeout = math.max(0, deadline - sched.now()) }
   if not source then return nil, reason end
-  if client.closed or client.udp.ep.relay == nil then return nil, "closed" end
+  if client.closed or not client.udp:is_open() then return nil, "closed" end
   if source == client.mailbox then return unpack(source:recv()) end
   local frame, why = client.udp:recv_frame(0)
   if not frame then return nil, why end
@@ -158,7 +157,7 @@ end
 ---@param client table
 function M.open(client)
   client.mailbox, client.chaddr = channel.new(16), addr.mac_bytes(client.mac)
-  client.listener = listener_of(client.conn:relay(), addr.vlans(client.conn.vlans))
+  client.listener = listener_of(client.conn:relay(), vlan_stack.new(client.conn.vlans))
   client.listener.clients[client.chaddr] = client
   client.udp = client.conn:udp(ANY .. ":68")
 end

@@ -17,6 +17,7 @@ local responder = require "etherlua.host.icmp_responder"
 local role = require "etherlua.role.role"
 local udp = require "etherlua.proto.udp"
 local addr = require "etherlua.net.addr"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -74,7 +75,7 @@ end
 
 local function answer_dhcp(self, datagram, mac, vlans)
   local message = dhcp4.parse(datagram.payload)
-  local reply = message and self.server:answer(message, addr.vlans_key(vlans))
+  local reply = message and self.server:answer(message, vlan_stack.key(vlans))
   if not reply then return end
   local ip, port, to = dhcp4_server.destination(message, reply)
   send_udp(self, SERVER_PORT, ip, port, dhcp4.build(reply), to or mac, vlans)

@@ -23,6 +23,7 @@ local neighbour = require "etherlua.host.neighbour"
 local options = require "etherlua.core.options"
 local prefix = require "etherlua.net.prefix"
 local role = require "etherlua.role.role"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -158,7 +159,7 @@ end
 ---@param ip string address that the host has
 ---@return etherlua.conn
 function Endpoints:conn(mac, vlans, ip)
-  local key = mac .. " " .. addr.vlans_key(vlans)
+  local key = mac .. " " .. vlan_stack.key(vlans)
   local conn = self.conns[key]
   if not conn then
     conn = self.relay:conn { mac = mac, vlans = vlans, multicast = self.answer, recv_depth = RECV_DEPTH }

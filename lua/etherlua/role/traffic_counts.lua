@@ -44,7 +44,7 @@ end
 local function word_of(number) return rshift(band(number, WINDOW - 1), 5) end
 local function mark_of(number) return lshift(1, band(number, 31)) end
 
--- Numbers that were jumped over have not come. No loop: one would keep what calls it from being compiled.
+-- Numbers that were jumped over have not come. No loop (JIT 1).
 local function forget(flow, from, to)
   if from >= to then return end
   local word = word_of(from)

@@ -102,7 +102,7 @@ local function hear(receiver, frame)
 end
 
 local function read(receiver, conn)
-  while conn.ep.relay ~= nil do
+  while conn:is_open() do
     local frame, reason = conn:recv_frame()
     if not frame then
       receiver.ended = reason

@@ -233,7 +233,7 @@ local function send_all(sender, send, total, slots)
   end
 end
 
--- Sends packets that are not counted, so that switches learn and this program is compiled. Blocks as long as it takes.
+-- Sends packets that are not counted, so that switches learn and this program is compiled (JIT 10). Blocks so long.
 ---@param seconds number
 function Sender:warm_up(seconds)
   send_all(self, send_uncounted, math.huge, seconds * self.rate)

@@ -48,7 +48,7 @@ end
 
 local function check_time(within)
   if type(within) ~= "number" or within < 0 or within ~= within then
-    error(("bad time %s: seconds are needed"):format(tostring(within)), 3)
+    misuse.raise("bad time %s: seconds are needed", tostring(within))
   end
   return sched.now() + within
 end
@@ -95,7 +95,7 @@ end
 ---@return { to_receive: function, to_receive_nothing: function }
 function M.expect(endpoint)
   if type(endpoint) ~= "cdata" then
-    error(("bad endpoint %s: an EtherConn or RUDPConn is needed"):format(tostring(endpoint)), 2)
+    misuse.raise("bad endpoint %s: an EtherConn or RUDPConn is needed", tostring(endpoint))
   end
   return setmetatable({ endpoint = endpoint }, Expect)
 end
@@ -103,7 +103,7 @@ end
 -- ---- assertions ---------------------------------------------------------------------------------------------------
 
 local function check_frame(frame)
-  if type(frame) ~= "string" then error(("bad frame %s: its bytes are needed"):format(tostring(frame)), 0) end
+  if type(frame) ~= "string" then misuse.raise("bad frame %s: its bytes are needed", tostring(frame)) end
   return frame
 end
 

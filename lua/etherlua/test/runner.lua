@@ -6,6 +6,7 @@
 -- here: by `etherlua test` when the core is made and for all files, under plain busted by `require "etherlua.test"` and
 -- for the file in which it stands.
 
+local misuse = require "etherlua.core.misuse"
 local scope = require "etherlua.test.scope"
 local sched = require "etherlua.core.sched"
 
@@ -268,7 +269,7 @@ end
 -- The scope of the running test or block, which owns what etherlua.test hands out.
 ---@return table
 function M.scope()
-  return active or error("this needs busted: run the file with etherlua test or busted --lua=luajit", 3)
+  return active or misuse.raise("this needs busted: run the file with etherlua test or busted --lua=luajit")
 end
 
 return M

@@ -5,6 +5,7 @@ local effi = require "etherlua.core.ffi"
 local endpoint = require "etherlua.relay.endpoint"
 local ffi = require "ffi"
 local help = require "etherlua.program.repl.help"
+local misuse = require "etherlua.core.misuse"
 local relay = require "etherlua.relay.relay"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
@@ -26,7 +27,7 @@ local function relays_and_endpoints(known)
   end
   add(known)
   for _, object in pairs(endpoint.objects) do
-    local its = object.ep.relay ~= nil and endpoint.relay_of(object.ep)
+    local its = object:is_open() and endpoint.relay_of(object.ep)
     add(its)
     if its then table.insert(on[its], object) end
   end
@@ -51,14 +52,14 @@ end
 local function open_filter(text)
   local err = ffi.new("char[?]", C.EL_ERR_MAX)
   local filter = C.el_filter_open(text, err)
-  if filter == nil then error(ffi.string(err), 0) end
+  if filter == nil then misuse.raise("%s", ffi.string(err)) end
   return ffi.gc(filter, C.el_filter_close)
 end
 
 local function check_relay(on)
   if type(on) == "string" then return relay.open(on, { filter = "" }) end
   if type(on) == "table" and on.default_conn then return on end
-  error(("bad relay %s: a relay, or a text such as \"eth1\" is needed"):format(tostring(on)), 0)
+  misuse.raise("bad relay %s: a relay, or a text such as \"eth1\" is needed", tostring(on))
 end
 
 local function sniff(on, text)
@@ -81,7 +82,7 @@ end
 
 local function bytes_of(x)
   if type(x) == "string" or ffi.istype("struct el_frame", x) then return tostring(x) end
-  error(("bad bytes %s: a text or a frame is needed"):format(tostring(x)), 0)
+  misuse.raise("bad bytes %s: a text or a frame is needed", tostring(x))
 end
 
 -- ---- the functions ------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 -- lines, runs them and says what went wrong. Lines come from repl/input.lua, values are worded by repl/show.lua, names
 -- completed by repl/complete.lua; what the prompt adds to the language is in repl/commands.lua.
 
-local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
 local commands = require "etherlua.program.repl.commands"
 local complete = require "etherlua.program.repl.complete"
@@ -14,6 +13,7 @@ local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
 local show = require "etherlua.program.repl.show"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -244,7 +244,7 @@ local function new_parser()
   parser:option("--mac", "MAC address of the host that is ready made as conn (default: a random one)."):argname("MAC")
     :convert(script.accepted_by(script.host_mac))
   parser:option("--vlan", "Its VLAN stack, outer tag first: 100 or 100.200 (default: none; 100 with --lab).")
-    :argname("VLANS"):convert(script.accepted_by(addr.vlans))
+    :argname("VLANS"):convert(script.accepted_by(vlan_stack.new))
   parser:epilog("With -i or --lab there are relay, conn and udp. When standard input is no terminal its lines are run, "
     .. "and the exit status is 1 when one of them failed.")
   return parser

@@ -1,12 +1,12 @@
 -- program/repl/show.lua: values as the prompt prints them: tables with sorted keys, endpoints with their counters,
 -- frames layer by layer. A value that fits is one line. Nothing here prints.
 
-local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
 local effi = require "etherlua.core.ffi"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local view = require "etherlua.proto.view"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
@@ -121,7 +121,7 @@ end
 function M.endpoint(value)
   local name = tostring(value)
   if type(value) == "table" and value.mac then name = ("%s (%s, MTU %d)"):format(name, value.mac, value.mtu) end
-  if type(value) == "cdata" and value.ep.relay == nil then return M.paint("name", name) .. "  closed" end
+  if type(value) == "cdata" and not value:is_open() then return M.paint("name", name) .. "  closed" end
   return M.paint("name", name) .. "  " .. counters(value)
 end
 
@@ -170,7 +170,7 @@ local STRUCTS = {
     if frame.data == nil then return "frame (released)" end
     return M.layers(tostring(frame))
   end,
-  ["struct el_vlans"] = function(vlans) return #vlans == 0 and "untagged" or "vlan " .. addr.vlans_key(vlans) end,
+  ["struct el_vlans"] = function(vlans) return #vlans == 0 and "untagged" or "vlan " .. vlan_stack.key(vlans) end,
 }
 
 -- ---- all of it ----------------------------------------------------------------------------------------------------
