@@ -1,7 +1,6 @@
 -- Very many DHCP clients: the role on a wire against our own server and against one that misbehaves, and the script as
--- a user runs it, against real servers.
+-- a user runs it. Real servers are in dhcp4_load_server_spec.lua.
 
-local access = require "support.access"
 local bytes = require "etherlua.net.bytes"
 local cjson = require "cjson"
 local dhcp4 = require "etherlua.proto.dhcp4"
@@ -13,7 +12,6 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local sched = require "etherlua.core.sched"
-local servers = require "etherlua.test.servers"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local MAC, SMALL_MAC, SERVER_MAC = "02:00:00:00:ff:fe", "02:00:00:00:00:00", "02:dd:00:00:00:01"
@@ -251,37 +249,6 @@ local function run(ns, arguments, interrupt_after)
   local text = files.read_all(log)
   os.remove(log)
   return status, text:match("{.*}") and cjson.decode(text:match("{.*}")) or {}, text
-end
-
-local SERVER = { address = "10.0.0.1/8", pool = "10.0.0.10-10.0.255.250" }
-
--- dnsmasq does not reserve what it offers: many that ask at once are refused, and have to ask again.
-local OPTIONS = { kea = "", dnsmasq = " --max-outstanding 8 --retries 20" }
-
-for _, kind in ipairs { "kea", "dnsmasq" } do
-  describe("dhcp4_load against " .. kind, function()
-    local missing = servers.missing(kind == "kea" and "kea-dhcp4" or kind) or access.missing()
-    local net, server
-
-    setup(function()
-      if missing then return end
-      net = lab.new()
-      server = servers[kind](net.far, SERVER)
-    end)
-
-    teardown(function()
-      if server then server:stop() end
-      if net then net:close() end
-    end)
-
-    it("loses no session", function()
-      if missing then return pending(missing) end
-      local status, said, text = run(net.near, "-i eth0 --clients 1000 --release" .. OPTIONS[kind])
-      assert.equal(0, status, text)
-      assert.same({ 1000, 0, 0, 1000, 1000 }, { said.bound, said.failed, said.unfinished, said.released,
-        said.dora_ms.count }, text)
-    end)
-  end)
 end
 
 describe("dhcp4_load", function()
