@@ -211,10 +211,13 @@ local function send_again(code, conn, payload, len, mac, ethertype, special, opt
   return endpoint.send_slowly(code, try, words_for(conn, len, opts), opts and opts.timeout)
 end
 
+local checked -- the options of the last send, which need not be looked at again
+
 local function send(conn, payload, len, dst, opts)
   local mac, ethertype, special = to_mac(dst), 0, nil
   if opts then
-    SEND_OPTIONS:check(opts)
+    if opts ~= checked then SEND_OPTIONS:check(opts) end
+    checked = opts
     ethertype = opts.ethertype or 0
     if opts.src_mac or opts.vlans then special = send_opts(opts) end
   end

@@ -174,9 +174,14 @@ local SEND_OPTIONS = options.new("udp:send", {
   from = options.any(), mac = options.any(), timeout = options.seconds(),
 })
 
+local checked -- the options of the last send, which need not be looked at again
+
 -- What needs more than the one call of the hot path (JIT 2): a resolver, a source address, a full relay.
 local function send_with(udp, payload, len, to, hops, opts)
-  if opts then SEND_OPTIONS:check(opts) end
+  if opts and opts ~= checked then
+    SEND_OPTIONS:check(opts)
+    checked = opts
+  end
   local from, mac = opts and opts.from and to_addr(opts.from) or nil, opts and opts.mac
   if not mac and hops and not is_group(to) then
     local found, reason = hops.find(to)
