@@ -7,9 +7,12 @@
 local addr = require "etherlua.net.addr"
 local arping = require "etherlua.role.arping"
 local ether = require "etherlua"
+local numbers = require "etherlua.net.numbers"
 local random = require "etherlua.net.random"
 local script = require "etherlua.script"
 local vlan_stack = require "etherlua.net.vlan_stack"
+
+local ETHERTYPE = numbers.ethertype
 
 local function options()
   local ip = script.accepted_by(addr.ip_bytes)
@@ -80,8 +83,8 @@ end
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
 relay = script.relay(opts)
-local conn = relay:conn { mac = opts.mac or random.mac(), vlans = opts.vlan, ethertypes = { 0x0806, 0x86dd },
-  multicast = true }
+local conn = relay:conn { mac = opts.mac or random.mac(), vlans = opts.vlan, multicast = true,
+  ethertypes = { ETHERTYPE.ARP, ETHERTYPE.IPV6 } }
 asker = script.check(arping.new, conn, { target = opts.target, source = opts.ip,
   count = opts.count > 0 and opts.count or math.huge, interval = opts.interval, timeout = opts.timeout,
   broadcast = opts.broadcast, first = opts.first or opts.dad, announce = opts.announce })

@@ -8,6 +8,7 @@ local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_client = require "etherlua.role.dhcp4_client"
 local dhcp4_option = require "etherlua.program.dhcp4_option"
 local ether = require "etherlua"
+local ethernet = require "etherlua.proto.ethernet"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local script = require "etherlua.script"
@@ -55,12 +56,12 @@ local function lease_opts()
 end
 
 -- Bytes of the options that the client adds, and of the headers in front of a message.
-local OWN_OPTIONS, HEADERS, TAG = 40, 28, 4
+local OWN_OPTIONS, HEADERS = 40, 28
 
 -- Options that no message has room for are the user's mistake, told before anything is sent.
 local function check_room(relay, vlans, settings)
   local size = #dhcp4.build { options = settings.options } + OWN_OPTIONS
-  local room = relay.mtu - HEADERS - TAG * math.max(#vlans - 1, 0) -- the interface lets one tag pass for nothing
+  local room = relay.mtu - HEADERS - ethernet.tags_in_mtu(#vlans, vlans[1] and vlans[1].tpid)
   if size > room then
     script.exit(script.USAGE, ("DHCP messages with these options need up to %d bytes: %d fit the MTU of %s"):format(
       size, room, relay.name))
