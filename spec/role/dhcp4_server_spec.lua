@@ -172,6 +172,16 @@ describe("the DHCP server", function()
     assert.same({}, { reply.yiaddr, reply.options.lease_time, reply.options.renewal_time })
   end)
 
+  it("answers a client that does not say its address where it sends from, and nowhere when it has none", function()
+    local server, inform = new(), message("INFORM", A)
+    local reply = server:answer(inform, "", "10.0.0.201")
+    assert.equal("ACK", reply.options.message_type)
+    assert.same({ "10.0.0.201", 68 }, { dhcp4_server.destination(inform, reply, "10.0.0.201") })
+    assert.is_nil(server:answer(inform, "", "0.0.0.0"))
+    assert.is_nil(server:answer(inform, ""))
+    assert.same({ 1, 2 }, { server.counters.ack, server.counters.ignored })
+  end)
+
   it("returns the client identifier and the relay agent's option, in refusals too", function()
     local relay_agent = message("DISCOVER", A, { [82] = "\1\6port 7" }).options.relay_agent
     local options = { client_id = "\0abc", relay_agent = relay_agent }

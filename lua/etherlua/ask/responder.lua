@@ -5,6 +5,7 @@
 local endpoint = require "etherlua.relay.endpoint"
 local ethernet = require "etherlua.proto.ethernet"
 local fill = require "etherlua.ask.fill"
+local guard = require "etherlua.core.guard"
 local match = require "etherlua.proto.match"
 local options = require "etherlua.core.options"
 local packet = require "etherlua.proto.packet"
@@ -48,12 +49,6 @@ local function replies_to(self, request)
   return { replies }
 end
 
--- A failure is told once: the frame that brings it about may come a million times.
-local function fail(self, failure)
-  self.failed, self.last_error = self.failed + 1, failure
-  if self.failed == 1 then io.stderr:write(("etherlua: %s: %s\n"):format(tostring(self), failure)) end
-end
-
 -- Returns whether the frame was this responder's. Raises what the user's functions raise, and for bad replies.
 local function respond(self, request)
   if not wants(self, request) then
@@ -67,24 +62,16 @@ local function respond(self, request)
     sent, reason = fill.send(self.conn, assert(ethernet.parse(whole:build())))
     if not sent then break end
   end
-  if sent then self.answered = self.answered + 1 elseif reason then fail(self, reason) end
+  if sent then self.answered = self.answered + 1 elseif reason then guard.fail(self, reason) end
   return true
 end
 
 -- ---- the reader of an EtherConn -----------------------------------------------------------------------------------
 
--- What an error in a user's function looks like; the end of a task is none.
-local function traced(failure)
-  if type(failure) ~= "string" then return failure end
-  return debug.traceback(failure, 2)
-end
-
+-- A frame whose answer fails was this responder's, too.
 local function hear(responder, request)
-  local ok, result = xpcall(respond, traced, responder, request)
-  if ok then return result end
-  if result == sched.CANCELLED then error(result, 0) end
-  fail(responder, tostring(result))
-  return true
+  local ok, is_its = guard.call(responder, respond, responder, request)
+  return not ok or is_its
 end
 
 -- Looks before each frame: a task that was cancelled runs on until it waits, and the frame may be somebody else's.

@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local endpoint = require "etherlua.relay.endpoint"
+local guard = require "etherlua.core.guard"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
@@ -22,14 +23,17 @@ local GIVE_UP = 0.1       -- seconds for which an answer waits for room in the r
 local Tap = {}
 Tap.__index = Tap
 
+Tap.__tostring = function(self) return "hosts on " .. self.name end
+
 -- ---- the reader ---------------------------------------------------------------------------------------------------
 
 -- arp, neighbour, echo, unreachable: answers sent. conflicts: others that have an address of ours. ignored: nobody's
 -- business here. invalid: not what they claim to be, a wrong checksum included. limited: errors that were not sent
--- because of too many (RFC 1812 section 4.3.2.8). unsent: answers that the relay did not take.
+-- because of too many (RFC 1812 section 4.3.2.8). unsent: answers that the relay did not take. failed: frames that an
+-- error kept from being answered.
 local function counters()
   return { arp = 0, neighbour = 0, echo = 0, unreachable = 0, conflicts = 0, ignored = 0, invalid = 0, limited = 0,
-    unsent = 0 }
+    unsent = 0, failed = 0 }
 end
 
 local function same(frame)
@@ -43,7 +47,7 @@ local function read(tap)
     local frame = endpoint.take(source, nil, C.el_recv, same)
     if not frame then return end
     local owner = tap.owners[frame.conn]
-    if owner then owner:hear(frame) end
+    if owner and not guard.call(tap, owner.hear, owner, frame) then tap:count "failed" end
     C.el_frame_free(frame)
   end
 end
@@ -51,7 +55,8 @@ end
 local taps = setmetatable({}, { __mode = "k" }) -- relay -> tap
 
 local function open(relay)
-  local tap = setmetatable({ owners = {}, counters = counters(), id = endpoint.new_id() }, Tap)
+  local tap = setmetatable({ owners = {}, counters = counters(), id = endpoint.new_id(), failed = 0,
+    name = relay.name }, Tap)
   tap.ep = C.el_tap_open(relay.handle, DEPTH, tap.id)
   if tap.ep == nil then error(errno.reason(-errno.ENOMEM), 0) end
   ffi.gc(tap.ep, C.el_tap_free)

@@ -238,8 +238,13 @@ function handlers.DECLINE(self, message, key)
   bind(self, ("declined|%d|%d"):format(binding.ip, random.u32()), binding.ip, "declined", self.lease_time)
 end
 
--- RFC 2131 4.3.5: no address and no lease times.
-function handlers.INFORM(self, message)
+-- RFC 2131 4.3.5: no address and no lease times. A client that leaves out ciaddr, which it must not (4.4.3), is
+-- answered at the address that it sends from; one that has none can be answered nowhere.
+function handlers.INFORM(self, message, _, source)
+  if message.ciaddr == ANY and (source or ANY) == ANY then
+    self.counters.ignored = self.counters.ignored + 1
+    return nil
+  end
   local sent = { server_id = self.server }
   add_terms(self, sent)
   self.counters.ack = self.counters.ack + 1
@@ -249,8 +254,9 @@ end
 -- Decides about one message.
 ---@param message table as from proto.dhcp4 parse
 ---@param vlans string the VLAN stack that it came from
+---@param source? string IP address that it came from (not known)
 ---@return table|nil reply fields for proto.dhcp4 build; nil when there is none
-function Server:answer(message, vlans)
+function Server:answer(message, vlans, source)
   local on_ethernet = message.htype == 1 and message.hlen == 6
   local handler = message.op == 1 and on_ethernet and handlers[message.options.message_type]
   if not handler then
@@ -259,19 +265,21 @@ function Server:answer(message, vlans)
   end
   local name = message.options.message_type:lower()
   self.counters[name] = self.counters[name] + 1
-  return handler(self, message, key_of(message, vlans))
+  return handler(self, message, key_of(message, vlans), source)
 end
 
 -- Where a reply goes (RFC 2131 4.1).
 ---@param message table the request
 ---@param out table the reply
+---@param source? string IP address that the request came from
 ---@return string ip
 ---@return integer port
 ---@return string|nil mac nil: the sender's of the request
-function M.destination(message, out)
+function M.destination(message, out, source)
   if message.giaddr ~= ANY then return message.giaddr, 67, nil end
   if out.options.message_type == "NAK" then return group.BROADCAST4, 68, group.BROADCAST end
   if message.ciaddr ~= ANY then return message.ciaddr, 68, nil end
+  if message.options.message_type == "INFORM" then return source, 68, nil end
   if message.broadcast then return group.BROADCAST4, 68, group.BROADCAST end
   return out.yiaddr, 68, message.chaddr
 end

@@ -9,6 +9,7 @@ local dhcp4_server = require "etherlua.role.dhcp4_server"
 local ethernet = require "etherlua.proto.ethernet"
 local gateway6 = require "etherlua.role.gateway6"
 local group = require "etherlua.net.group"
+local guard = require "etherlua.core.guard"
 local icmp = require "etherlua.proto.icmp"
 local ipv4 = require "etherlua.proto.ipv4"
 local numbers = require "etherlua.net.numbers"
@@ -32,9 +33,13 @@ local MULTICAST = 0xe0000000 -- 224.0.0.0: from here on addresses are no host's
 ---@field mac string
 ---@field server etherlua.dhcp4_server
 ---@field counters table<string, integer> arp, ping, echo, unreachable, too_long, with ip6 advertisement and neighbour
+---@field failed integer frames that an error kept from being answered
+---@field last_error? string the last of them
 ---@field ip6? string its IPv6 address
 local Gateway = {}
 Gateway.__index = Gateway
+
+Gateway.__tostring = function(self) return "gateway on " .. self.relay.name end
 
 -- Bytes of payload that the interface sends behind these tags.
 local function room_for(self, vlans)
@@ -73,11 +78,11 @@ local function send_udp(self, port, ip, to_port, payload, mac, vlans)
   send(self, ipv4.build { src = ends.src, dst = ip, protocol = UDP, payload = datagram }, mac, vlans)
 end
 
-local function answer_dhcp(self, datagram, mac, vlans)
+local function answer_dhcp(self, source, datagram, mac, vlans)
   local message = dhcp4.parse(datagram.payload)
-  local reply = message and self.server:answer(message, vlan_stack.key(vlans))
+  local reply = message and self.server:answer(message, vlan_stack.key(vlans), source)
   if not reply then return end
-  local ip, port, to = dhcp4_server.destination(message, reply)
+  local ip, port, to = dhcp4_server.destination(message, reply, source)
   send_udp(self, SERVER_PORT, ip, port, dhcp4.build(reply), to or mac, vlans)
 end
 
@@ -99,7 +104,7 @@ local function answer_udp(self, packet, whole, mac, vlans)
   local datagram = udp.parse(packet.payload)
   if not datagram then return end
   if datagram.dst_port == SERVER_PORT then
-    answer_dhcp(self, datagram, mac, vlans)
+    answer_dhcp(self, packet.src, datagram, mac, vlans)
   elseif datagram.dst_port == ECHO_PORT then
     answer_echo(self, packet, datagram, mac, vlans)
   else
@@ -137,7 +142,7 @@ function Gateway:serve()
   while not self.closed do
     local frame, reason = self.conn:recv_frame()
     if not frame then return nil, reason end
-    answer(self, frame)
+    guard.call(self, answer, self, frame)
   end
   return nil, "closed"
 end
@@ -150,6 +155,7 @@ end
 ---@return table<string, integer> all counters, and those of its DHCP server
 function Gateway:summary()
   local summary = self.server:summary()
+  summary.failed = self.failed
   for name, value in pairs(self.counters) do summary[name] = value end
   return summary
 end
@@ -172,7 +178,7 @@ end
 function M.new(relay, given)
   role.check("a gateway", relay, "relay")
   local opts = M.OPTIONS:read(given)
-  local self = setmetatable({ relay = relay, mac = relay.mac, server = server_of(opts),
+  local self = setmetatable({ relay = relay, mac = relay.mac, server = server_of(opts), failed = 0,
     counters = { arp = 0, ping = 0, echo = 0, unreachable = 0, too_long = 0 } }, Gateway)
   if opts.ip6 then
     self.six = gateway6.new { ip6 = opts.ip6, mac = self.mac, counters = self.counters,
