@@ -160,11 +160,11 @@ end
 
 -- Everybody else runs once before the task does again.
 local function take_turns(task)
-  check_cancelled(task)
+  if task.cancelled then check_cancelled(task) end
   if tracer then tell_park(task, "turn") end
   enqueue(task)
   yield(PARK)
-  check_cancelled(task)
+  if task.cancelled then check_cancelled(task) end
 end
 
 -- Lets everybody else run once, and the engine look at relays and timers; returns when it is this task's turn again.
@@ -213,12 +213,14 @@ end
 ---@return string|nil reason why it cannot wait
 function M.wait_frame(obj, deadline)
   local task = M.current()
-  check_cancelled(task)
+  if task.cancelled then check_cancelled(task) end
   waiting = waiting + 1
   local code = yield(PARK, obj, deadline)
   waiting = waiting - 1
-  if task.cancelled then C.el_unwait(obj.ep, task.id) end
-  check_cancelled(task)
+  if task.cancelled then
+    C.el_unwait(obj.ep, task.id)
+    check_cancelled(task)
+  end
   if code == BUSY then misuse.raise "another task is reading this endpoint already" end
   return code and errno.reason(code)
 end
