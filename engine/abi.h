@@ -167,7 +167,13 @@ struct el_frame {
 	uint32_t conn; /* id of the EtherConn that it came to */
 };
 
-enum { EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED, EL_FRAME_UNUSED };
+enum { EL_FRAME_UNUSED, EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED };
+
+/*
+ * A struct el_frame that is lent to a script. What a script still holds of one that was given back, or whose endpoint
+ * or relay is closed, may be looked at, for its state alone: relay/frame.lua does so each time.
+ */
+struct el_lent;
 
 /* Gives the frame back. One that is unused already is left alone. */
 void el_frame_free(struct el_frame *frame);
@@ -324,7 +330,7 @@ enum { EL_CONN = 1, EL_UDP = 2, EL_TAP = 3 };
 /* The oldest queued frame, which the caller then owns until el_frame_free; NULL when there is none. */
 struct el_frame *el_recv(struct el_endpoint *endpoint);
 /* The same, but the frame stays the endpoint's: valid until the next el_borrow, el_frame_free or the close. */
-struct el_frame *el_borrow(struct el_endpoint *endpoint);
+struct el_lent *el_borrow(struct el_endpoint *endpoint);
 
 /* Membership in a hash table or list of the engine's. */
 struct el_node {

@@ -23,7 +23,8 @@ void el_endpoint_drop(struct el_endpoint *ep, uint64_t *counter)
 void el_endpoint_close(struct el_endpoint *ep)
 {
 	if (ep->borrowed)
-		el_frame_free(ep->borrowed);
+		el_pool_retire(ep->borrowed);
+	ep->borrowed = NULL;
 	while (ep->head)
 		el_endpoint_drop(ep, &ep->relay->stats.rx_closed);
 	el_endpoint_wake(ep);
@@ -40,7 +41,7 @@ struct el_frame *el_recv(struct el_endpoint *ep)
 	return el_endpoint_pop(ep);
 }
 
-struct el_frame *el_borrow(struct el_endpoint *ep)
+struct el_lent *el_borrow(struct el_endpoint *ep)
 {
 	struct el_frame *frame;
 
@@ -52,7 +53,7 @@ struct el_frame *el_borrow(struct el_endpoint *ep)
 		frame->owner = ep;
 		ep->borrowed = frame;
 	}
-	return frame;
+	return (struct el_lent *)frame;
 }
 
 void el_frame_free(struct el_frame *frame)

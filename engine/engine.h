@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "common.h"
+#include "descriptors.h"
 
 struct task;
 struct timer;
@@ -31,6 +31,7 @@ struct el_engine {
 	struct el_watch *watch;
 	/* open */
 	struct el_relay *relays;
+	struct el_shelf shelf;
 	/* loop */
 	struct el_spin spin;
 	double files_at; /* files are looked at by then */

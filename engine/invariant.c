@@ -55,6 +55,8 @@ static void walk_free(struct walk *walk)
 {
 	for (struct el_frame *frame = walk->relay->pool.free; frame; frame = frame->next)
 		mark(walk, frame, EL_FRAME_UNUSED);
+	for (struct el_frame *frame = walk->relay->pool.retired; frame; frame = frame->next)
+		mark(walk, frame, EL_FRAME_UNUSED);
 }
 
 static void walk_endpoint(struct el_endpoint *ep, void *context)

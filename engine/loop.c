@@ -167,6 +167,7 @@ void el_engine_close(struct el_engine *engine)
 {
 	while (engine->relays)
 		el_relay_close(engine->relays);
+	el_shelf_close(&engine->shelf);
 	el_watch_close(engine);
 	el_tasks_close(engine);
 	live_engines--;

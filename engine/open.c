@@ -72,7 +72,7 @@ static int open_memory(struct el_relay *relay, const struct el_relay_opts *opts,
 		               2 * MAX_FRAME_SIZE, relay->mtu);
 	if (count < MIN_FRAMES)
 		return el_fail(err, -EINVAL, "bad number of frames %u: at least %u are needed", count, MIN_FRAMES);
-	if (el_pool_open(&relay->pool, count, size))
+	if (el_pool_open(&relay->pool, &relay->engine->shelf, count, size))
 		return el_fail(err, -ENOMEM, "no memory for %u frames of %u bytes", count, size);
 	return 0;
 }

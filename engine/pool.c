@@ -7,22 +7,27 @@
 
 #include "pool.h"
 
-enum { CANDIDATES = 4 }; /* queued frames that are compared before one is evicted */
+enum {
+	CANDIDATES = 4, /* queued frames that are compared before one is evicted */
+	RETIRED = 64,
+};
 
-int el_pool_open(struct el_pool *pool, uint32_t count, uint32_t frame_size)
+int el_pool_open(struct el_pool *pool, struct el_shelf *shelf, uint32_t count, uint32_t frame_size)
 {
 	size_t size = (size_t)count * frame_size;
 
 	memset(pool, 0, sizeof *pool);
-	pool->frames = calloc(count, sizeof *pool->frames);
-	if (!pool->frames)
+	pool->shelf = shelf;
+	pool->descriptors = el_descriptors_take(shelf, count);
+	if (!pool->descriptors)
 		return -ENOMEM;
 	pool->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (pool->memory == MAP_FAILED) {
-		free(pool->frames);
+		el_descriptors_give_back(shelf, pool->descriptors);
 		memset(pool, 0, sizeof *pool);
 		return -ENOMEM;
 	}
+	pool->frames = pool->descriptors->frames;
 	pool->count = count;
 	pool->frame_size = frame_size;
 	ASAN_POISON_MEMORY_REGION(pool->memory, size);
@@ -35,7 +40,7 @@ void el_pool_close(struct el_pool *pool)
 		return;
 	ASAN_UNPOISON_MEMORY_REGION(pool->memory, (size_t)pool->count * pool->frame_size);
 	munmap(pool->memory, (size_t)pool->count * pool->frame_size);
-	free(pool->frames);
+	el_descriptors_give_back(pool->shelf, pool->descriptors);
 	memset(pool, 0, sizeof *pool);
 }
 
@@ -46,12 +51,23 @@ static uint8_t *memory_of(const struct el_frame *frame)
 	return pool->memory + (size_t)(frame - pool->frames) * pool->frame_size;
 }
 
+static struct el_frame *oldest_retired(struct el_pool *pool)
+{
+	struct el_frame *frame = pool->retired;
+
+	if (!frame)
+		return NULL;
+	pool->retired = frame->next;
+	pool->retired_count--;
+	return frame;
+}
+
 static struct el_frame *fresh(struct el_pool *pool)
 {
 	struct el_frame *frame;
 
 	if (pool->fresh == pool->count)
-		return NULL;
+		return oldest_retired(pool);
 	frame = &pool->frames[pool->fresh++];
 	frame->pool = pool;
 	return frame;
@@ -101,14 +117,34 @@ static void release_large(struct el_frame *frame)
 	free(memory);
 }
 
-void el_pool_put(struct el_frame *frame)
+static void clear(struct el_frame *frame)
 {
 	if (unlikely(frame->flags & EL_FRAME_LARGE))
 		release_large(frame);
 	ASAN_POISON_MEMORY_REGION(memory_of(frame), frame->pool->frame_size);
 	frame->state = EL_FRAME_UNUSED;
+}
+
+void el_pool_put(struct el_frame *frame)
+{
+	clear(frame);
 	frame->next = frame->pool->free;
 	frame->pool->free = frame;
+}
+
+void el_pool_retire(struct el_frame *frame)
+{
+	struct el_pool *pool = frame->pool;
+
+	clear(frame);
+	frame->next = NULL;
+	if (pool->retired)
+		pool->last_retired->next = frame;
+	else
+		pool->retired = frame;
+	pool->last_retired = frame;
+	if (++pool->retired_count > RETIRED)
+		el_pool_put(oldest_retired(pool));
 }
 
 /* Of a few frames the one in the longest queue: whoever reads has a short one, and goes on. */

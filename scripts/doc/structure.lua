@@ -18,7 +18,8 @@ M.ROOMS = { "core", "net", "proto", "relay", "host", "role", "ask", "lab", "api"
 -- Units of engine, the lowest first: x.c with x.h. Those of one line stand side by side: none needs another. kinds/* is
 -- all of kinds/ that is not named, so that a new relay kind needs no line here.
 M.UNITS = {
-  "abi", "common", "abi_text engine wire_format", "addr checksum histogram fail live table clock", "pool frame parse",
+  "abi", "common", "descriptors", "abi_text engine wire_format", "addr checksum histogram fail live table clock",
+  "pool frame parse",
   "filter capture tasks", "kind", "watch", "signals os/netdev os/netns os/process", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
   "kinds/packet_socket kinds/steer kinds/offload", "kinds/*",

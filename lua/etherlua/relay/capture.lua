@@ -5,6 +5,7 @@
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
+local frames = require "etherlua.relay.frame"
 local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
 
@@ -35,7 +36,7 @@ end
 ---@param frame etherlua.frame
 ---@param wall ffi.cdata* nanoseconds since 1970, from relay:wall()
 function Capture:write(frame, wall)
-  C.el_capture_frame(self.handle, frame, wall)
+  C.el_capture_frame(self.handle, frames.of(frame), wall)
 end
 
 ---@return true|nil

@@ -1,14 +1,17 @@
 -- relay/frame.lua: a frame in the engine's memory as a script sees it. It is lent: its reader gives it back, by asking
--- for the next one at the latest.
+-- for the next one at the latest. What is done with one that is gone is an error, as long as the engine can tell: its
+-- memory may have become another frame's.
 
 local ffi = require "ffi"
 local bit = require "bit"
 local addr = require "etherlua.net.addr"
 local effi = require "etherlua.core.ffi"
+local misuse = require "etherlua.core.misuse"
+local suggest = require "etherlua.core.suggest"
 require "etherlua.net.vlan_stack" -- whose methods frame.vlans has
 
 local C = effi.C
-local band = bit.band
+local band, cast = bit.band, ffi.cast
 
 local M = {}
 
@@ -30,7 +33,8 @@ local function mac_at(offset)
   return function(frame) return frame.len >= offset + 6 and addr.mac_text(ffi.string(frame.data + offset, 6)) or nil end
 end
 
--- A frame in the engine's memory, lent to its reader. tostring(frame) copies the whole frame.
+-- A frame in the engine's memory, lent to its reader. tostring(frame) copies the whole frame. When it was given back,
+-- and when its endpoint or relay is closed, all but release() is an error.
 ---@class etherlua.frame
 ---@field len integer bytes of the whole frame
 ---@field src_mac string
@@ -69,18 +73,57 @@ M.fields = {
   body = function(frame) return ffi.string(frame.data + frame.payload, frame.payload_len) end,
 }
 
-local methods = {
-  release = function(frame) C.el_frame_free(frame) end,
-}
+local MEMBERS = { "len", "timestamp", "ethertype", "cut", "data", "payload", "payload_len", "release" }
+
+---@return string[] names of all that a frame has
+function M.names()
+  local names = { unpack(MEMBERS) }
+  for name in pairs(M.fields) do names[#names + 1] = name end
+  return names
+end
+
+local function unknown(key)
+  misuse.raise("unknown member %q of a frame%s", tostring(key), suggest.words(key, M.names()))
+end
 
 effi.metatype("struct el_frame", {
   __index = function(frame, key)
-    local method = methods[key]
-    if method then return method end
     local field = M.fields[key]
-    return field and field(frame)
+    if field then return field(frame) end
+    return unknown(key)
   end,
-  __tostring = function(frame) return ffi.string(frame.data, frame.len) end,
+})
+
+local frame_t = ffi.typeof "struct el_frame *"
+
+-- The frame itself, for functions of the engine. Raises an error when it is gone.
+---@param lent etherlua.frame
+---@return ffi.cdata* a struct el_frame *
+function M.of(lent)
+  local frame = cast(frame_t, lent)
+  if frame.state == C.EL_FRAME_UNUSED then misuse.raise "this frame was given back, or its endpoint is closed" end
+  return frame
+end
+
+---@param lent etherlua.frame
+---@return boolean
+function M.is_gone(lent)
+  return cast(frame_t, lent).state == C.EL_FRAME_UNUSED
+end
+
+local function release(lent)
+  C.el_frame_free(cast(frame_t, lent))
+end
+
+effi.metatype("struct el_lent", {
+  __index = function(lent, key)
+    if key == "release" then return release end
+    return M.of(lent)[key]
+  end,
+  __tostring = function(lent)
+    local frame = M.of(lent)
+    return ffi.string(frame.data, frame.len)
+  end,
 })
 
 local scratch = addr_t()

@@ -10,6 +10,7 @@ local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local channel = require "etherlua.core.channel"
 local effi = require "etherlua.core.ffi"
+local frames = require "etherlua.relay.frame"
 local options = require "etherlua.core.options"
 local responder = require "etherlua.host.icmp_responder"
 local role = require "etherlua.role.role"
@@ -42,8 +43,8 @@ local function refusal(echo, service, frame)
   if frame.payload_len > C.el_udp_mtu(service.udp, to.version) then return "too_long" end
 end
 
-local function answer(echo, service, frame)
-  local udp, opts = service.udp, service.opts
+local function answer(echo, service, lent)
+  local udp, opts, frame = service.udp, service.opts, frames.of(lent)
   C.el_frame_source(frame, service.to)
   C.el_frame_target(frame, opts.from)
   local counter = refusal(echo, service, frame)

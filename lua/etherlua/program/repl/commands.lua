@@ -4,6 +4,7 @@ local bytes = require "etherlua.net.bytes"
 local effi = require "etherlua.core.ffi"
 local endpoint = require "etherlua.relay.endpoint"
 local ffi = require "ffi"
+local frames = require "etherlua.relay.frame"
 local help = require "etherlua.program.repl.help"
 local misuse = require "etherlua.core.misuse"
 local relay = require "etherlua.relay.relay"
@@ -73,7 +74,7 @@ local function sniff(on, text)
   while true do
     local frame, reason = mirror:recv_frame()
     if not frame then return reason end
-    if not filter or C.el_filter_matches(filter, frame) ~= 0 then
+    if not filter or C.el_filter_matches(filter, frames.of(frame)) ~= 0 then
       count = count + 1
       print(script.frame_text(frame, started))
     end
@@ -81,7 +82,7 @@ local function sniff(on, text)
 end
 
 local function bytes_of(x)
-  if type(x) == "string" or ffi.istype("struct el_frame", x) then return tostring(x) end
+  if type(x) == "string" or ffi.istype("struct el_lent", x) then return tostring(x) end
   misuse.raise("bad bytes %s: a text or a frame is needed", tostring(x))
 end
 

@@ -2,7 +2,7 @@
 -- kinds of relays and scripts. No function of the user's is called for it.
 
 local effi = require "etherlua.core.ffi"
-local endpoint = require "etherlua.relay.endpoint"
+local frames = require "etherlua.relay.frame"
 
 local M = {}
 
@@ -30,7 +30,9 @@ local function add_fields(found, value)
   metatable = of_struct or type(metatable) == "table" and metatable or nil
   local index = metatable and rawget(metatable, "__index")
   if type(index) == "table" and index ~= value then add_fields(found, index) end
-  if effi.struct_of(value) == "struct el_frame" then add_names(found, endpoint.frame_fields) end
+  if effi.struct_of(value) == "struct el_lent" then
+    for _, name in ipairs(frames.names()) do found[name] = false end
+  end
 end
 
 local function index(value, name)

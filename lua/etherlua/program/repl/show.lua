@@ -3,6 +3,7 @@
 
 local bytes = require "etherlua.net.bytes"
 local effi = require "etherlua.core.ffi"
+local frames = require "etherlua.relay.frame"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local view = require "etherlua.proto.view"
@@ -166,8 +167,8 @@ end
 local STRUCTS = {
   ["struct el_conn"] = M.endpoint,
   ["struct el_udp"] = M.endpoint,
-  ["struct el_frame"] = function(frame)
-    if frame.data == nil then return "frame (released)" end
+  ["struct el_lent"] = function(frame)
+    if frames.is_gone(frame) then return "frame (released)" end
     return M.layers(tostring(frame))
   end,
   ["struct el_vlans"] = function(vlans) return #vlans == 0 and "untagged" or "vlan " .. vlan_stack.key(vlans) end,
