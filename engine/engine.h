@@ -22,6 +22,7 @@ struct el_engine {
 	/* clock */
 	double now;          /* seconds, as of this turn of the loop */
 	int64_t wall_offset; /* nanoseconds: wall clock minus this one */
+	int64_t wall_before; /* the same before the wall clock was set the last time */
 	/* tasks */
 	struct task *tasks; /* by id */
 	struct timer *heap; /* earliest first */

@@ -48,9 +48,10 @@ struct el_relay {
 	uint32_t headroom;    /* bytes that the kernel needs in front of a received frame */
 	uint32_t tx_inflight; /* frames that were sent and are in a ring of the kernel's */
 	char detail[64];
-	double wake_at;      /* the next frame is due then, by the engine's clock; INFINITY: nothing is known */
-	int64_t wall_offset; /* nanoseconds: time since 1970 of a received frame minus its time by the engine's clock */
-	bool paced;          /* nothing is lost by receiving later: no more than readers read, so nothing overflows */
+	double wake_at; /* the next frame is due then, by the engine's clock; INFINITY: nothing is known */
+	/* nanoseconds: time since 1970 of a received frame minus its time by the engine's clock */
+	const int64_t *wall_offset;
+	bool paced; /* nothing is lost by receiving later: no more than readers read, so nothing overflows */
 	/* open */
 	struct el_engine *engine;
 	struct el_relay *next, **link; /* of the engine's */

@@ -30,6 +30,7 @@ static const double SPIN = 100e-6;         /* seconds: how long it looks again a
 static void look_at_files(struct el_engine *engine, const struct timespec *timeout)
 {
 	el_watch_wait(engine, timeout);
+	el_clock_look_at_wall(engine);
 	engine->files_at = el_clock_now(engine) + FILES_INTERVAL;
 }
 

@@ -123,7 +123,7 @@ static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind
 	relay->kind = kind;
 	relay->engine = engine;
 	relay->wake_at = INFINITY;
-	relay->wall_offset = el_clock_wall_offset(engine);
+	relay->wall_offset = &engine->wall_offset;
 	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;
 	snprintf(relay->name, sizeof relay->name, "%s:%s", kind->name, name);
 	join(engine, relay);

@@ -75,7 +75,7 @@ int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MA
 
 int64_t el_relay_wall(const struct el_relay *relay, double timestamp)
 {
-	return relay->wall_offset + llround(timestamp * 1e9);
+	return *relay->wall_offset + llround(timestamp * 1e9);
 }
 
 /* ---- in ---- */

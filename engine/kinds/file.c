@@ -51,6 +51,7 @@ struct file {
 	bool started;
 	int64_t first; /* a time stamp, nanoseconds */
 	double start;  /* engine's time that it stands for, a multiple of STEP */
+	int64_t wall_offset;
 };
 
 /* libpcap keeps no state between the records of a pcap file, so one can be read again; with pcapng's blocks it does. */
@@ -192,7 +193,8 @@ static void set_clock(struct el_relay *relay, struct file *self)
 	self->start = ceil(start / STEP) * STEP;
 	if (self->follow)
 		self->first = el_clock_wall_offset(relay->engine) + llround(self->start * NS);
-	relay->wall_offset = self->first - llround(self->start * NS);
+	self->wall_offset = self->first - llround(self->start * NS);
+	relay->wall_offset = &self->wall_offset;
 }
 
 /* Reads the next frame, if there is none yet. */

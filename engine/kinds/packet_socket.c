@@ -97,6 +97,7 @@ int el_packet_socket_open(struct el_packet_socket *self, struct el_relay *relay,
 	int error;
 
 	self->fd = -1;
+	self->empty_at = el_clock_now(relay->engine);
 	error = el_netdev_name(self->interface, name, err);
 	if (!error)
 		error = open_socket(self, err);
@@ -159,10 +160,10 @@ static bool is_outgoing(const struct tpacket2_hdr *slot)
 	return address->sll_pkttype == PACKET_OUTGOING;
 }
 
-/* The kernel stamps with the wall clock. */
-static double engine_time(const struct el_relay *relay, const struct tpacket2_hdr *slot)
+static double engine_time(const struct el_packet_socket *self, const struct el_relay *relay,
+                          const struct tpacket2_hdr *slot)
 {
-	return el_clock_from_wall(relay->engine, (int64_t)slot->tp_sec * NS + slot->tp_nsec);
+	return el_clock_from_stamp(relay->engine, (int64_t)slot->tp_sec * NS + slot->tp_nsec, self->empty_at);
 }
 
 uint32_t el_packet_socket_recv(struct el_packet_socket *self, struct el_relay *relay, struct el_frame **frames,
@@ -174,12 +175,14 @@ uint32_t el_packet_socket_recv(struct el_packet_socket *self, struct el_relay *r
 		struct tpacket2_hdr *slot = (void *)(self->ring + (size_t)self->next * self->slot_size);
 		struct el_frame *frame;
 
-		if (!(__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
+		if (!(__atomic_load_n(&slot->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER)) {
+			self->empty_at = el_clock_now(relay->engine);
 			break;
+		}
 		frame = el_relay_frame(relay);
 		if (frame) {
 			copy_frame(frame, slot);
-			frame->timestamp = engine_time(relay, slot);
+			frame->timestamp = engine_time(self, relay, slot);
 			frame->flags = is_outgoing(slot) ? EL_FRAME_OUTGOING : 0;
 			frames[count++] = frame;
 		} else {

@@ -14,6 +14,7 @@ struct el_packet_socket {
 	int fd, ifindex;
 	uint8_t *ring;
 	uint32_t slots, slot_size, next;
+	double empty_at; /* there was no frame then */
 	char interface[IFNAMSIZ];
 };
 

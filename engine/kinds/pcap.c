@@ -28,7 +28,8 @@ struct live {
 	pcap_t *handle;
 	int socket; /* to ask for facts about the interface, in its own namespace */
 	int ifindex;
-	bool outgoing; /* what the host sends is heard */
+	bool outgoing;   /* what the host sends is heard */
+	double empty_at; /* there was no frame then */
 };
 
 /* ---- opening ---- */
@@ -96,6 +97,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	if (!self)
 		return el_fail(err, -ENOMEM, "out of memory");
 	self->socket = -1;
+	self->empty_at = el_clock_now(relay->engine);
 	relay->private = self;
 	error = interface_facts(relay, self, name, err);
 	if (!error)
@@ -148,10 +150,12 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 
 		if (!frame)
 			continue;
-		frame->timestamp = el_clock_from_wall(relay->engine, wall);
+		frame->timestamp = el_clock_from_stamp(relay->engine, wall, self->empty_at);
 		frame->flags = is_outgoing(relay, frame) ? EL_FRAME_OUTGOING : 0;
 		frames[count++] = frame;
 	}
+	if (got == 0)
+		self->empty_at = el_clock_now(relay->engine);
 	if (got == PCAP_ERROR)
 		trouble(relay);
 	return count;
