@@ -28,6 +28,7 @@ struct live {
 	pcap_t *handle;
 	int socket; /* to ask for facts about the interface, in its own namespace */
 	int ifindex;
+	char interface[IFNAMSIZ];
 	bool outgoing;   /* what the host sends is heard */
 	double empty_at; /* there was no frame then */
 };
@@ -37,13 +38,12 @@ struct live {
 static int interface_facts(struct el_relay *relay, struct live *self, const char *given, char err[EL_ERR_MAX])
 {
 	struct el_netdev device;
-	char name[IFNAMSIZ];
-	int error = el_netdev_name(name, given, err);
+	int error = el_netdev_name(self->interface, given, err);
 
 	if (error)
 		return error;
 	self->socket = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	error = el_netdev_facts(&device, self->socket, name, err);
+	error = el_netdev_facts(&device, self->socket, self->interface, err);
 	if (error)
 		return error;
 	self->ifindex = device.ifindex;
@@ -52,9 +52,9 @@ static int interface_facts(struct el_relay *relay, struct live *self, const char
 	return 0;
 }
 
-static int activate(struct live *self, uint32_t mtu, const char *name, const struct el_relay_opts *opts,
-                    char err[EL_ERR_MAX])
+static int activate(struct live *self, uint32_t mtu, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
+	const char *name = self->interface;
 	char reason[PCAP_ERRBUF_SIZE] = "";
 	int error;
 
@@ -72,8 +72,6 @@ static int activate(struct live *self, uint32_t mtu, const char *name, const str
 		return el_netdev_refused(name, err);
 	if (error < 0)
 		return el_fail(err, -EIO, "%s: %s", name, pcap_statustostr(error));
-	if (pcap_datalink(self->handle) != DLT_EN10MB)
-		return el_fail(err, -EINVAL, "%s is no Ethernet interface", name);
 	/* Own frames must not come back, else every endpoint would hear itself; a mirror may want what others send. */
 	if (pcap_setdirection(self->handle, opts->outgoing ? PCAP_D_INOUT : PCAP_D_IN) ||
 	    pcap_setnonblock(self->handle, 1, reason))
@@ -101,7 +99,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	relay->private = self;
 	error = interface_facts(relay, self, name, err);
 	if (!error)
-		error = activate(self, relay->mtu, name, opts, err);
+		error = activate(self, relay->mtu, opts, err);
 	self->outgoing = opts->outgoing;
 	return error ? error : el_watch_relay(relay, pcap_get_selectable_fd(self->handle), err);
 }

@@ -114,6 +114,24 @@ describe("etherlua doctor", function()
     assert.matches("^xdp zero%-copy: eth0 has no zero%-copy", found.xdp_zero_copy.detail)
   end)
 
+  root_it("says of an interface that is none for Ethernet just that, and tries no relay", function()
+    net.near:run("ip tuntap add mode tun name tun7; ip link set tun7 up")
+    local found, status = examine(net.near, "tun7")
+    assert.same({ { "link_type" }, 3 }, { problems(found), status })
+    assert_found(found, "link_type", "problem", "tun7 is no Ethernet interface (none): relays need one")
+    for _, check in ipairs { "state", "mtu", "afpacket", "pcap", "xdp_native", "xdp_generic" } do
+      assert.is_nil(found[check], check)
+    end
+  end)
+
+  root_it("examines an interface by an alternative name", function()
+    local name = ("u"):rep(40)
+    net.near:run("ip link property add dev eth0 altname " .. name)
+    local found, status = examine(net.near, name)
+    assert.same({ {}, 0 }, { problems(found), status })
+    assert_found(found, "state", "ok", "eth0 is up, with carrier")
+  end)
+
   root_it("leaves interfaces, offloads, mounts and XDP as they were", function()
     local near, far = everything(net.near), everything(net.far)
     assert.equal(0, select(2, examine(net.near, "eth0")))

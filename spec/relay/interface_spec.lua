@@ -15,7 +15,7 @@ kinds.each_with_interface("opening a relay", function(it, kind)
     it("says in one line that " .. words[1], function(_, open)
       local one = lab.namespace()
       ether.defer(function() one:close() end)
-      one:run("ip link add dev down type veth peer name up; ip link set dev up up")
+      one:run("ip link add dev down type veth peer name up; ip link set dev up up; ip tuntap add mode tun name tun7")
       opts = opts or {}
       opts.on = on
       local ok, message = pcall(open, one, opts)
@@ -27,8 +27,21 @@ kinds.each_with_interface("opening a relay", function(it, kind)
 
   refuses({ "there is no such interface", "no such interface: nope" }, "nope")
   refuses({ "the interface is down, and what to do", "interface down is down: ip link set down up" }, "down")
-  refuses({ "the name is too long", 'bad interface name "sixteen-letters-": 1 to 15 characters' }, "sixteen-letters-")
-  refuses({ "the name is empty", 'bad interface name "": 1 to 15 characters' }, "")
+  refuses({ "there is none with such an alternative name", "no such interface: sixteen-letters-" }, "sixteen-letters-")
+  refuses({ "the name is too long", ('bad interface name "%s": 1 to 127 characters'):format(("x"):rep(64)) },
+    ("x"):rep(128))
+  refuses({ "the name is empty", 'bad interface name "": 1 to 127 characters' }, "")
+  refuses({ "it is no Ethernet interface, but a tunnel",
+    "tun7 is no Ethernet interface: its link type is none, its driver tun" }, "tun7")
+
+  it("takes alternative names, which may be longer than others", { near_mac = "02:00:00:00:00:77" }, function(l, open)
+    for _, name in ipairs { "uplink", ("u"):rep(16), ("u"):rep(127) } do
+      l.near:run("ip link property add dev eth0 altname " .. name)
+      local relay = open(l.near, { on = name })
+      assert.equal("02:00:00:00:00:77", relay.mac)
+      relay:close()
+    end
+  end)
 
   it("says in one line what is wrong with the options", function(l, open)
     for words, opts in pairs {

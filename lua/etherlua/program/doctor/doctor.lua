@@ -30,7 +30,7 @@ end
 local function examine_interface(sys, name)
   local facts = interface.facts(sys, name)
   if not facts then script.exit(script.USAGE, ("no such interface: %s (etherlua doctor lists them)"):format(name)) end
-  return { title = "interface " .. name, run_checks(interface.checks, facts, sys) }
+  return { title = "interface " .. name, run_checks(interface.checks(facts), facts, sys) }
 end
 
 -- The machine first: its settings are not seen from all namespaces.

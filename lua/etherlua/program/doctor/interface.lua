@@ -2,8 +2,8 @@
 -- `ethtool` and from the engine, which is asked to open each kind of relay: /sys shows the interfaces of the namespace
 -- that it was mounted in. The trials register no endpoint, so the host keeps its traffic, and close at once.
 --
--- M.checks is the list: a name, and a function of M.facts(...) and the system (system.lua) that returns status, detail
--- and the command that mends it; nothing at all when there is nothing to say.
+-- M.checks(facts) is the list: a name, and a function of M.facts(...) and the system (system.lua) that returns status,
+-- detail and the command that mends it; nothing at all when there is nothing to say.
 
 local cjson = require "cjson"
 local misuse = require "etherlua.core.misuse"
@@ -61,6 +61,11 @@ local function try_all(name, sys)
   return results
 end
 
+-- What relays can be opened on. nil: iproute2 is not there to tell.
+local function is_ethernet(link)
+  return not link or link.link_type == "ether" or link.link_type == "loopback"
+end
+
 local function flags(link)
   local set = {}
   for _, name in ipairs(link.flags or {}) do set[name] = true end
@@ -69,11 +74,12 @@ end
 
 -- Everything that the checks look at. nil when there is no such interface.
 ---@param sys etherlua.system
----@param name string
+---@param given string its name, or an alternative one
 ---@return table?
-function M.facts(sys, name)
+function M.facts(sys, given)
+  local link = links(sys, "dev " .. sys.quote(given))[1]
+  local name = link and link.ifname or given
   local quoted = sys.quote(name)
-  local link = links(sys, "dev " .. quoted)[1]
   local listed = ("\n" .. (sys.read("/proc/net/dev") or "")):find("\n%s*" .. name:gsub("%W", "%%%0") .. ":")
   if not link and not listed then return nil end
   local is = flags(link or {})
@@ -87,7 +93,7 @@ function M.facts(sys, name)
     offloads = ethtool(sys, "-k", quoted),
     queues = queues(ethtool(sys, "-l", quoted)),
     filters = select(2, sys.output("tc filter show dev " .. quoted .. " ingress"):gsub("handle", "")),
-    trials = (not link or is.UP) and try_all(name, sys) or {},
+    trials = (not link or is.UP) and is_ethernet(link) and try_all(name, sys) or {},
   }
 end
 
@@ -106,10 +112,10 @@ local function state(facts, sys)
 end
 
 local function link_type(facts)
-  local kind = facts.link and facts.link.link_type
-  if not kind or kind == "ether" then return end
-  if kind == "loopback" then return "note", facts.name .. " is the loopback: frames stay on this machine" end
-  return "problem", ("%s is no Ethernet interface (%s): relays need one"):format(facts.name, kind)
+  if not is_ethernet(facts.link) then
+    return "problem", ("%s is no Ethernet interface (%s): relays need one"):format(facts.name, facts.link.link_type)
+  end
+  if facts.is.LOOPBACK then return "note", facts.name .. " is the loopback: frames stay on this machine" end
 end
 
 local function driver(facts)
@@ -292,7 +298,7 @@ end
 
 -- ---- the lists ----------------------------------------------------------------------------------------------------
 
-M.checks = {
+local CHECKS = {
   { "state", state },
   { "link_type", link_type },
   { "driver", driver },
@@ -311,6 +317,14 @@ M.checks = {
   { "xdp_zero_copy", zero_copy },
   { "not_tried", untried },
 }
+
+local OF_OTHERS = { { "link_type", link_type }, { "driver", driver } } -- relays are not possible: no word about them
+
+---@param facts table of M.facts()
+---@return table[] see above
+function M.checks(facts)
+  return is_ethernet(facts.link) and CHECKS or OF_OTHERS
+end
 
 local function state_word(is)
   return is.UP and (is.LOWER_UP and "up" or "no carrier") or "down"
