@@ -39,7 +39,7 @@ local opts = options()
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
-local ANSWER = { "ip", "mac", "vlans", "ms", "duplicate" }
+local ANSWER = { "ip", "mac", "sent_by", "vlans", "ms", "duplicate" }
 local LEAK = { "ip", "mac", "vlans", "came_with", "ms" }
 local SUMMARY = { "questions", "sent", "unsent", "answered", "duplicates", "leaks", "repeated", "ignored", "unlisted",
   "proxies", "seconds", "times_ms" }
@@ -51,11 +51,12 @@ end
 local function print_answer(answer)
   local is_duplicate = answer.owners > 1
   if opts.json then
-    return script.print_json(ANSWER, { ip = answer.ip, mac = answer.mac, vlans = answer.vlans,
-      ms = answer.seconds * 1000, duplicate = is_duplicate })
+    return script.print_json(ANSWER, { ip = answer.ip, mac = answer.mac, sent_by = answer.sent_by,
+      vlans = answer.vlans, ms = answer.seconds * 1000, duplicate = is_duplicate })
   end
-  print(("%-15s  %s%s  %9.3f ms%s"):format(answer.ip, answer.mac, tag_text(answer.vlans), answer.seconds * 1000,
-    is_duplicate and ("  DUPLICATE: %d MAC addresses answer"):format(answer.owners) or ""))
+  print(("%-15s  %s%s  %9.3f ms%s%s"):format(answer.ip, answer.mac, tag_text(answer.vlans), answer.seconds * 1000,
+    is_duplicate and ("  DUPLICATE: %d MAC addresses answer"):format(answer.owners) or "",
+    answer.sent_by and "  SENT BY " .. answer.sent_by or ""))
 end
 
 local function print_leak(leak)

@@ -25,7 +25,7 @@ local BROADCAST, ARP = "ff:ff:ff:ff:ff:ff", { ethertype = 0x0806 }
 -- ---- the role -----------------------------------------------------------------------------------------------------
 
 -- Runs a scan on a wire. answer(request, reply, vlans) is called with each request at the far end; reply(fields, opts)
--- answers it: fields over those of a right answer, opts: to, vlans.
+-- answers it: fields over those of a right answer, opts: to, vlans, src_mac, llc (as in IEEE 802.2 networks).
 local function scanning(opts, answer, fn)
   kinds.run(function()
     local a, b = ether.wire()
@@ -38,8 +38,10 @@ local function scanning(opts, answer, fn)
         answer(request, function(fields, more)
           local all = { op = arp.REPLY, sha = HOST, spa = request.tpa, tha = request.sha, tpa = request.spa }
           for name, value in pairs(fields or {}) do all[name] = value end
-          back:send(arp.build(all), more and more.to or request.sha,
-            { ethertype = 0x0806, vlans = more and more.vlans or vlans })
+          more = more or {}
+          local payload = (more.llc and "\xaa\xaa\3\0\0\0\8\6" or "") .. arp.build(all)
+          back:send(payload, more.to or request.sha, { ethertype = more.llc and #payload or 0x0806,
+            vlans = more.vlans or vlans, src_mac = more.src_mac })
         end, tostring(vlans))
       end
     end)
@@ -90,6 +92,48 @@ describe("an ARP scan", function()
       assert.same({ "10.0.0.1 " .. HOST }, list)
       assert.equal(0, #scan:leaks())
     end)
+  end)
+
+  for _, tha in ipairs { "00:00:00:00:00:00", BROADCAST } do
+    it("finds a host whose answers have the target hardware address " .. tha, function()
+      scanning({ targets = "10.0.0.1-10.0.0.2", vlans = "100-101", tries = 1 }, function(request, reply)
+        reply({ tha = tha }, { to = request.tpa == "10.0.0.1" and BROADCAST or nil })
+      end, function(scan, list)
+        assert.same({ "10.0.0.1 " .. HOST .. " 100", "10.0.0.2 " .. HOST .. " 100", "10.0.0.1 " .. HOST .. " 101",
+          "10.0.0.2 " .. HOST .. " 101" }, list)
+        assert.same({ 0, 0 }, { scan.ignored, #scan:leaks() })
+      end)
+    end)
+  end
+
+  it("tells by the frame's destination which VLAN stack was asked on when an answer does not", function()
+    scanning({ targets = "10.0.0.1", vlans = "100-101", tries = 1 }, function(request, reply, vlans)
+      if vlans == "100" then reply({ tha = BROADCAST }, { vlans = "101", to = request.sha }) end
+    end, function(scan)
+      assert.same({ "100", "101" }, { scan:leaks()[1].vlans, scan:leaks()[1].came_with })
+    end)
+  end)
+
+  it("tells who has sent an answer when that is not who has the address", function()
+    scanning({ targets = "10.0.0.1-10.0.0.2" }, function(request, reply)
+      reply({ sha = "00:00:5e:00:01:01" }, { src_mac = OTHER })
+      if request.tpa == "10.0.0.2" then reply({ sha = "00:00:5e:00:01:02" }, { src_mac = HOST }) end
+    end, function(scan)
+      local senders = {}
+      for one in scan:answers() do senders[#senders + 1] = one.mac .. " " .. one.sent_by end
+      assert.same({ "00:00:5e:00:01:01 " .. OTHER, "00:00:5e:00:01:01 " .. OTHER, "00:00:5e:00:01:02 " .. HOST },
+        senders)
+    end)
+    scanning({ targets = "10.0.0.1" }, function(_, reply) reply() end, function(scan)
+      assert.is_nil(scan:answers()().sent_by)
+    end)
+  end)
+
+  it("passes over answers as IEEE 802.2 networks have them, and hears the others", function()
+    scanning({ targets = "10.0.0.1", tries = 1 }, function(_, reply)
+      reply({ sha = OTHER }, { llc = true })
+      reply()
+    end, function(_, list) assert.same({ "10.0.0.1 " .. HOST }, list) end)
   end)
 
   it("tells two hosts with one address, each once", function()

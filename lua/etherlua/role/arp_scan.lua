@@ -7,7 +7,8 @@
 --
 -- Each VLAN stack has an EtherConn with a MAC address of its own, counted up from the first, and a task that reads it:
 -- so an answer tells by its target where it was asked for, and one that came with another VLAN stack is known as a
--- leak. The relay's default endpoint hears those whose stack is none of them.
+-- leak. The relay's default endpoint hears those whose stack is none of them. Some leave the target empty: then the
+-- frame's destination tells, or, where that is everybody, who heard it.
 --
 -- A question is 16 bytes and its answer is kept there. Only what does not fit, the second owner of an address, is a
 -- table; how many of these there are is limited, since anybody can send them. It neither prints nor answers ARP itself.
@@ -22,6 +23,7 @@ local memory = require "etherlua.net.memory"
 local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local ownership = require "etherlua.host.ownership"
 local pacer = require "etherlua.core.pacer"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
@@ -79,8 +81,14 @@ local function is_listed(list, mac)
   end
 end
 
+-- The sender of the frame, where the answer says that somebody else has the address (as routers do that speak VRRP).
+local function sent_by(frame)
+  if same_mac(frame.data + 6, packet.sha) then return nil end
+  return frame.src_mac
+end
+
 -- Somebody else answers for an address that has an owner.
-local function add_owner(scan, i, question, seconds)
+local function add_owner(scan, i, question, frame, seconds)
   local list, mac = scan.others[i] or {}, addr.mac_text(ffi.string(packet.sha, 6))
   if is_listed(list, mac) then
     scan.repeated = scan.repeated + 1
@@ -89,20 +97,27 @@ local function add_owner(scan, i, question, seconds)
   else
     if question.owners == 1 then scan.duplicates = scan.duplicates + 1 end
     question.owners, scan.others_count = question.owners + 1, scan.others_count + 1
-    list[#list + 1], scan.others[i] = { mac = mac, seconds = seconds }, list
+    list[#list + 1], scan.others[i] = { mac = mac, seconds = seconds, sent_by = sent_by(frame) }, list
   end
 end
 
-local function accept(scan, i, question, seconds)
+-- Of the first answer: kept apart, for few have one.
+local function keep_sender(scan, i, frame)
+  if scan.senders_count >= OTHERS_MAX then return end
+  scan.senders[i], scan.senders_count = frame.src_mac, scan.senders_count + 1
+end
+
+local function accept(scan, i, question, frame, seconds)
   if question.owners == 0 then
     question.owners, question.took = 1, seconds * 1e6
     ffi.copy(question.mac, packet.sha, 6)
     scan.answered = scan.answered + 1
     scan.times:record(seconds)
+    if not same_mac(frame.data + 6, packet.sha) then return keep_sender(scan, i, frame) end
   elseif same_mac(question.mac, packet.sha) then
     scan.repeated = scan.repeated + 1
   else
-    add_owner(scan, i, question, seconds)
+    add_owner(scan, i, question, frame, seconds)
   end
 end
 
@@ -117,11 +132,17 @@ local function add_leak(scan, stack, frame, seconds)
     came_with = vlan_stack.text(frame.vlans, scan.vlans:at(stack)), seconds = seconds }
 end
 
+-- The number of the VLAN stack that was asked on, by the answer to it; came: as of hear().
+local function asked_on(scan, frame, came)
+  if not ownership.is_nobody(packet.tha) then return stack_of(scan, packet.tha) end
+  return stack_of(scan, frame.data) or came
+end
+
 -- The number of the question that the packet that was read answers, and that of its VLAN stack. A group address is
 -- nobody's (RFC 1812 3.3.2).
-local function question_of(scan)
+local function question_of(scan, frame, came)
   if packet.op ~= arp.REPLY or packet.sha[0] % 2 == 1 then return nil end
-  local stack, target = stack_of(scan, packet.tha), scan.targets:index(packet.spa)
+  local stack, target = asked_on(scan, frame, came), scan.targets:index(packet.spa)
   if not stack or not target then return nil end
   local i = stack * scan.targets.count + target
   if scan.questions[i].tries > 0 then return i, stack end
@@ -131,7 +152,7 @@ end
 local function hear(scan, frame, came)
   local ok = arp_fast.parse(frame.data + frame.payload, frame.payload_len, packet)
   local i, stack = nil, nil
-  if ok then i, stack = question_of(scan) end
+  if ok then i, stack = question_of(scan, frame, came) end
   if not i then
     scan.ignored = scan.ignored + 1
     return
@@ -139,7 +160,7 @@ local function hear(scan, frame, came)
   local question = scan.questions[i]
   local seconds = waited(scan, question, frame.timestamp)
   if came == stack or not came and frame.vlans == scan.vlans:at(stack) then
-    accept(scan, i, question, seconds)
+    accept(scan, i, question, frame, seconds)
   else
     add_leak(scan, stack, frame, seconds)
   end
@@ -209,9 +230,9 @@ end
 
 -- ---- what came of it ----------------------------------------------------------------------------------------------
 
-local function answer_of(scan, i, mac, seconds)
+local function answer_of(scan, i, mac, seconds, source)
   local stack = floor(i / scan.targets.count)
-  return { stack = stack, vlans = tostring(scan.vlans:at(stack)), mac = mac, seconds = seconds,
+  return { stack = stack, vlans = tostring(scan.vlans:at(stack)), mac = mac, seconds = seconds, sent_by = source,
     ip = addr.ip4_text(scan.targets:at(i % scan.targets.count)), owners = scan.questions[i].owners }
 end
 
@@ -219,6 +240,7 @@ end
 ---@class etherlua.arp_answer
 ---@field ip string
 ---@field mac string
+---@field sent_by? string source of the frame, where that is another MAC address
 ---@field vlans string such as "100.200"; "" untagged
 ---@field stack integer number of the VLAN stack, from 0
 ---@field seconds number
@@ -230,12 +252,12 @@ function Scan:answers()
   local i, at, list = -1, 0, nil
   return function()
     at = at + 1
-    if list and list[at] then return answer_of(self, i, list[at].mac, list[at].seconds) end
+    if list and list[at] then return answer_of(self, i, list[at].mac, list[at].seconds, list[at].sent_by) end
     repeat i = i + 1 until i >= self.count or self.questions[i].owners > 0
     if i >= self.count then return nil end
     at, list = 0, self.others[i]
     local question = self.questions[i]
-    return answer_of(self, i, addr.mac_text(ffi.string(question.mac, 6)), question.took / 1e6)
+    return answer_of(self, i, addr.mac_text(ffi.string(question.mac, 6)), question.took / 1e6, self.senders[i])
   end
 end
 
@@ -318,9 +340,9 @@ function M.new(relay, given)
   local opts, count = M.check(given)
   return setmetatable({ relay = relay, targets = opts.targets, vlans = opts.vlans, mac = addr.mac(opts.mac),
     rate = opts.rate, tries = opts.tries, timeout = opts.timeout, questions = questions_t(count), count = count,
-    template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, leaked = {},
-    began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0, duplicates = 0, repeated = 0, ignored = 0,
-    unlisted = 0, times = histogram.new() }, Scan)
+    template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, senders = {},
+    senders_count = 0, leaked = {}, began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0, duplicates = 0,
+    repeated = 0, ignored = 0, unlisted = 0, times = histogram.new() }, Scan)
 end
 
 -- Opens an endpoint for each VLAN stack and the relay's default one, which nobody else may have then.
