@@ -173,6 +173,17 @@ static void give_conn(struct delivery *delivery, struct el_conn *conn)
 	give(delivery, conn, udp ? &udp->ep : &conn->ep);
 }
 
+/* Messages of neighbour discovery are never fragmented: RFC 6980 section 5. */
+static bool is_discovery(const struct el_frame *frame)
+{
+	uint8_t type;
+
+	if (frame->protocol != PROTO_ICMP6 || !frame->l4 || frame->l4 >= frame->l3 + frame->l3_len)
+		return false;
+	type = frame->data[frame->l4];
+	return type >= ND_FIRST && type <= ND_LAST;
+}
+
 /*
  * Gives a fragment to the reassembly, and to conn the packet that it completed. That one may say that it is a
  * fragment, too: somebody cut a fragment once more. Then conn gets it as it is.
@@ -184,7 +195,7 @@ static void merge(struct el_conn *conn, struct el_frame *fragment)
 
 	if (!delivery.frame)
 		return;
-	if (el_frame_parse(delivery.frame, &key)) {
+	if (el_frame_parse(delivery.frame, &key) || is_discovery(delivery.frame)) {
 		delivery.relay->stats.rx_invalid++;
 		el_pool_put(delivery.frame);
 		return;

@@ -17,6 +17,8 @@ enum {
 	PROTO_ICMP = 1,
 	PROTO_UDP = 17,
 	PROTO_ICMP6 = 58,
+	ND_FIRST = 133, /* router solicitation, the first ICMPv6 type of neighbour discovery: RFC 4861 4 */
+	ND_LAST = 137,  /* redirect */
 	ETH_HEADER = 14,
 	IP4_HEADER = 20,
 	IP6_HEADER = 40,
