@@ -32,7 +32,8 @@ local function options()
   parser:flag("--broadcast", "Ask everybody each time (default: after the first answer only who gave it).")
   parser:flag("--first", "End at the first answer.")
   parser:mutex(
-    parser:flag("--dad", "Is the address free? End at the first answer with status 3; 0 when there is none."),
+    parser:flag("--dad", "Is the address free? End with status 3 at the first answer, or other sign of somebody " ..
+      "who has the address or probes for it; 0 when there is none."),
     parser:flag("--announce --gratuitous", "Do not ask: say that this host has the address, --count times."))
   parser:epilog("Exit status: 0 one host answered, 3 nobody did or several; with --dad 0 nobody answered, 3 " ..
     "somebody did; with --announce 0 all was sent; 2 wrong usage.")
@@ -43,7 +44,7 @@ local opts = options()
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
-local ANSWER = { "ip", "mac", "vlans", "ms", "question", "broadcast", "duplicate" }
+local ANSWER = { "ip", "mac", "sent_by", "said", "vlans", "ms", "question", "broadcast", "duplicate" }
 local SUMMARY = { "target", "sent", "broadcasts", "unsent", "answered", "answers", "owners", "ignored", "times_ms" }
 
 local relay, asker
@@ -51,11 +52,13 @@ local relay, asker
 local function print_answer(answer)
   local all = asker:summary()
   if opts.json then
-    return script.print_json(ANSWER, { ip = all.target, mac = answer.mac, vlans = all.vlans, ms = answer.seconds * 1000,
-      question = answer.question, broadcast = answer.broadcast, duplicate = answer.duplicate })
+    return script.print_json(ANSWER, { ip = all.target, mac = answer.mac, sent_by = answer.sent_by, said = answer.said,
+      vlans = all.vlans, ms = answer.seconds * 1000, question = answer.question, broadcast = answer.broadcast,
+      duplicate = answer.duplicate })
   end
-  print(("%s reply from %s [%s]  %.3f ms%s"):format(answer.broadcast and "Broadcast" or "Unicast", all.target,
-    answer.mac, answer.seconds * 1000, answer.duplicate and "  DUPLICATE" or ""))
+  print(("%s %s %s %s [%s]  %.3f ms%s%s"):format(answer.broadcast and "Broadcast" or "Unicast", answer.said,
+    answer.said == "probe" and "for" or "from", all.target, answer.mac, answer.seconds * 1000,
+    answer.duplicate and "  DUPLICATE" or "", answer.sent_by and "  SENT BY " .. answer.sent_by or ""))
 end
 
 local function print_summary(values)
@@ -87,7 +90,7 @@ local conn = relay:conn { mac = opts.mac or random.mac(), vlans = opts.vlan, mul
   ethertypes = { ETHERTYPE.ARP, ETHERTYPE.IPV6 } }
 asker = script.check(arping.new, conn, { target = opts.target, source = opts.ip,
   count = opts.count > 0 and opts.count or math.huge, interval = opts.interval, timeout = opts.timeout,
-  broadcast = opts.broadcast, first = opts.first or opts.dad, announce = opts.announce })
+  broadcast = opts.broadcast, first = opts.first or opts.dad, dad = opts.dad, announce = opts.announce })
 
 -- Also after Ctrl-C.
 ether.defer(function()

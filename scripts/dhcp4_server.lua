@@ -31,7 +31,7 @@ local function options()
 end
 
 local COUNTERS = { "discover", "offer", "request", "ack", "nak", "release", "decline", "inform", "exhausted", "ignored",
-  "arp", "ping", "too_long", "bound", "failed" }
+  "arp", "ping", "conflicts", "too_long", "bound", "failed" }
 
 local function line_of(all)
   local parts = {}

@@ -500,12 +500,26 @@ describe("an emulated host", function()
 
   it("remembers a bounded number of those who did not answer", on_wire(function(relay)
     local shared = segment.of(relay:conn { mac = MAC })
-    for i = 1, segment.CACHE_MAX + 10 do shared:expect(i).event = nil end
+    for i = 1, segment.KNOWN_MAX + 10 do shared:answered(shared:expect(i)) end
     local kept = 0
     for _ in pairs(shared.neighbours) do kept = kept + 1 end
-    assert.is_true(kept <= segment.CACHE_MAX and kept > 0)
-    for i = 1, segment.CACHE_MAX do shared:expect(i) end
-    assert.is_nil(shared:expect(segment.CACHE_MAX + 1)) -- all are being asked for
+    assert.is_true(kept <= segment.KNOWN_MAX and kept > 0)
+  end))
+
+  it("refuses at once to ask for more neighbours than it may, and says how many that are", on_wire(function(relay)
+    local host = relay:host { mac = MAC, ip = NEAR .. "/8" }
+    local shared = host.segment
+    for i = 1, segment.ASKED_MAX do shared:expect(i) end
+    local known, started = shared.neighbours, ether.now()
+    for i = 1, 10 do
+      assert.same({ nil, "65536 neighbours are asked for already, no more may be at once" },
+        { host:resolve("10.1.0." .. i) })
+    end
+    assert.is_true(ether.now() - started < 0.5) -- a question that is asked takes this long
+    assert.equal(known, shared.neighbours) -- what is known was not gone through in vain
+    shared:answered(known[7])
+    assert.is_truthy(shared:expect(segment.ASKED_MAX + 1))
+    assert.is_nil(shared:expect(segment.ASKED_MAX + 2))
   end))
 
   local function flood_for_garbage()

@@ -66,6 +66,22 @@ describe("asking for one address", function()
     end)
   end)
 
+  it("finds a host whose answers name no target hardware address, and tells who has sent them", function()
+    asking({ target = "10.0.0.1" }, function(back)
+      back:send(reply_of { tha = "00:00:00:00:00:00" }, MAC, ARP)
+      back:send(reply_of { tha = BROADCAST }, BROADCAST, ARP)
+      back:send(reply_of { sha = "00:00:5e:00:01:01" }, MAC, ARP)
+    end, function(asker)
+      for _, broadcast in ipairs { false, true } do
+        local answer = asker:answer(1)
+        assert.same({ HOST, broadcast }, { answer.mac, answer.broadcast })
+        assert.is_nil(answer.sent_by)
+      end
+      local last = asker:answer(1)
+      assert.same({ "00:00:5e:00:01:01", HOST }, { last.mac, last.sent_by })
+    end)
+  end)
+
   it("does not listen for ever to a flood", function()
     local flood
     asking({ target = "10.0.0.1" }, function(back)

@@ -8,6 +8,7 @@ local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
 local misuse = require "etherlua.core.misuse"
+local nd = require "etherlua.host.nd"
 local neighbour = require "etherlua.host.neighbour"
 local prefix = require "etherlua.net.prefix"
 local routes6 = require "etherlua.host.routes6"
@@ -69,7 +70,7 @@ local function finish(self, address, free, other)
 end
 
 local function join_group(self, address)
-  segment.report_group(self.host.conn, (icmp6.solicited_node(address.ip)), (self:source "fe80::"))
+  nd.report_group(self.host.conn, (icmp6.solicited_node(address.ip)), (self:source "fe80::"))
 end
 
 -- Joining comes first (RFC 4862 section 5.4.2); then nobody else may have it.
@@ -205,7 +206,7 @@ end
 
 local function solicit(self)
   local message = { type = icmp6.ROUTER_SOLICITATION, source_link_layer_address = self.host.mac }
-  segment.send_icmp6(self.host.conn, message, self.link.ip, ALL_ROUTERS, ALL_ROUTERS_MAC)
+  nd.send(self.host.conn, message, self.link.ip, ALL_ROUTERS, ALL_ROUTERS_MAC)
 end
 
 -- RFC 4861 section 6.3.7: until a router was heard that others are reached by, and once in any case. That the first one

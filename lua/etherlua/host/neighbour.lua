@@ -8,6 +8,7 @@ local effi = require "etherlua.core.ffi"
 local endpoint = require "etherlua.relay.endpoint"
 local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
+local nd = require "etherlua.host.nd"
 local numbers = require "etherlua.net.numbers"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
@@ -24,6 +25,8 @@ local ARP = numbers.ethertype.ARP
 local TRIES, TRY_TIMEOUT = 3, 0.5 -- seconds for each request
 local NEGATIVE_TIME = 1           -- seconds for which nobody asks again for an address that did not answer
 local WAITING_MAX = 65536         -- tasks that wait for one neighbour
+local CROWDED = "%d tasks wait for neighbour %s already, no more may"
+local TOO_MANY = ("%d neighbours are asked for already, no more may be at once"):format(segment.ASKED_MAX)
 
 -- ---- neighbours of one EtherConn ----------------------------------------------------------------------------------
 
@@ -64,7 +67,7 @@ end
 
 local function solicit(self, ip, source)
   local to_all, mac = icmp6.solicited_node(ip)
-  return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = ip,
+  return nd.send(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = ip,
     source_link_layer_address = source ~= ANY6 and self.mac or nil }, source, to_all, mac)
 end
 
@@ -91,8 +94,7 @@ local function request(self, entry, ip, source)
     entry.known, entry.reason = false, reason
     entry.expires = ok and sched.now() + NEGATIVE_TIME or 0
   end
-  entry.event = nil
-  event:close()
+  self.segment:answered(entry)
 end
 
 local function outcome(self, key)
@@ -107,10 +109,10 @@ local function wait_for(self, key, source)
   local entry, ip = self.segment.neighbours[key], segment.text(key)
   if not (entry and entry.event) then
     entry = self.segment:expect(key)
-    if not entry then return nil, "too many neighbours are asked for" end
+    if not entry then return nil, TOO_MANY end
     sched.spawn_background(request, self, entry, ip, source)
   end
-  if entry.waiting >= WAITING_MAX then return nil, "too many wait for neighbour " .. ip end
+  if entry.waiting >= WAITING_MAX then return nil, CROWDED:format(WAITING_MAX, ip) end
   local event = entry.event
   entry.waiting = entry.waiting + 1
   local ok, reason = pcall(select.wait, { event })

@@ -1,6 +1,7 @@
 -- role/arping.lua: one host asks for one address again and again: by ARP (RFC 826), for an IPv6 address by neighbour
 -- solicitation (RFC 4861). Without a source address of its own it probes, which changes nobody's cache (RFC 5227 2.1.1,
--- RFC 4862 5.4.2).
+-- RFC 4862 5.4.2). With `dad` it wants to know whether the address is free: then not only an answer says that somebody
+-- has it, but whatever its owner sends, and so does somebody else's probe for it (host/ownership.lua).
 --
 --   local asker = arping.new(conn, { target = "10.0.0.1", count = 3 })
 --   asker:run(function(answer) print(answer.mac, answer.seconds) end)
@@ -9,15 +10,18 @@
 --
 -- The caller owns the EtherConn, which has to hear group frames: answers to IPv6 probes are multicast.
 
+local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
 local arp = require "etherlua.proto.arp"
 local group = require "etherlua.net.group"
 local histogram = require "etherlua.core.histogram"
 local icmp6 = require "etherlua.proto.icmp6"
-local ipv6 = require "etherlua.proto.ipv6"
+local memory = require "etherlua.net.memory"
 local misuse = require "etherlua.core.misuse"
+local nd = require "etherlua.host.nd"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local ownership = require "etherlua.host.ownership"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
@@ -25,9 +29,10 @@ local segment = require "etherlua.host.segment"
 local M = {}
 
 local BROADCAST, ALL_NODES = group.BROADCAST, "ff02::1"
-local ARP, IP6, ICMP6 = numbers.ethertype.ARP, numbers.ethertype.IPV6, numbers.protocol.ICMP6
-local HOP_LIMIT = 255 -- RFC 4861 7.1.2: nobody beyond a router can have sent it
+local ARP, IP6 = numbers.ethertype.ARP, numbers.ethertype.IPV6
 local OWNERS_MAX = 64
+local THA = 18 -- where an ARP packet has its target hardware address
+local same_mac = memory.same_mac
 
 -- See arping.new.
 ---@class etherlua.arping
@@ -45,7 +50,7 @@ end
 local function ask_nd(self, mac)
   local to_all, group_mac = icmp6.solicited_node(self.target)
   local dst = mac and self.source ~= "::" and self.target or to_all
-  return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = self.target,
+  return nd.send(self.conn, { type = icmp6.NEIGHBOUR_SOLICITATION, target = self.target,
     source_link_layer_address = self.source ~= "::" and self.mac or nil }, self.source, dst, mac or group_mac)
 end
 
@@ -70,35 +75,49 @@ function Asker:announce()
     return self.conn:send(arp.build { sha = self.mac, spa = self.target, tpa = self.target }, BROADCAST,
       { ethertype = ARP })
   end
-  return segment.send_icmp6(self.conn, { type = icmp6.NEIGHBOUR_ADVERTISEMENT, override = true, target = self.target,
+  return nd.send(self.conn, { type = icmp6.NEIGHBOUR_ADVERTISEMENT, override = true, target = self.target,
     target_link_layer_address = self.mac }, self.target, ALL_NODES, group.mac_text(ALL_NODES))
 end
 
 -- ---- answers ------------------------------------------------------------------------------------------------------
 
-local function owner_by_arp(self, frame)
-  local packet = arp.parse(frame.body)
-  if not packet or packet.op ~= arp.REPLY or packet.spa ~= self.target then return nil end
-  return packet.tha == self.mac and packet.sha or nil
+-- Whether a reply is for this host and not for another that asks the same. RFC 826 looks at the target hardware address
+-- nowhere, and some leave it empty.
+local function is_for_us(self, tha)
+  return same_mac(tha, self.conn.mac.byte) or ownership.is_nobody(tha)
 end
 
--- RFC 4861 7.1.2, and 4.4: without the option the frame's source is meant.
-local function owner_by_nd(self, frame)
-  local packet = ipv6.parse(frame.body)
-  if not packet or packet.protocol ~= ICMP6 or packet.hop_limit ~= HOP_LIMIT then return nil end
-  local message = icmp6.checksum_ok(packet.payload, packet) and icmp6.parse(packet.payload)
-  if not message or message.type ~= icmp6.NEIGHBOUR_ADVERTISEMENT or message.target ~= self.target then return nil end
-  return message.target_link_layer_address or frame.src_mac
+-- What the sender of an ARP packet says about the target: "reply", "request" when it says by one that it has it, and
+-- "probe" when it would like to have it.
+local function said_by_arp(self, frame)
+  if not ownership.is_arp(frame) then return nil end
+  local packet, has, wants, mac = frame.data + frame.payload, ownership.arp(frame)
+  if (has or wants) ~= self.key then return nil end
+  if wants then return "probe", mac end
+  local is_reply = packet[6] == 0 and packet[7] == arp.REPLY
+  if is_reply and (self.dad or is_for_us(self, packet + THA)) then return "reply", mac end
+  return not is_reply and "request" or nil, mac
 end
 
-local OWNER = { [ARP] = owner_by_arp, [IP6] = owner_by_nd }
+local function said_by_nd(self, frame)
+  local message = nd.is(frame) and nd.read(frame)
+  if not message then return nil end
+  local has, wants, mac = ownership.nd(frame, message, ffi.string(frame.data + frame.l3 + 8, 16))
+  if (has or wants) ~= self.key then return nil end
+  if wants then return "probe", mac end
+  return message.type == icmp6.NEIGHBOUR_ADVERTISEMENT and "reply" or "request", mac
+end
 
--- The MAC address that a frame says the target has; nil when it says nothing of the kind, or a group address (RFC 1812
--- 3.3.2).
+local SAID = { [ARP] = said_by_arp, [IP6] = said_by_nd }
+
+-- How a frame says that somebody has the target, and the MAC address of that one; nil when it says nothing of the kind.
+-- Unless the question is whether the address is free only replies count; then what comes back of one's own does not.
 local function owner_of(self, frame)
   if frame.ethertype ~= self.ethertype then return nil end
-  local mac = OWNER[self.ethertype](self, frame)
-  return mac and addr.mac_bytes(mac):byte() % 2 == 0 and mac or nil
+  local said, mac = SAID[self.ethertype](self, frame)
+  local counts = said == "reply" or self.dad
+  if not said or not counts or self.dad and same_mac(mac, self.conn.mac.byte) then return nil end
+  return said, addr.mac_text(ffi.string(mac, 6))
 end
 
 local function note_owner(self, mac)
@@ -110,20 +129,22 @@ end
 -- One answer.
 ---@class etherlua.arping_answer
 ---@field mac string
+---@field sent_by? string source of the frame, where that is another MAC address (as VRRP routers have it)
+---@field said "reply"|"request"|"probe" how; with `dad` alone it is not always a reply
 ---@field seconds number since the last question
 ---@field broadcast boolean it was sent to everybody
 ---@field question integer which question it answers, from 1
 ---@field duplicate boolean several MAC addresses have answered
 
-local function accept(self, frame, mac)
+local function accept(self, frame, said, mac)
   self.answers = self.answers + 1
   if self.open then self.answered = self.answered + 1 end
   self.open = false
   note_owner(self, mac)
-  local seconds = math.max(0, frame.timestamp - self.asked)
+  local seconds, source = math.max(0, frame.timestamp - self.asked), frame.src_mac
   self.times:record(seconds)
-  return { mac = mac, seconds = seconds, broadcast = addr.mac_bytes(frame.dst_mac):byte() % 2 == 1,
-    question = self.sent, duplicate = #self.owners > 1 }
+  return { mac = mac, sent_by = source ~= mac and source or nil, said = said, seconds = seconds,
+    broadcast = memory.is_group_mac(frame.data), question = self.sent, duplicate = #self.owners > 1 }
 end
 
 -- The next answer. Blocks until it comes or the time is over, which what is no answer does not prolong.
@@ -135,8 +156,8 @@ function Asker:answer(timeout)
   while true do
     local frame, reason = self.conn:recv_frame(math.max(0, deadline - sched.now()))
     if not frame then return nil, reason end
-    local mac = owner_of(self, frame)
-    if mac then return accept(self, frame, mac) end
+    local said, mac = owner_of(self, frame)
+    if said then return accept(self, frame, said, mac) end
     self.ignored = self.ignored + 1
     if sched.now() >= deadline then return nil, "timeout" end
   end
@@ -166,7 +187,13 @@ local function listen(self, tell, seconds)
   return false
 end
 
+-- Whoever asks whether an address is free wants to hear what is sent to its group (RFC 4862 5.4.2).
+local function join_group(self)
+  if self.dad and self.version == 6 then nd.report_group(self.conn, (icmp6.solicited_node(self.target))) end
+end
+
 local function run(self, tell)
+  join_group(self)
   for i = 1, self.count do
     local sent, reason = self:ask(not self.broadcast and self.owners[1] or nil)
     reason = not sent and count_unsent(self, reason)
@@ -249,12 +276,13 @@ end
 ---@field timeout? number seconds to listen behind the last one (1)
 ---@field broadcast? boolean ask everybody each time, and not only until the first answer (false)
 ---@field first? boolean end at the first answer (false)
+---@field dad? boolean is the address free? Whatever says that somebody has it, or wants it, is an answer (false)
 ---@field announce? boolean tell everybody that this host has the address, instead of asking (false)
 
 local OPTIONS = options.new("an asker for one address", {
   target = options.text():needed(), source = options.any(), count = options.number(1, math.huge, 3),
   interval = options.seconds(1), timeout = options.seconds(1), broadcast = options.boolean(false),
-  first = options.boolean(false), announce = options.boolean(false),
+  first = options.boolean(false), dad = options.boolean(false), announce = options.boolean(false),
 })
 
 ---@param conn etherlua.conn with EtherTypes ARP and IPv6, and multicast = true
@@ -271,9 +299,9 @@ function M.new(conn, given)
   return setmetatable({ conn = conn, mac = tostring(conn.mac), version = version,
     ethertype = version == 4 and ARP or IP6, target = addr.ip_text(addr.ip_bytes(opts.target)),
     source = addr.ip_text(addr.ip_bytes(source)), count = opts.count, interval = opts.interval,
-    timeout = opts.timeout, broadcast = opts.broadcast, first = opts.first, announces = opts.announce, sent = 0,
-    broadcasts = 0, unsent = 0, answered = 0, answers = 0, ignored = 0, owners = {}, known = {}, finished = false,
-    times = histogram.new() }, Asker)
+    timeout = opts.timeout, broadcast = opts.broadcast, first = opts.first, dad = opts.dad,
+    key = segment.key(opts.target), announces = opts.announce, sent = 0, broadcasts = 0, unsent = 0, answered = 0,
+    answers = 0, ignored = 0, owners = {}, known = {}, finished = false, times = histogram.new() }, Asker)
 end
 
 return M

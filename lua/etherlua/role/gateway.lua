@@ -14,6 +14,7 @@ local icmp = require "etherlua.proto.icmp"
 local ipv4 = require "etherlua.proto.ipv4"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local ownership = require "etherlua.host.ownership"
 local responder = require "etherlua.host.icmp_responder"
 local role = require "etherlua.role.role"
 local udp = require "etherlua.proto.udp"
@@ -32,7 +33,8 @@ local MULTICAST = 0xe0000000 -- 224.0.0.0: from here on addresses are no host's
 ---@class etherlua.gateway
 ---@field mac string
 ---@field server etherlua.dhcp4_server
----@field counters table<string, integer> arp, ping, echo, unreachable, too_long, with ip6 advertisement and neighbour
+---@field counters table<string, integer> arp, ping, echo, unreachable, too_long, conflicts: packets of others that have
+---  an address of it; with ip6 advertisement, neighbour, and invalid: neighbour discovery that is to be discarded
 ---@field failed integer frames that an error kept from being answered
 ---@field last_error? string the last of them
 ---@field ip6? string its IPv6 address
@@ -54,10 +56,17 @@ local function send(self, payload, mac, vlans, ethertype)
   self.conn:send(payload, mac, { vlans = vlans, ethertype = ethertype })
 end
 
-local function answer_arp(self, payload, vlans)
-  local request = arp.parse(payload)
-  local of_ip4 = request and request.hln == 6 and request.pro == IP4 and request.pln == 4
-  if not of_ip4 or request.op ~= arp.REQUEST or request.tpa ~= self.server.server then return end
+-- Another has its address, too, by the rule that all go by.
+local function look_for_conflict(self, frame, request)
+  if not ownership.arp(frame) or request.spa ~= self.server.server or request.sha == self.mac then return end
+  self.counters.conflicts = self.counters.conflicts + 1
+end
+
+local function answer_arp(self, frame, payload, vlans)
+  local request = ownership.is_arp(frame) and arp.parse(payload)
+  if not request then return end
+  look_for_conflict(self, frame, request)
+  if request.op ~= arp.REQUEST or request.tpa ~= self.server.server or request.sha == self.mac then return end
   self.counters.arp = self.counters.arp + 1
   send(self, arp.build { op = arp.REPLY, sha = self.mac, spa = request.tpa, tha = request.sha, tpa = request.spa },
     request.sha, vlans, ARP)
@@ -127,9 +136,9 @@ local function answer(self, frame)
   if to ~= self.mac and to ~= BROADCAST and not to:find(GROUPS6) then return end
   local payload, mac, vlans = frame.body, frame.src_mac, frame.vlans
   if frame.ethertype == IP6 then
-    if self.six then self.six:answer(payload, mac, vlans) end
+    if self.six then self.six:answer(frame, mac, vlans) end
   elseif frame.ethertype == ARP then
-    answer_arp(self, payload, vlans)
+    answer_arp(self, frame, payload, vlans)
   elseif frame.ethertype == IP4 then
     answer_ip(self, payload, mac, vlans)
   end
@@ -179,7 +188,7 @@ function M.new(relay, given)
   role.check("a gateway", relay, "relay")
   local opts = M.OPTIONS:read(given)
   local self = setmetatable({ relay = relay, mac = relay.mac, server = server_of(opts), failed = 0,
-    counters = { arp = 0, ping = 0, echo = 0, unreachable = 0, too_long = 0 } }, Gateway)
+    counters = { arp = 0, ping = 0, echo = 0, unreachable = 0, too_long = 0, conflicts = 0 } }, Gateway)
   if opts.ip6 then
     self.six = gateway6.new { ip6 = opts.ip6, mac = self.mac, counters = self.counters,
       send = function(payload, mac, vlans) send(self, payload, mac, vlans) end }

@@ -3,12 +3,16 @@
 -- fe80::1 and for the prefix's address ::1, ping, and UDP echo. It asks nobody: answers go where the question came
 -- from. It says nothing unasked, so lifetimes are the longest there are; it forwards nothing.
 
+local ffi = require "ffi"
+local addr = require "etherlua.net.addr"
 local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
 local misuse = require "etherlua.core.misuse"
+local nd = require "etherlua.host.nd"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local ownership = require "etherlua.host.ownership"
 local prefix = require "etherlua.net.prefix"
 local udp = require "etherlua.proto.udp"
 
@@ -65,15 +69,28 @@ local discovery = {
   [icmp6.NEIGHBOUR_SOLICITATION] = answer_solicitation,
 }
 
-local function answer_icmp6(self, packet, mac, vlans)
-  local message = icmp6.checksum_ok(packet.payload, packet) and icmp6.parse(packet.payload)
-  if not message then return end
-  local answer = discovery[message.type]
-  if answer and packet.hop_limit == HOP_LIMIT and message.code == 0 then
-    answer(self, packet, message, mac, vlans)
-  elseif message.type == icmp6.ECHO_REQUEST then
-    answer_ping(self, packet, message, mac, vlans)
+-- Others that have an address of it, by the rule that all go by.
+local function look_for_conflict(self, frame, message)
+  local owned, _, mac = ownership.nd(frame, message, ffi.string(frame.data + frame.l3 + 8, 16))
+  if not owned or not has(self, addr.ip_text(owned)) or addr.mac_text(ffi.string(mac, 6)) == self.mac then return end
+  self.counters.conflicts = self.counters.conflicts + 1
+end
+
+local function hear_discovery(self, frame, packet, mac, vlans)
+  local message = nd.read(frame)
+  if not message then
+    self.counters.invalid = self.counters.invalid + 1
+    return
   end
+  look_for_conflict(self, frame, message)
+  local answer = discovery[message.type]
+  if answer then answer(self, packet, message, mac, vlans) end
+end
+
+local function answer_icmp6(self, frame, packet, mac, vlans)
+  if nd.is(frame) then return hear_discovery(self, frame, packet, mac, vlans) end
+  local message = icmp6.checksum_ok(packet.payload, packet) and icmp6.parse(packet.payload)
+  if message and message.type == icmp6.ECHO_REQUEST then answer_ping(self, packet, message, mac, vlans) end
 end
 
 -- Not to another echo service, as in gateway.lua.
@@ -88,14 +105,14 @@ local function answer_udp(self, packet, mac, vlans)
 end
 
 -- Answers an IPv6 packet if it is for it.
----@param payload string
+---@param frame etherlua.frame
 ---@param mac string of who sent it
 ---@param vlans etherlua.vlans that it came with
-function Gateway6:answer(payload, mac, vlans)
-  local packet = ipv6.parse(payload)
+function Gateway6:answer(frame, mac, vlans)
+  local packet = ipv6.parse(frame.body)
   if not packet or ipv6.child(packet) == nil then return end -- fragments, too
   if packet.protocol == ICMP6 then
-    answer_icmp6(self, packet, mac, vlans)
+    answer_icmp6(self, frame, packet, mac, vlans)
   elseif packet.protocol == UDP then
     answer_udp(self, packet, mac, vlans)
   end
@@ -114,7 +131,7 @@ function M.new(given)
   if own.version ~= 6 or own.length ~= 64 then
     misuse.raise("bad prefix %q: an IPv6 prefix of 64 bits is needed, such as 2001:db8::/64", given.ip6)
   end
-  given.counters.advertisement, given.counters.neighbour = 0, 0
+  given.counters.advertisement, given.counters.neighbour, given.counters.invalid = 0, 0, 0
   return setmetatable({ prefix = own, ip = prefix.ip_add(own:network(), 1), mac = given.mac,
     counters = given.counters, send = given.send }, Gateway6)
 end
