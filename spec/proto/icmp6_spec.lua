@@ -84,6 +84,20 @@ describe("icmp6", function()
       target_link_layer_address = MAC, options = { { type = 4, packet = ECHO .. ECHO } } }, ENDS[ECHO])
   end)
 
+  it("gives back routes of every length, with the octets of the prefix that they have (RFC 4191 2.3)", function()
+    local routes = { { type = 24, prefix = "::", prefix_length = 0, preference = 3, lifetime = 0xffffffff },
+      { type = 24, prefix = "2001:db8:9::", prefix_length = 48, preference = 1, lifetime = 1800, reserved = 7 },
+      { type = 24, prefix = "2001:db8:9::7", prefix_length = 128, preference = 0, lifetime = 0, reserved2 = 7 },
+      { type = 24, prefix = "2001:db8:9::7", prefix_length = 64, preference = 0, lifetime = 1, octets = 16 },
+      { type = 24, prefix = "::", prefix_length = 0, preference = 2, lifetime = 1, octets = 8 } }
+    helper.comes_back(icmp6, { type = 134, options = routes }, ENDS[ECHO])
+    local short, long = "\65\0\0\0\0\1" .. ("\1"):rep(8), "\129\0\0\0\0\1" .. ("\1"):rep(16)
+    assert.same({ { type = 24, data = short }, { type = 24, data = long } }, icmp6.parse(icmp6.build({ type = 134,
+      options = { { type = 24, data = short }, { type = 24, data = long } } }, ENDS[ECHO])).options)
+    assert.matches(" route ::/0 route 2001:db8:9::/48", icmp6.describe(icmp6.parse(icmp6.build({ type = 134,
+      options = routes }, ENDS[ECHO]))))
+  end)
+
   it("keeps the place of a link-layer address that is not in front, and further ones", function()
     local message = { type = 134, source_link_layer_address = MAC, target_link_layer_address = MAC,
       options = { { type = 5, mtu = 1500 }, { type = 1 }, { type = 1, data = "second" }, { type = 2 } } }

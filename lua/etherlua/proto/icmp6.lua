@@ -16,7 +16,7 @@ local format = string.format
 
 local M = {}
 
-local PROTOCOL = numbers.protocol.ICMP6
+local PROTOCOL, ROUTE = numbers.protocol.ICMP6, options.ROUTE_INFORMATION
 
 M.DESTINATION_UNREACHABLE, M.PACKET_TOO_BIG, M.TIME_EXCEEDED, M.PARAMETER_PROBLEM = 1, 2, 3, 4
 M.ECHO_REQUEST, M.ECHO_REPLY, M.ROUTER_SOLICITATION, M.ROUTER_ADVERTISEMENT = 128, 129, 133, 134
@@ -44,7 +44,9 @@ local router_solicitation = with_options({ { "reserved", "u32" } }, function() r
 local function prefixes_text(fields)
   local text = ""
   for _, option in ipairs(fields.options) do
-    if option.prefix then text = format("%s %s/%d", text, option.prefix, option.prefix_length) end
+    if option.prefix then
+      text = format("%s%s %s/%d", text, option.type == ROUTE and " route" or "", option.prefix, option.prefix_length)
+    end
   end
   return text
 end

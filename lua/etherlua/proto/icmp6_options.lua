@@ -1,5 +1,6 @@
--- proto/icmp6_options.lua: the options of neighbour discovery (RFC 4861 section 4.6, RFC 8106 section 5.1): type,
--- length in units of 8 octets, data. One of an unknown type, or whose data does not fit its type, is kept as raw data.
+-- proto/icmp6_options.lua: the options of neighbour discovery (RFC 4861 section 4.6, RFC 4191 section 2.3, RFC 8106
+-- section 5.1): type, length in units of 8 octets, data. One of an unknown type, or whose data does not fit its type,
+-- is kept as raw data.
 
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
@@ -11,7 +12,7 @@ local put8 = bytes.put8
 
 local M = {}
 
-M.PREFIX_INFORMATION, M.REDIRECTED_HEADER, M.MTU, M.RDNSS = 3, 4, 5, 25
+M.PREFIX_INFORMATION, M.REDIRECTED_HEADER, M.MTU, M.ROUTE_INFORMATION, M.RDNSS = 3, 4, 5, 24, 25
 
 local LINK_LAYER = { "source_link_layer_address", "target_link_layer_address" }
 
@@ -33,7 +34,30 @@ local prefix = layout.new("icmp6", { { "prefix_length", "u8" },
   { bits = { { "on_link", 1 }, { "autonomous", 1 }, { "reserved", 6 } } }, { "valid_lifetime", "u32" },
   { "preferred_lifetime", "u32" }, { "reserved2", "u32" }, { "prefix", "ip6" } })
 local mtu = layout.new("icmp6", { { "reserved", "u16" }, { "mtu", "u32" } })
+local route = layout.new("icmp6", { { "prefix_length", "u8" },
+  { bits = { { "reserved", 3 }, { "preference", 2 }, { "reserved2", 3 } } }, { "lifetime", "u32" } })
 local rdnss = layout.new("icmp6", { { "reserved", "u16" }, { "lifetime", "u32" } })
+
+-- Octets of a prefix that are enough for its length (RFC 4191 section 2.3).
+local function octets_for(length)
+  return length > 64 and 16 or length > 0 and 8 or 0
+end
+
+-- The prefix is as long as it has to be, or longer: only then octets says so.
+local function parse_route(data, option)
+  if not (#data == 6 or #data == 14 or #data == 22) then return false end
+  local needed = octets_for(route:parse(data, 1, option).prefix_length)
+  if #data - 6 < needed or option.prefix_length > 128 then return false end
+  option.prefix = addr.ip_text(sub(data, 7) .. ("\0"):rep(22 - #data))
+  if #data - 6 > needed then option.octets = #data - 6 end
+  return true
+end
+
+local function build_route(option)
+  local octets = option.octets or octets_for(option.prefix_length or 0)
+  bytes.check("icmp6 octets", octets, 0, 16)
+  return route:build(option) .. sub(bytes.ip("icmp6 prefix", option.prefix or "::", 16), 1, octets)
+end
 
 local types = {
   [3] = fixed(prefix),
@@ -45,6 +69,7 @@ local types = {
     build = function(option) return ("\0"):rep(6) .. bytes.string("icmp6 packet", option.packet) end,
   },
   [5] = fixed(mtu),
+  [24] = { parse = parse_route, build = build_route },
   [25] = {
     parse = function(data, option)
       rdnss:parse(data, 1, option).servers = {}
@@ -61,7 +86,7 @@ local types = {
 
 -- What there may be in an option, whatever its type.
 M.fields = schema.new("an icmp6 option", schema.union({ "type", "data" }, prefix.names, { "packet" }, mtu.names,
-  rdnss.names, { "servers" }))
+  route.names, { "octets" }, rdnss.names, { "servers" }))
 
 -- ---- One option ---------------------------------------------------------------------------------------------------
 
@@ -98,9 +123,11 @@ end
 -- From position `at` to the end of a message into fields: source_link_layer_address and target_link_layer_address (the
 -- first of each, if it is a MAC address), and options = list of
 -- { type = 3, prefix_length, on_link, autonomous, valid_lifetime, preferred_lifetime (seconds), prefix },
--- { type = 4, packet } (what a redirect is about), { type = 5, mtu }, { type = 25, lifetime (seconds), servers },
--- { type, data } (all others), and { type = 1 } or { type = 2 } in the place of a link-layer address that is not in
--- front of the list. An option of length zero makes the message invalid (RFC 4861 section 4.6).
+-- { type = 4, packet } (what a redirect is about), { type = 5, mtu },
+-- { type = 24, prefix, prefix_length, preference (0 medium, 1 high, 3 low), lifetime (seconds), octets (of the prefix
+-- that are there, if more than need be) }, { type = 25, lifetime (seconds), servers }, { type, data } (all others), and
+-- { type = 1 } or { type = 2 } in the place of a link-layer address that is not in front of the list. An option of
+-- length zero makes the message invalid (RFC 4861 section 4.6).
 ---@param message string
 ---@param at integer
 ---@param fields table
