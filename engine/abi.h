@@ -371,6 +371,7 @@ struct el_conn {
 	uint8_t header_len;
 	uint8_t header[12 + 4 * EL_TAGS_MAX]; /* template: MACs and tags */
 	struct el_vlans vlans;
+	uint32_t ip6_mtu; /* el_conn_limit_ip6() */
 };
 
 /* NULL and err: -EADDRINUSE in words when MAC, VLAN stack and EtherType are taken. Free it after close. */
@@ -391,6 +392,10 @@ struct el_send_opts {
 
 /* Bytes of payload that fit one frame of this endpoint. */
 uint32_t el_conn_mtu(const struct el_conn *conn);
+/* Bytes of the largest IP packet of the version that fits one frame. */
+uint32_t el_conn_packet_mtu(const struct el_conn *conn, int version);
+/* From now on no IPv6 packet of it is longer, as routers may say of a link (RFC 4861 6.3.4); 0: what the link takes. */
+void el_conn_limit_ip6(struct el_conn *conn, uint32_t mtu);
 /* Bytes of the largest IP packet of the version, without options, that it can send: in fragments when it may. */
 uint32_t el_conn_ip_mtu(const struct el_conn *conn, int version);
 

@@ -30,14 +30,28 @@ static uint32_t room_for(const struct el_relay *relay, const struct el_vlans *vl
 	return relay->mtu + spare - vlans->count * TAG_LEN;
 }
 
-uint32_t el_conn_room(const struct el_conn *conn, const struct el_send_opts *opts)
+uint32_t el_conn_room(const struct el_conn *conn, uint16_t ethertype, const struct el_send_opts *opts)
 {
-	return room_for(conn->ep.relay, opts && opts->has_vlans ? &opts->vlans : &conn->vlans);
+	uint32_t room = room_for(conn->ep.relay, opts && opts->has_vlans ? &opts->vlans : &conn->vlans);
+
+	if (unlikely(conn->ip6_mtu) && ethertype == ETHERTYPE_IP6 && conn->ip6_mtu < room)
+		return conn->ip6_mtu;
+	return room;
 }
 
 uint32_t el_conn_mtu(const struct el_conn *conn)
 {
-	return conn->ep.relay ? el_conn_room(conn, NULL) : 0;
+	return conn->ep.relay ? el_conn_room(conn, 0, NULL) : 0;
+}
+
+uint32_t el_conn_packet_mtu(const struct el_conn *conn, int version)
+{
+	return conn->ep.relay ? el_conn_room(conn, version == 6 ? ETHERTYPE_IP6 : ETHERTYPE_IP4, NULL) : 0;
+}
+
+void el_conn_limit_ip6(struct el_conn *conn, uint32_t mtu)
+{
+	conn->ip6_mtu = mtu;
 }
 
 static uint32_t put_header(const struct el_conn *conn, uint8_t *p, const struct el_send_opts *opts)
@@ -74,7 +88,7 @@ struct el_frame *el_conn_slot(struct el_conn *conn, uint32_t len, const struct e
 	if (conn->mac.byte[0] & 1 && !(opts && opts->has_src_mac))
 		return NULL;
 	*error = -EMSGSIZE;
-	if (len > el_conn_room(conn, opts))
+	if (len > el_conn_room(conn, ethertype, opts))
 		return NULL;
 	frame = el_relay_slot(relay, error);
 	if (frame)

@@ -9,7 +9,7 @@
 /* Writes conn's template from its MAC address and VLAN stack. */
 void el_conn_make_header(struct el_conn *conn);
 /* Bytes of payload that fit one frame with these options. */
-uint32_t el_conn_room(const struct el_conn *conn, const struct el_send_opts *opts);
+uint32_t el_conn_room(const struct el_conn *conn, uint16_t ethertype, const struct el_send_opts *opts);
 /* Writes the Ethernet header of a frame with a payload of len bytes; returns where that goes. */
 uint8_t *el_conn_header(const struct el_conn *conn, struct el_frame *frame, uint32_t len, const struct el_mac *dst,
                         uint16_t ethertype, const struct el_send_opts *opts);

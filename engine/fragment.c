@@ -158,7 +158,7 @@ static uint32_t fragments_max(const struct el_relay *relay)
 
 uint32_t el_conn_ip_mtu(const struct el_conn *conn, int version)
 {
-	uint32_t room = el_conn_mtu(conn), header = version == 4 ? IP4_HEADER : IP6_HEADER;
+	uint32_t room = el_conn_packet_mtu(conn, version), header = version == 4 ? IP4_HEADER : IP6_HEADER;
 	uint32_t each = version == 4 ? header : header + FRAGMENT_HEADER;
 	uint64_t most = room, limit = version == 4 ? UINT16_MAX : UINT16_MAX + IP6_HEADER;
 
@@ -211,7 +211,7 @@ int el_fragment_send(struct el_conn *conn, const uint8_t *packet, uint32_t len, 
 	struct cut cut = {.packet = packet};
 	struct el_frame *frames;
 	bool is_ip4 = ethertype == ETHERTYPE_IP4;
-	uint32_t count, at = 0, room = el_conn_room(conn, opts);
+	uint32_t count, at = 0, room = el_conn_room(conn, ethertype, opts);
 	int error;
 
 	if ((!is_ip4 && ethertype != ETHERTYPE_IP6) || packet[0] >> 4 != (is_ip4 ? 4 : 6))

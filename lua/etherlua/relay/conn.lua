@@ -178,12 +178,18 @@ local function in_fragments(conn)
     C.el_conn_ip_mtu(conn, 4), C.el_conn_ip_mtu(conn, 6))
 end
 
+-- What routers say about the link.
+local function limited(conn)
+  return (", of IPv6 %d as the routers say"):format(C.el_conn_packet_mtu(conn, 6))
+end
+
 -- The words for a send that the caller got wrong. Made only then (JIT 2, JIT 5).
 local function words_for(conn, len, opts)
   return function(reason)
     if reason == "too long" then
-      return ("payload of %d bytes does not fit: up to %d are allowed%s%s"):format(len, C.el_conn_mtu(conn),
-        opts and opts.vlans and " (less with more tags)" or "", conn.fragment ~= 0 and in_fragments(conn) or "")
+      return ("payload of %d bytes does not fit: up to %d are allowed%s%s%s"):format(len, C.el_conn_mtu(conn),
+        opts and opts.vlans and " (less with more tags)" or "", conn.ip6_mtu ~= 0 and limited(conn) or "",
+        conn.fragment ~= 0 and in_fragments(conn) or "")
     end
     return ("cannot send %d bytes: %s (give opts.ethertype for what is not IP)"):format(len, reason)
   end

@@ -218,7 +218,7 @@ end
 -- Octets of data that fit one frame.
 ---@return integer
 function Ping:room()
-  return C.el_conn_mtu(self.host.conn) - probe.overhead(self.version)
+  return C.el_conn_packet_mtu(self.host.conn, self.version.number) - probe.overhead(self.version)
 end
 
 -- ---- waiting ------------------------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ end
 -- Octets of the largest packet that fits a frame.
 ---@return integer
 function Trace:mtu()
-  return C.el_conn_mtu(self.host.conn)
+  return C.el_conn_packet_mtu(self.host.conn, self.version.number)
 end
 
 -- It hears no more.
