@@ -1,9 +1,11 @@
 -- host/autoconf.lua: the IPv6 addresses of one host: its link-local address, one that it was given, and those that it
--- makes of routers' prefixes (RFC 4862). Each is tried for duplicates before it is used. It hears routers; where
--- packets go by them is routes6.lua. It does not follow redirects, does not look whether a router is still there, and
--- only tells the link MTU that routers name.
+-- makes of routers' prefixes (RFC 4862). Each is tried for duplicates before it is used. It is told what routers say by
+-- router_news.lua; where packets go by them is routes6.lua, how long an address lasts is address6.lua. It does not
+-- follow redirects, and does not look whether a router is still there.
 
+local address6 = require "etherlua.host.address6"
 local channel = require "etherlua.core.channel"
+local effi = require "etherlua.core.ffi"
 local group = require "etherlua.net.group"
 local icmp6 = require "etherlua.proto.icmp6"
 local ipv6 = require "etherlua.proto.ipv6"
@@ -16,23 +18,13 @@ local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
 local select = require "etherlua.core.select"
 
+local C = effi.C
+
 local M = {}
 
 local LINK_LOCAL, ALL_ROUTERS, ALL_ROUTERS_MAC = prefix.new "fe80::/64", "ff02::2", group.mac_text "ff02::2"
-local MULTICAST = prefix.new "ff00::/8"
 local SOLICITATIONS, SOLICITATION_INTERVAL = 3, 4 -- RFC 4861 section 10
 local ADDRESSES_MAX = 16
-local TWO_HOURS = 7200
-local MTU_MIN = 1280 -- RFC 8200 section 5
-
--- An IPv6 address of a host.
----@class etherlua.host_address
----@field ip string
----@field length integer bits of its prefix
----@field state "tentative"|"preferred"|"deprecated"|"duplicate"
----@field valid_until number time; math.huge: for ever
----@field preferred_until number
----@field duplicate? string MAC address of who has it, too
 
 -- See autoconf.open.
 ---@class etherlua.autoconf
@@ -52,16 +44,12 @@ end
 
 -- ---- addresses ----------------------------------------------------------------------------------------------------
 
-local function set_state(address, now)
-  address.state = address.preferred_until > now and "preferred" or "deprecated"
-end
-
 -- Its lifetime may have ended while others were asked.
 local function finish(self, address, free, other)
   if self.closed then return end
   if self.host.addresses[address.ip] ~= address then return self.host.neighbours:release(address.ip) end
   if free then
-    set_state(address, sched.now())
+    address:set_state(sched.now())
     self.host.neighbours:claim(address.ip)
   else
     address.state, address.duplicate = "duplicate", other
@@ -77,7 +65,7 @@ end
 local function detect(self, address)
   join_group(self, address)
   if not self.dad then return finish(self, address, true) end
-  finish(self, address, self.host.neighbours:probe(address.ip, neighbour.DETECTION))
+  finish(self, address, self.host.neighbours:probe(address.ip, neighbour.detection(self.host.segment)))
 end
 
 -- A task of its own, whose EtherConn may be closed at any time.
@@ -88,24 +76,22 @@ local function in_background(self, fn, ...)
   end, self, ...)
 end
 
-local function add(self, ip, length, valid_until, preferred_until)
-  local address = { ip = ip, length = length, state = "tentative", valid_until = valid_until,
-    preferred_until = preferred_until, prefix = prefix.new(("%s/%d"):format(ip, length)) }
+-- said: what a router says of it.
+local function add(self, ip, length, said)
+  local address = address6.new(ip, length, said)
   self.host.addresses[ip] = address
   table.insert(self.order, address)
+  if said then self.of_prefixes[said.text] = address end
   return address
 end
 
 local function remove(self, address)
   self.host.addresses[address.ip] = nil
+  if address.news then self.of_prefixes[address.news.text] = nil end
   for i, one in ipairs(self.order) do
     if one == address then table.remove(self.order, i) end
   end
   if address.state ~= "duplicate" then self.host.neighbours:release(address.ip) end
-end
-
-local function is_usable(address)
-  return address and (address.state == "preferred" or address.state == "deprecated")
 end
 
 -- The address to send from; see host:source.
@@ -117,7 +103,7 @@ function Autoconf:source(to)
   local scoped = LINK_LOCAL:contains_bytes(key) or key:sub(1, 2) == "\xff\2"
   local found
   for _, address in ipairs(self.order) do
-    if is_usable(address) and LINK_LOCAL:contains(address.ip) == scoped then
+    if address:is_usable() and LINK_LOCAL:contains(address.ip) == scoped then
       if address.state == "preferred" then return address.ip end
       found = found or address.ip
     end
@@ -128,80 +114,79 @@ end
 
 -- ---- routers ------------------------------------------------------------------------------------------------------
 
--- RFC 4862 section 5.5.3 e: nobody can take an address away at once by an advertisement that is not authenticated.
-local function renew(address, option, now)
-  local remaining, lifetime = address.valid_until - now, option.valid_lifetime
-  if lifetime > TWO_HOURS or lifetime > remaining then
-    address.valid_until = routes6.deadline(now, lifetime)
-  elseif remaining > TWO_HOURS then
-    address.valid_until = now + TWO_HOURS
+-- Returns whether anything is different now; so do all that hear something.
+local function hear_address(self, said, now)
+  local address = self.of_prefixes[said.text]
+  if address then
+    if address.news == said then return false end
+    address:renew(said, now)
+    return true
   end
-  address.preferred_until = routes6.deadline(now, option.preferred_lifetime)
+  if said.lifetime == 0 or #self.order >= ADDRESSES_MAX then return false end
+  local ip = ipv6.address_of(said.prefix.ip, self.host.mac)
+  if self.host.addresses[ip] then return false end
+  in_background(self, detect, add(self, ip, said.prefix.length, said))
+  return true
 end
 
-local function make_address(self, option, now)
-  if option.prefix_length ~= 64 or option.preferred_lifetime > option.valid_lifetime then return end
-  local ip = ipv6.address_of(option.prefix, self.host.mac)
-  local address = self.host.addresses[ip]
-  if address then return renew(address, option, now) end
-  if option.valid_lifetime == 0 or #self.order >= ADDRESSES_MAX then return end
-  address = add(self, ip, 64, routes6.deadline(now, option.valid_lifetime),
-    routes6.deadline(now, option.preferred_lifetime))
-  in_background(self, detect, address)
+-- A value of 0 or none says nothing (RFC 4861 section 6.3.4). An MTU that is more than the link's changes nothing.
+local function hear_link(self, said)
+  if self.said_of_link == said then return false end
+  self.said_of_link = said
+  if said.hop_limit > 0 then self.host.hop_limit = said.hop_limit end
+  self.managed, self.other = said.managed, said.other
+  if said.mtu then
+    self.mtu = said.mtu
+    C.el_conn_limit_ip6(self.host.conn, said.mtu)
+  end
+  return true
 end
 
--- A prefix that addresses of hosts begin with.
-local function is_unicast(option)
-  local ip = option.prefix
-  return option.prefix_length <= 128 and not LINK_LOCAL:contains(ip) and not MULTICAST:contains(ip)
-end
+local hear = {
+  link = hear_link,
+  address = hear_address,
+  route = function(self, said) return self.routes:note_route(said) end,
+  on_link = function(self, said) return self.routes:note_prefix(said) end,
+}
 
-local function note_option(self, option, now)
-  if option.mtu and option.mtu >= MTU_MIN then self.mtu = option.mtu end
-  if not option.prefix or not is_unicast(option) then return end
-  if option.on_link then self.routes:note_prefix(option, now) end
-  if option.autonomous then make_address(self, option, now) end
-end
-
--- A router advertisement, checked already, came for this host or for all. A host whose link-local address is another's,
--- too, makes no more of its MAC address (RFC 4862 section 5.4.5).
----@param message table
----@param src string key of the router
-function Autoconf:advertised(message, src)
+-- Routers say something, to this host or to all. A host whose link-local address is another's, too, makes no more of
+-- its MAC address (RFC 4862 section 5.4.5).
+---@param list etherlua.news[]
+function Autoconf:advertised(list)
   if self.mode ~= "auto" or self.link.state == "duplicate" then return end
-  local now = sched.now()
-  if message.cur_hop_limit > 0 then self.host.hop_limit = message.cur_hop_limit end
-  self.managed, self.other, self.heard = message.managed or false, message.other or false, true
-  self.routes:note_router(message, src, now)
-  for _, option in ipairs(message.options) do note_option(self, option, now) end
-  changed(self)
+  local now, is_different = sched.now(), not self.heard
+  self.heard = true
+  for _, said in ipairs(list) do is_different = hear[said.kind](self, said, now) or is_different end
+  if is_different then changed(self) end
 end
 
 -- A frame with a router advertisement came for this host alone.
 ---@param frame etherlua.frame
 function Autoconf:hear(frame)
-  local message, src = segment.router_advertisement(frame)
-  if not message then return self.host.tap:count("invalid") end
-  self:advertised(message, src)
+  self.host.segment:hear_router(frame, self)
 end
 
 -- ---- time ---------------------------------------------------------------------------------------------------------
 
--- Returns when it will be different.
+-- Returns when it will be different, and whether it is over.
 local function age(self, address, now)
   if address.valid_until <= now then
     remove(self, address)
-    return math.huge
+    return math.huge, true
   end
-  if is_usable(address) then set_state(address, now) end
-  return address.preferred_until > now and address.preferred_until or address.valid_until
+  if address:is_usable() then address:set_state(now) end
+  return address:next_change(now), false
 end
 
--- Forgets what is over. Returns when the next thing will be.
+-- Forgets what is over. Returns when the next thing will be. What was forgotten, or had no room, may be said again.
 local function expire(self, now)
-  local next_at = now + 3600
-  for i = #self.order, 1, -1 do next_at = math.min(next_at, age(self, self.order[i], now)) end
-  return self.routes:expire(now, next_at)
+  local next_at, forgot = self.routes:expire(now, now + 3600)
+  for i = #self.order, 1, -1 do
+    local ends, over = age(self, self.order[i], now)
+    next_at, forgot = math.min(next_at, ends), forgot or over
+  end
+  if forgot then self.host.segment.news:again(self) end
+  return next_at
 end
 
 local function solicit(self)
@@ -226,7 +211,7 @@ end
 -- With the first address groups are joined once more, for who takes no report without a source (RFC 3590 section 4).
 local function begin(self)
   detect(self, self.link)
-  if not is_usable(self.link) then return end
+  if not self.link:is_usable() then return end
   for _, address in ipairs(self.order) do join_group(self, address) end
   if self.mode == "auto" then find_routers(self) end
 end
@@ -315,7 +300,7 @@ end
 function Autoconf:close()
   if self.closed then return end
   self.closed = true
-  self.host.segment.listeners[self] = nil
+  self.host.segment.news:leave(self)
   changed(self)
 end
 
@@ -330,18 +315,18 @@ function M.open(host, given)
     misuse.raise("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is needed", mode)
   end
   local self = setmetatable({ host = host, mode = mode, dad = given.dad ~= false, order = {},
-    event = channel.new(), managed = false, other = false }, Autoconf)
+    of_prefixes = {}, event = channel.new(), managed = false, other = false }, Autoconf)
   self.routes = routes6.new(given.gateway6 and segment.key(given.gateway6), function(to) return self:source(to) end)
   if not mode then return self end
   host.segment:use_ip6()
-  host.segment.listeners[self] = true
+  if mode == "auto" then host.segment.news:join(self) end
   host.neighbours.closing = function() self:close() end
   if static then
-    local own = add(self, static.ip, static.length, math.huge, math.huge)
+    local own = add(self, static.ip, static.length)
     self.routes.own = own.prefix
     in_background(self, detect, own)
   end
-  self.link = add(self, ipv6.address_of("fe80::", host.mac), 64, math.huge, math.huge)
+  self.link = add(self, ipv6.address_of("fe80::", host.mac), 64)
   in_background(self, begin)
   in_background(self, keep_time)
   return self

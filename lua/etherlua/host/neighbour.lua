@@ -80,7 +80,8 @@ local function ask_until_answered(self, ip, source, event)
   for _ = 1, TRIES do
     local sent, reason = ask(self, ip, source)
     if not sent then return reason end
-    if select.wait { event, timeout = TRY_TIMEOUT } then return end
+    local timeout = ip:find(":", 1, true) and self.segment.retrans or TRY_TIMEOUT
+    if select.wait { event, timeout = timeout } then return end
   end
   return "no answer from neighbour " .. ip
 end
@@ -200,8 +201,14 @@ M.PROBES = {
   quick = { wait = 0.05, count = 3, min = 0.1, max = 0.1, after = 0.1 },
 }
 
--- Duplicate address detection: RFC 4862 section 5.1 and RFC 4861 section 10.
-M.DETECTION = { wait = 1, count = 1, min = 1, max = 1, after = 1 }
+local RETRANS_TIMER = 1 -- RFC 4861 section 10
+
+-- Timing of duplicate address detection (RFC 4862 section 5.1), for probe().
+---@param of etherlua.segment whose routers may have named another time
+---@return table timing
+function M.detection(of)
+  return { wait = 1, count = 1, min = 0, max = 0, after = of.retrans or RETRANS_TIMER }
+end
 
 -- The MAC address of another host of this relay that has the address or probes for it: no host hears the others, for
 -- what a relay sends does not come back to it.
@@ -217,7 +224,7 @@ end
 
 -- Whether nobody else has the address (RFC 5227 section 2.1, RFC 4862 section 5.4). Blocks for the time of the probes.
 ---@param ip string
----@param timing table one of M.PROBES, or M.DETECTION
+---@param timing table one of M.PROBES, or of M.detection()
 ---@return true|nil free
 ---@return string|nil mac of the host that has the address
 function Neighbours:probe(ip, timing)

@@ -1,17 +1,21 @@
--- host/routes6.lua: where the IPv6 packets of one host go next: the routers and prefixes that it has heard of (RFC 4861
--- section 6.3), and those that it was given. What is over is forgotten. Who hears them is autoconf.lua.
+-- host/routes6.lua: where the IPv6 packets of one host go next: the routers, routes and prefixes that it has heard of
+-- (RFC 4861 section 6.3, RFC 4191 section 3), and those that it was given. What is over is forgotten. Who hears them is
+-- autoconf.lua; what is heard is shared with other hosts, see router_news.lua.
 
+local news = require "etherlua.host.router_news"
 local prefix = require "etherlua.net.prefix"
 local segment = require "etherlua.host.segment"
 
 local M = {}
 
-local LINK_LOCAL = prefix.new "fe80::/64"
-local ROUTERS_MAX, PREFIXES_MAX, CACHE_MAX = 8, 16, 1024
-local FOR_EVER = 0xffffffff
+local LINK_LOCAL = prefix.new "fe80::/10"
+local ROUTERS_MAX, ROUTES_MAX, PREFIXES_MAX, CACHE_MAX = 8, 32, 16, 1024
 
 -- See routes6.new.
 ---@class etherlua.routes6
+---@field routers etherlua.news[] default routers
+---@field routes etherlua.news[] routes that are not for everything
+---@field prefixes etherlua.news[] on the link
 local Routes = {}
 Routes.__index = Routes
 
@@ -19,16 +23,8 @@ Routes.__index = Routes
 ---@param source fun(to: string): string|nil the address to send from
 ---@return etherlua.routes6
 function M.new(gateway, source)
-  return setmetatable({ gateway = gateway, source = source, routers = {}, prefixes = {}, cache = {}, count = 0 },
-    Routes)
-end
-
--- When what is valid for so long is over.
----@param now number
----@param lifetime integer seconds
----@return number
-function M.deadline(now, lifetime)
-  return lifetime == FOR_EVER and math.huge or now + lifetime
+  return setmetatable({ gateway = gateway, source = source, routers = {}, routes = {}, prefixes = {}, cache = {},
+    count = 0 }, Routes)
 end
 
 -- ---- the way ------------------------------------------------------------------------------------------------------
@@ -37,18 +33,33 @@ end
 ---@return string|nil key
 function Routes:router()
   local best
-  for _, router in ipairs(self.routers) do
-    if not best or router.rank > best.rank then best = router end
+  for _, one in ipairs(self.routers) do
+    if not best or one.rank > best.rank then best = one end
   end
-  return best and best.key or self.gateway
+  return best and best.router or self.gateway
 end
 
-local function is_on_link(self, key)
-  if LINK_LOCAL:contains_bytes(key) then return true end
+-- How many bits of a key the longest prefix has that is on the link; -1 for none.
+local function bits_on_link(self, key)
+  if LINK_LOCAL:contains_bytes(key) then return 128 end
+  local bits = self.own and self.own:contains_bytes(key) and self.own.length or -1
   for _, one in ipairs(self.prefixes) do
-    if one.prefix:contains_bytes(key) then return true end
+    if one.prefix.length > bits and one.prefix:contains_bytes(key) then bits = one.prefix.length end
   end
-  return self.own and self.own:contains_bytes(key)
+  return bits
+end
+
+-- The longest prefix decides, then the preference (RFC 4191 section 3.2). What is on the link needs no router.
+local function next_hop(self, key)
+  local bits, best = bits_on_link(self, key), nil
+  for _, one in ipairs(self.routes) do
+    local length = one.prefix.length
+    if (length > bits or best and length == bits and one.rank > best.rank) and one.prefix:contains_bytes(key) then
+      bits, best = length, one
+    end
+  end
+  if best then return best.router end
+  return bits >= 0 and key or self:router()
 end
 
 -- Something that the ways depend on is different now.
@@ -63,7 +74,7 @@ end
 function Routes:hop(key)
   local route = self.cache[key]
   if not route then
-    local hop = is_on_link(self, key) and key or self:router()
+    local hop = next_hop(self, key)
     local source = hop and (self.source(segment.text(hop)) or self.source "fe80::")
     if not source then return nil end
     if self.count >= CACHE_MAX then self:forget() end
@@ -75,58 +86,59 @@ end
 
 -- ---- what is heard ------------------------------------------------------------------------------------------------
 
--- High, medium, low of RFC 4191 section 2.1; the reserved value counts as medium.
-local RANKS = { [1] = 3, [3] = 1 }
-
--- The entry of a list with this value, or a new one if there is room.
-local function entry(list, name, value, max)
+local function place_of(list, key)
   for i, one in ipairs(list) do
-    if one[name] == value then return one, i end
-  end
-  if #list >= max then return nil end
-  list[#list + 1] = { [name] = value }
-  return list[#list], #list
-end
-
--- A router has advertised itself.
----@param message table
----@param src string its key
----@param now number
-function Routes:note_router(message, src, now)
-  local router, i = entry(self.routers, "key", src, ROUTERS_MAX)
-  if not router then return end
-  router.valid_until, router.rank = now + message.router_lifetime, RANKS[message.preference] or 2
-  if message.router_lifetime == 0 then table.remove(self.routers, i) end
-end
-
--- A prefix is on the link. The bits behind the length say nothing (RFC 4861 section 4.6.2).
----@param option table
----@param now number
-function Routes:note_prefix(option, now)
-  local given = prefix.new(("%s/%d"):format(option.prefix, option.prefix_length))
-  local one, i = entry(self.prefixes, "text", ("%s/%d"):format(given:network(), given.length), PREFIXES_MAX)
-  if not one then return end
-  one.prefix, one.valid_until = one.prefix or given, M.deadline(now, option.valid_lifetime)
-  if option.valid_lifetime == 0 then table.remove(self.prefixes, i) end
-end
-
-local function drop_old(list, now)
-  for i = #list, 1, -1 do
-    if list[i].valid_until <= now then table.remove(list, i) end
+    if one.key == key then return i end
   end
 end
+
+-- Puts it in the place of what was said before about the same; a lifetime of 0 takes it away. Returns whether anything
+-- is different now.
+local function note(list, one, max)
+  local i = place_of(list, one.key)
+  if one.lifetime == 0 then return i ~= nil and table.remove(list, i) ~= nil end
+  if list[i] == one or not i and #list >= max then return false end
+  list[i or #list + 1] = one
+  return true
+end
+
+-- A router says that packets for a prefix may go by it (RFC 4191 section 3.1).
+---@param one etherlua.news
+---@return boolean changed
+function Routes:note_route(one)
+  if one.prefix.length == 0 then return note(self.routers, one, ROUTERS_MAX) end
+  return note(self.routes, one, ROUTES_MAX)
+end
+
+-- A prefix is on the link.
+---@param one etherlua.news
+---@return boolean changed
+function Routes:note_prefix(one)
+  return note(self.prefixes, one, PREFIXES_MAX)
+end
+
+-- ---- time ---------------------------------------------------------------------------------------------------------
 
 -- Forgets what is over.
 ---@param now number
 ---@param next_at number
 ---@return number next_at when the next thing will be, if that is earlier
+---@return boolean forgot something was over
 function Routes:expire(now, next_at)
-  for _, list in ipairs { self.routers, self.prefixes } do
-    drop_old(list, now)
-    for _, one in ipairs(list) do next_at = math.min(next_at, one.valid_until) end
+  local forgot = false
+  for _, list in ipairs { self.routers, self.routes, self.prefixes } do
+    for i = #list, 1, -1 do
+      local ends = news.deadline(list[i].at, list[i].lifetime)
+      if ends <= now then
+        table.remove(list, i)
+        forgot = true
+      else
+        next_at = math.min(next_at, ends)
+      end
+    end
   end
   self:forget()
-  return next_at
+  return next_at, forgot
 end
 
 return M

@@ -15,6 +15,8 @@ local memory = require "etherlua.net.memory"
 local nd = require "etherlua.host.nd"
 local numbers = require "etherlua.net.numbers"
 local ownership = require "etherlua.host.ownership"
+local random = require "etherlua.net.random"
+local router_news = require "etherlua.host.router_news"
 local sched = require "etherlua.core.sched"
 local tap = require "etherlua.host.tap"
 local vlan_stack = require "etherlua.net.vlan_stack"
@@ -34,7 +36,9 @@ local mac_t, const_uint8_p = ffi.typeof "struct el_mac", ffi.typeof "const uint8
 ---@class etherlua.segment
 ---@field claims table<any, table> addresses of hosts here, by key
 ---@field neighbours table<any, table> what is known of others, by key
----@field listeners table<table, true> those who want router advertisements: advertised(listener, message, router)
+---@field news etherlua.router_news what routers say, and who wants to be told
+---@field reachable? number seconds that an IPv6 neighbour is believed, as routers say
+---@field retrans? number seconds to wait for an IPv6 neighbour's answer, as routers say
 local Segment = {}
 Segment.__index = Segment
 
@@ -132,16 +136,17 @@ function Segment:answered(entry)
   event:close()
 end
 
-local function settle(entry, mac)
+local function settle(entry, mac, seconds)
   ffi.copy(entry.mac, mac, 6)
-  entry.known, entry.expires = true, sched.now() + CACHE_TIME
+  entry.known, entry.expires = true, sched.now() + seconds
   if entry.event then entry.event:close() end
 end
 
 -- A neighbour has an address. What nobody asked for is not kept, so a flood fills nothing.
 local function learn(segment, key, mac)
   local entry = segment.neighbours[key]
-  if entry and not segment.claims[key] then settle(entry, mac) end
+  if not entry or segment.claims[key] then return end
+  settle(entry, mac, type(key) == "string" and segment.reachable or CACHE_TIME)
 end
 
 -- ---- ARP ----------------------------------------------------------------------------------------------------------
@@ -237,21 +242,33 @@ end
 
 -- ---- routers ------------------------------------------------------------------------------------------------------
 
--- A router advertisement that is valid (RFC 4861 section 6.1.2).
----@param frame etherlua.frame of ICMPv6
----@return table? fields of the message
----@return string? router key of its address
-function M.router_advertisement(frame)
-  local message = nd.read(frame)
-  if not message then return nil end
-  return message, ffi.string(frame.data + frame.l3 + 8, 16)
+-- In seconds; RFC 4861 section 6.2.1 has an hour for the first. Nobody asks all the time, and nobody waits for ever.
+local TIMER_MIN, REACHABLE_MAX, RETRANS_MAX = 0.01, 3600, 60
+
+-- What routers say about the link's timers concerns what all here know together (RFC 4861 section 6.3.4); 0 says
+-- nothing. For so long a neighbour is believed, not quite the same time everywhere.
+local function take_timers(segment, message)
+  local reachable, retrans = message.reachable_time, message.retrans_timer
+  if reachable > 0 and reachable ~= segment.base_reachable then
+    local base = math.max(TIMER_MIN, math.min(reachable / 1000, REACHABLE_MAX))
+    segment.base_reachable, segment.reachable = reachable, base * random.between(0.5, 1.5)
+  end
+  if retrans > 0 then segment.retrans = math.max(TIMER_MIN, math.min(retrans / 1000, RETRANS_MAX)) end
 end
 
-local function hear_router(segment, frame)
-  if not next(segment.listeners) then return segment.tap:count("ignored") end
-  local message, router = M.router_advertisement(frame)
-  if not message then return segment.tap:count("invalid") end
-  for listener in pairs(segment.listeners) do listener:advertised(message, router) end
+-- A router advertisement came for all who want to hear of routers, or for one of them alone.
+---@param frame etherlua.frame of ICMPv6
+---@param listener? table of router_news.lua
+function Segment:hear_router(frame, listener)
+  local src = ffi.string(frame.data + frame.l3 + 8, 16)
+  if self.news:is_idle() and not is_known(self, src) then return self.tap:count("ignored") end
+  local message
+  if listener then message = self.news:hear_alone(frame, listener) else message = self.news:hear(frame) end
+  if not message then return self.tap:count("invalid") end
+  local has, _, mac = ownership.nd(frame, message, src)
+  look_for_conflict(self, has, nil, mac)
+  if message.source_link_layer_address then learn(self, has, mac) end
+  if not self.news:is_idle() then take_timers(self, message) end
 end
 
 -- ---- the segment --------------------------------------------------------------------------------------------------
@@ -260,7 +277,7 @@ end
 ---@param frame etherlua.frame
 function Segment:hear(frame)
   if frame.ethertype == ARP then return self:hear_arp(frame) end
-  if frame.data[frame.l4] == icmp6.ROUTER_ADVERTISEMENT then return hear_router(self, frame) end
+  if frame.data[frame.l4] == icmp6.ROUTER_ADVERTISEMENT then return self:hear_router(frame) end
   self:hear_nd(frame)
 end
 
@@ -274,7 +291,7 @@ end
 
 local function open(relay, vlans)
   local segment = setmetatable({ tap = tap.of(relay), claims = {}, neighbours = {}, count = 0, asked = 0,
-    listeners = {} }, Segment)
+    news = router_news.new() }, Segment)
   segment.conn = relay:conn { mac = group.BROADCAST, vlans = vlans, ethertypes = { ARP }, recv_depth = 1 }
   segment.tap:add(segment.conn, C.EL_TAP_NEIGHBOUR, segment)
   return segment
