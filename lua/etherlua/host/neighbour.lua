@@ -201,13 +201,16 @@ M.PROBES = {
   quick = { wait = 0.05, count = 3, min = 0.1, max = 0.1, after = 0.1 },
 }
 
-local RETRANS_TIMER = 1 -- RFC 4861 section 10
+-- Duplicate address detection: RFC 4862 section 5.1 and RFC 4861 section 10.
+M.DETECTION = { wait = 1, count = 1, min = 1, max = 1, after = 1 }
 
--- Timing of duplicate address detection (RFC 4862 section 5.1), for probe().
----@param of etherlua.segment whose routers may have named another time
+-- The same where routers may have named another time.
+---@param of etherlua.segment
 ---@return table timing
 function M.detection(of)
-  return { wait = 1, count = 1, min = 0, max = 0, after = of.retrans or RETRANS_TIMER }
+  local usual = M.DETECTION
+  return of.retrans and { wait = usual.wait, count = usual.count, min = of.retrans, max = of.retrans,
+    after = of.retrans } or usual
 end
 
 -- The MAC address of another host of this relay that has the address or probes for it: no host hears the others, for
@@ -224,7 +227,7 @@ end
 
 -- Whether nobody else has the address (RFC 5227 section 2.1, RFC 4862 section 5.4). Blocks for the time of the probes.
 ---@param ip string
----@param timing table one of M.PROBES, or of M.detection()
+---@param timing table one of M.PROBES, M.DETECTION, or of M.detection()
 ---@return true|nil free
 ---@return string|nil mac of the host that has the address
 function Neighbours:probe(ip, timing)
