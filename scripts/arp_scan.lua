@@ -40,7 +40,7 @@ local opts = options()
 -- ---- output -------------------------------------------------------------------------------------------------------
 
 local ANSWER = { "ip", "mac", "sent_by", "vlans", "ms", "duplicate" }
-local LEAK = { "ip", "mac", "vlans", "came_with", "ms" }
+local LEAK = { "ip", "mac", "sent_by", "vlans", "came_with", "ms" }
 local SUMMARY = { "questions", "sent", "unsent", "answered", "duplicates", "leaks", "repeated", "ignored", "unlisted",
   "proxies", "seconds", "times_ms" }
 
@@ -61,11 +61,11 @@ end
 
 local function print_leak(leak)
   if opts.json then
-    return script.print_json(LEAK, { ip = leak.ip, mac = leak.mac, vlans = leak.vlans, came_with = leak.came_with,
-      ms = leak.seconds * 1000 })
+    return script.print_json(LEAK, { ip = leak.ip, mac = leak.mac, sent_by = leak.sent_by, vlans = leak.vlans,
+      came_with = leak.came_with, ms = leak.seconds * 1000 })
   end
-  print(("%-15s  %s  LEAK: asked %s, answered %s"):format(leak.ip, leak.mac, script.vlan_name(leak.vlans),
-    script.vlan_name(leak.came_with)))
+  print(("%-15s  %s  LEAK: asked %s, answered %s%s"):format(leak.ip, leak.mac, script.vlan_name(leak.vlans),
+    script.vlan_name(leak.came_with), leak.sent_by and "  SENT BY " .. leak.sent_by or ""))
 end
 
 -- MAC address -> how many addresses it has on one VLAN stack, where these are many.

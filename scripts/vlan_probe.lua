@@ -52,17 +52,17 @@ local discover = by_dhcp and script.check(dhcp4_discover.new, relay, by_dhcp)
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
-local ROW = { "vlans", "protocol", "ip", "mac", "ms", "came_with", "offer" }
+local ROW = { "vlans", "protocol", "ip", "mac", "sent_by", "ms", "came_with", "offer" }
 local SUMMARY = { "vlan_stacks", "answered", "rows", "leaks", "sent", "unsent", "ignored", "unlisted", "seconds" }
 
 local function add_arp(rows)
   for answer in scan:answers() do
     rows[#rows + 1] = { stack = answer.stack, protocol = "arp", vlans = answer.vlans, ip = answer.ip,
-      mac = answer.mac, ms = answer.seconds * 1000 }
+      mac = answer.mac, sent_by = answer.sent_by, ms = answer.seconds * 1000 }
   end
   for _, leak in ipairs(scan:leaks()) do
     rows[#rows + 1] = { stack = leak.stack, protocol = "arp", vlans = leak.vlans, ip = leak.ip, mac = leak.mac,
-      ms = leak.seconds * 1000, came_with = leak.came_with }
+      sent_by = leak.sent_by, ms = leak.seconds * 1000, came_with = leak.came_with }
   end
 end
 
@@ -89,8 +89,8 @@ end
 
 local function print_row(row)
   if opts.json then return script.print_json(ROW, row) end
-  print(("%-10s %-4s %-15s  %s  %9.3f ms%s%s"):format(row.vlans, row.protocol, row.ip, row.mac, row.ms,
-    row.offer and "  offers " .. row.offer or "",
+  print(("%-10s %-4s %-15s  %s  %9.3f ms%s%s%s"):format(row.vlans, row.protocol, row.ip, row.mac, row.ms,
+    row.sent_by and "  SENT BY " .. row.sent_by or "", row.offer and "  offers " .. row.offer or "",
     row.came_with and "  LEAK: answered " .. script.vlan_name(row.came_with) or ""))
 end
 

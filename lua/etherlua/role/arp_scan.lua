@@ -129,7 +129,8 @@ local function add_leak(scan, stack, frame, seconds)
   end
   scan.leaked[#scan.leaked + 1] = { stack = stack, ip = addr.ip4_text(packet.spa),
     mac = addr.mac_text(ffi.string(packet.sha, 6)), vlans = tostring(scan.vlans:at(stack)),
-    came_with = vlan_stack.text(frame.vlans, scan.vlans:at(stack)), seconds = seconds }
+    came_with = vlan_stack.text(frame.vlans, scan.vlans:at(stack)), seconds = seconds,
+    sent_by = sent_by(frame) }
 end
 
 -- The number of the VLAN stack that was asked on, by the answer to it; came: as of hear().
@@ -262,8 +263,8 @@ function Scan:answers()
 end
 
 -- The answers that came with another VLAN stack than asked.
----@return { stack: integer, vlans: string, came_with: string, ip: string, mac: string, seconds: number }[] leaks vlans:
----  that was asked, of which stack is the number
+---@return { stack: integer, vlans: string, came_with: string, ip: string, mac: string, sent_by: string?,
+---  seconds: number }[] leaks vlans: that was asked, of which stack is the number; sent_by: as of an answer
 function Scan:leaks()
   return role.copy(self.leaked)
 end
