@@ -28,6 +28,9 @@ describe("an option of DHCP on a command line", function()
     becomes("client_architecture", "0,7", "client_architecture", { 0, 7 })
     becomes("classless_routes", "0.0.0.0/0=10.0.0.1,10.1.0.0/16=10.0.0.2", "classless_routes",
       { { prefix = "0.0.0.0/0", router = "10.0.0.1" }, { prefix = "10.1.0.0/16", router = "10.0.0.2" } })
+    becomes("static_routes", "192.168.5.0=10.0.0.2", "static_routes",
+      { { destination = "192.168.5.0", router = "10.0.0.2" } })
+    becomes("249", "10.1.0.0/16=10.0.0.2", "ms_classless_routes", { { prefix = "10.1.0.0/16", router = "10.0.0.2" } })
     becomes("82", "circuit_id=eth0=1,2=0x01ff,9=x", "relay_agent",
       { circuit_id = "eth0=1", remote_id = "\1\255", [9] = "x" })
   end)

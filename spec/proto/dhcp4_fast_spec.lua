@@ -64,6 +64,9 @@ local MESSAGES = {
   ["long message type"] = with_options "\53\2\2\2\255",
   ["empty message type"] = with_options "\53\0\255",
   ["short server"] = with_options "\53\1\2\54\3\10\0\0\255",
+  ["long server"] = with_options "\53\1\2\54\8\10\0\0\1\10\0\0\2\255",
+  ["two servers, and no end"] = with_options "\53\1\2\54\4\10\0\0\1\54\4\10\0\0\2",
+  ["an option cut short"] = with_options "\53\1\2\54\4\10\0\0\1\15\20ab",
   ["message type 0"] = with_options "\53\1\0\255",
   ["unknown message type"] = with_options "\53\1\200\54\4\1\2\3\4\255",
   ["an overload that is none"] = with_options "\52\1\9\53\1\2\255",
@@ -102,6 +105,8 @@ describe("the fast path for DHCPv4", function()
     assert.same({ op = 2, kind = fast.OFFER, xid = bit.bswap(0xfedcba98), yiaddr = fast.ip4 "10.1.2.3",
       server_id = fast.ip4 "10.0.0.1", chaddr = MAC }, read(MESSAGES.offer))
     assert.equal(fast.NAK, read(MESSAGES.nak).kind)
+    assert.equal(fast.ip4 "10.0.0.1", read(MESSAGES["long server"]).server_id)
+    assert.equal(fast.ip4 "10.0.0.1", read(MESSAGES["two servers, and no end"]).server_id)
   end)
 
   it("reads a message without making garbage once it is compiled", function()

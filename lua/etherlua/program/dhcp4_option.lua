@@ -48,6 +48,14 @@ local function route(text, label)
   return { prefix = prefix, router = router }
 end
 
+local function static_route(text, label)
+  local destination, router = text:match("^(.-)=(.*)$")
+  if not destination then
+    misuse.raise("bad %s %q: ADDRESS=ROUTER such as 192.168.5.0=10.0.0.1 is needed", label, text)
+  end
+  return { destination = destination, router = router }
+end
+
 local SUB_NAMES, SUB_CODES = { "circuit_id", "remote_id" }, { circuit_id = 1, remote_id = 2 }
 
 local function relay_agent(text, label)
@@ -65,7 +73,8 @@ end
 -- Kind of option -> function from the text, and a label that names the option in errors, to its value.
 local READERS = {
   u8 = number, u16 = number, u32 = number, i32 = number, raw = literal, text = literal, ip = ip, boolean = boolean,
-  flag = boolean, ips = list_of(ip), u16s = list_of(number), routes = list_of(route), relay_agent = relay_agent,
+  flag = boolean, ips = list_of(ip), u16s = list_of(number), routes = list_of(route),
+  static_routes = list_of(static_route), relay_agent = relay_agent,
   codes = list_of(function(text) return options.codes[text] or number(text) end),
   message_type = function(text) return tonumber(text) or text:upper() end,
 }

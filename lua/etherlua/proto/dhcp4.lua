@@ -1,6 +1,7 @@
 -- proto/dhcp4.lua: DHCP messages (RFC 2131). The options are typed by the table in dhcp4_options.lua.
 -- Long options (RFC 3396) and option overload are handled inside. No state machine; plain BOOTP is not read.
 -- An option of an unknown code, or with bytes that do not fit its type, is kept as raw bytes under its numeric code.
+-- Of one of fixed size the first value that fits counts, and its bytes are kept beside it.
 
 local bytes = require "etherlua.net.bytes"
 local dhcp4_options = require "etherlua.proto.dhcp4_options"
@@ -19,7 +20,8 @@ local SNAME_SIZE, FILE_SIZE = 64, 128
 local OVERLOAD, MESSAGE_TYPE, RELAY_AGENT, END = 52, 53, 82, 255
 
 M.fields = schema.new("dhcp4", { "op", "htype", "hlen", "hops", "xid", "secs", "flags", "broadcast", "ciaddr", "yiaddr",
-  "siaddr", "giaddr", "chaddr", "sname", "file", "options", "option_order", "overload", "pad", "max_size" },
+  "siaddr", "giaddr", "chaddr", "sname", "file", "options", "option_order", "option_bytes", "no_end", "overload",
+  "pad", "max_size" },
   { inside = { options = dhcp4_options.check } })
 
 ---@type table<string, integer> name of an option -> its code
@@ -31,32 +33,46 @@ local FIXED_RANK = { [MESSAGE_TYPE] = 0, [RELAY_AGENT] = 255 }
 
 -- ---- Reading ------------------------------------------------------------------------------------------------------
 
+-- One option more. raw.parts has those that came several times, by code.
+local function take(raw, order, code, value)
+  local before = raw[code]
+  if not before then
+    order[#order + 1], raw[code] = code, value
+    return
+  end
+  raw.parts = raw.parts or {}
+  local parts = raw.parts[code] or { before }
+  parts[#parts + 1] = value
+  raw.parts[code], raw[code] = parts, before .. value
+end
+
 -- The options between two positions: bytes into raw by code, those of one code joined (RFC 3396), and codes into order
--- as they were first seen. Returns the position of the end option, stop + 1 if there is none, or nil, reason.
+-- as they were first seen. Returns the position of the end option, or where the last option ends and true if there is
+-- none, or nil, reason.
 local function scan(message, at, stop, raw, order)
+  local last = at - 1
   while at <= stop do
     local code, size = byte(message, at, at + 1)
-    if code == END then return at end
-    if code == 0 then
-      at = at + 1
-    else
-      if at == stop or at + 1 + size > stop then return nil, format("dhcp4: option %d is cut short", code) end
-      local value, before = sub(message, at + 2, at + 1 + size), raw[code]
-      if not before then order[#order + 1] = code end
-      raw[code] = before and before .. value or value
-      at = at + 2 + size
+    if code == END then return at, false end
+    at = at + 1
+    if code ~= 0 then
+      if at > stop or at + size > stop then return nil, format("dhcp4: option %d is cut short", code) end
+      take(raw, order, code, sub(message, at + 1, at + size))
+      at = at + 1 + size
+      last = at - 1
     end
   end
-  return at
+  return last, true
 end
 
 -- As codes of option 52; an overloaded field is one bit.
 local OVERLOAD_NAMES = { ["\1"] = "file", ["\2"] = "sname", ["\3"] = "both" }
 local OVERLOAD_BITS = { file = 1, sname = 2, both = 3, [true] = 3 }
 
--- What is overloaded, by the options of the main field; that this is so is not an option of its own.
+-- What is overloaded, by the options of the main field; that this is so is not an option of its own. The first value
+-- counts, as of any option.
 local function take_overload(raw, order)
-  local overload = OVERLOAD_NAMES[raw[OVERLOAD]]
+  local overload = OVERLOAD_NAMES[sub(raw[OVERLOAD] or "", 1, 1)]
   for i = 1, overload and #order or 0 do
     if order[i] == OVERLOAD then
       table.remove(order, i)
@@ -66,31 +82,35 @@ local function take_overload(raw, order)
   return overload
 end
 
--- All options of a message in the order of RFC 3396 section 5: options, file, sname. Only the first has to be closed by
--- an end option, as a message that was cut short would not be. Returns its position and what is overloaded.
+-- All options of a message in the order of RFC 3396 section 5: options, file, sname. Where the end option is missing,
+-- they end with the message. Returns where they end in the main field, what is overloaded, whether the end is missing.
 local function scan_all(message, raw, order)
-  local end_at, reason = scan(message, HEADER_SIZE + 1, #message, raw, order)
-  if not end_at then return nil, reason end
-  if end_at > #message then return nil, "dhcp4: the end option is missing" end
-  local overload, ok = take_overload(raw, order), true
+  local end_at, no_end = scan(message, HEADER_SIZE + 1, #message, raw, order)
+  if not end_at then return nil, no_end end
+  local overload, ok, reason = take_overload(raw, order), true, nil
   if overload == "file" or overload == "both" then ok, reason = scan(message, 109, 236, raw, order) end
   if ok and (overload == "sname" or overload == "both") then ok, reason = scan(message, 45, 108, raw, order) end
   if not ok then return nil, reason end
-  return end_at, overload
+  return end_at, overload, no_end or nil
 end
 
--- The table of options, and their order if it is not the usual one.
-local function typed(raw, order)
-  local options, last_rank, is_usual = {}, -1, true
+-- The table of options, their order if it is not the usual one, and the bytes of those that build() would make others
+-- of.
+local function typed(raw, order, overload)
+  local options, last_rank, is_usual, parts, kept = {}, -1, true, raw.parts or {}, nil
   for i = 1, #order do
     local code = order[i]
-    local key, value = decode(code, raw[code])
+    local key, value, loose = decode(code, raw[code], parts[code])
     options[key] = value
+    if loose or parts[code] then kept = dhcp4_options.keep(kept, code, raw[code], loose, parts[code]) end
     local rank = FIXED_RANK[code] or code
     is_usual = is_usual and rank > last_rank
     last_rank = rank
   end
-  return options, not is_usual and order or nil
+  if overload and #raw[OVERLOAD] > 1 then
+    kept = dhcp4_options.keep(kept, OVERLOAD, raw[OVERLOAD], true, parts[OVERLOAD])
+  end
+  return options, not is_usual and order or nil, kept
 end
 
 -- A text of fixed size, up to its NUL; nothing if options are in its place.
@@ -115,7 +135,8 @@ end
 ---@param message string
 ---@return table? fields op, htype, hlen, hops, xid, secs, flags, broadcast (its top bit), ciaddr, yiaddr, siaddr,
 ---  giaddr, chaddr (text if hlen is 6, else raw), sname, file, options (by name if known, else raw by code), and where
----  build() would not make it so unasked: overload ("file", "sname", "both"), option_order (list of codes), pad
+---  build() would not make it so unasked: overload ("file", "sname", "both"), option_order (list of codes),
+---  option_bytes (by code a list of the parts that came), no_end (true: the end option is missing), pad
 ---@return string? reason
 function M.parse(message)
   local have = #message
@@ -124,9 +145,9 @@ function M.parse(message)
   local op, htype, hlen, hops = byte(message, 1, 4)
   if hlen > 16 then return nil, format("dhcp4: hlen %d is over 16", hlen) end
   local raw, order, flags = {}, {}, u16(message, 11)
-  local end_at, overload = scan_all(message, raw, order)
+  local end_at, overload, no_end = scan_all(message, raw, order)
   if not end_at then return nil, overload end
-  local options, option_order = typed(raw, order)
+  local options, option_order, option_bytes = typed(raw, order, overload)
   return {
     op = op,
     htype = htype,
@@ -145,6 +166,8 @@ function M.parse(message)
     file = fixed_text(message, 109, FILE_SIZE, overload, "file"),
     options = options,
     option_order = option_order,
+    option_bytes = option_bytes,
+    no_end = no_end,
     overload = overload,
     pad = padding(have, end_at),
   }
@@ -182,18 +205,30 @@ local function ordered_codes(raw, order)
   return ranks
 end
 
--- The options as a list of code, length, value; one of over 255 octets makes several (RFC 3396).
+local function add_pieces(pieces, code, parts)
+  local size = 0
+  for _, part in ipairs(parts) do
+    pieces[#pieces + 1] = char(code, #bytes.string("DHCP option " .. code, part, 255)) .. part
+    size = size + 2 + #part
+  end
+  return size
+end
+
+-- The options as a list of code, length, value; and their size.
 local function option_pieces(fields)
   local raw, pieces, size = raw_options(fields.options or {}), {}, 0
   for _, code in ipairs(ordered_codes(raw, fields.option_order)) do
-    local value = raw[code]
-    for at = 1, math.max(#value, 1), 255 do
-      local part = sub(value, at, at + 254)
-      pieces[#pieces + 1] = char(code, #part) .. part
-      size = size + 2 + #part
-    end
+    local kept = fields.option_bytes and fields.option_bytes[code]
+    size = size + add_pieces(pieces, code, dhcp4_options.parts(code, raw[code], kept))
   end
   return pieces, size
+end
+
+-- Option 52, as it came if it still says the same.
+local function overload_option(fields, bits)
+  local kept, pieces = fields.option_bytes and fields.option_bytes[OVERLOAD], {}
+  add_pieces(pieces, OVERLOAD, kept and sub(concat(kept), 1, 1) == char(bits) and kept or { char(bits) })
+  return concat(pieces)
 end
 
 local function filled_up(text, size)
@@ -232,11 +267,12 @@ local function lay_out(fields)
     bytes.string("dhcp4 sname", fields.sname, SNAME_SIZE)
   local pieces, size = option_pieces(fields)
   local bits, last = overload_bits(fields, HEADER_SIZE + size + 1, file, sname), #pieces
-  if bits == 0 then return sname, file, concat(pieces) .. char(END) end
+  local close = fields.no_end and "" or char(END)
+  if bits == 0 then return sname, file, concat(pieces) .. close end
   if bits >= 2 then sname, last = fill_field(pieces, last, SNAME_SIZE) end
   if bits % 2 == 1 then file, last = fill_field(pieces, last, FILE_SIZE) end
   local first = pieces[1] or ""
-  return sname, file, first .. char(OVERLOAD, 1, bits) .. concat(pieces, "", 2, last) .. char(END)
+  return sname, file, first .. overload_option(fields, bits) .. concat(pieces, "", 2, last) .. close
 end
 
 local REPLIES = { OFFER = true, ACK = true, NAK = true }
@@ -263,7 +299,8 @@ end
 ---@param fields table as from parse, all optional; op follows from the message type, broadcast overrides the bit of
 ---  flags. overload: true, "file", "sname" or "both" moves options there, false forbids it; max_size: octets of the
 ---  message, over which options are moved without being told; option_order: names or codes to be sent first, in this
----  order; pad: octets to fill up to, 300 unless given (BOOTP, RFC 1542 section 2.1), or false
+---  order; option_bytes: used for an option that still means the same; no_end: true leaves the end option out; pad:
+---  octets to fill up to, 300 unless given (BOOTP, RFC 1542 section 2.1), or false
 ---@return string message; raises for unknown names, bad values, and if max_size is not enough
 function M.build(fields)
   M.fields:check(fields)

@@ -37,22 +37,23 @@ function M.reply()
   return reply_t()
 end
 
--- Takes the value of an option. False when it is one that comes in several parts or moves others elsewhere.
+-- Takes the value of an option. False when it is one that comes in several parts or with another length, or moves
+-- others elsewhere.
 local function note(message, at, code, size, reply)
   if code == MESSAGE_TYPE then
-    if reply.has_kind ~= 0 then return false end
-    reply.has_kind, reply.kind = 1, size == 1 and message[at + 2] or 0
+    if reply.has_kind ~= 0 or size ~= 1 then return false end
+    reply.has_kind, reply.kind = 1, message[at + 2]
     return true
   end
-  if code == OVERLOAD or reply.has_server ~= 0 then return false end
-  reply.has_server, reply.server_id = 1, size == 4 and native32(message, at + 2) or 0
+  if code == OVERLOAD or reply.has_server ~= 0 or size ~= 4 then return false end
+  reply.has_server, reply.server_id = 1, native32(message, at + 2)
   return true
 end
 
--- The options from a position up to the end option. nil: one is cut short, or there is no end. false: dhcp4.parse has
--- to decide. It calls itself instead of looping (JIT 1).
+-- The options from a position up to the end option, or of the message where there is none. nil: one is cut short.
+-- false: dhcp4.parse has to decide. It calls itself instead of looping (JIT 1).
 local function walk(message, len, at, reply)
-  if at >= len then return nil end
+  if at >= len then return true end
   local code = message[at]
   if code == END then return true end
   if code == 0 then return walk(message, len, at + 1, reply) end

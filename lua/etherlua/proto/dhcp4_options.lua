@@ -17,14 +17,14 @@ M.codes = {}
 
 -- ---- Types of options ---------------------------------------------------------------------------------------------
 -- parse(raw) -> value, or nil if the bytes do not fit. build(value, label) -> raw, raises for a bad value; the label
--- names the option.
+-- names the option. size: octets of a type that has always as many.
 
 local types = {}
 
 local function number_type(size, low, high)
   return {
+    size = size,
     parse = function(raw)
-      if #raw ~= size then return nil end
       local value = size == 1 and byte(raw) or size == 2 and u16(raw, 1) or u32(raw, 1)
       return value > high and value - 0x100000000 or value
     end,
@@ -54,13 +54,15 @@ types.text = {
 }
 
 types.ip = {
-  parse = function(raw) return #raw == 4 and ip4_at(raw, 1) or nil end,
+  size = 4,
+  parse = function(raw) return ip4_at(raw, 1) end,
   build = function(value, label) return bytes.ip(label, value, 4) end,
 }
 
 local BOOLEANS = { ["\0"] = false, ["\1"] = true }
 
 types.boolean = {
+  size = 1,
   parse = function(raw) return BOOLEANS[raw] end,
   build = function(value, label)
     if type(value) ~= "boolean" then misuse.raise("bad %s %s: true or false is needed", label, tostring(value)) end
@@ -111,7 +113,8 @@ local TYPE_NUMBERS = {}
 for number, name in ipairs(TYPE_NAMES) do TYPE_NUMBERS[name] = number end
 
 types.message_type = {
-  parse = function(raw) return #raw == 1 and (TYPE_NAMES[byte(raw)] or byte(raw)) or nil end,
+  size = 1,
+  parse = function(raw) return TYPE_NAMES[byte(raw)] or byte(raw) end,
   build = function(value, label)
     local number = TYPE_NUMBERS[value] or type(value) == "number" and value
     if not number then
@@ -146,6 +149,26 @@ types.routes = {
     local parts = {}
     for i, route in ipairs(check_list(routes, label)) do
       parts[i] = build_prefix(route.prefix, label) .. bytes.ip(label .. " router", route.router, 4)
+    end
+    return concat(parts)
+  end,
+}
+
+-- RFC 2132 section 5.8: pairs of a destination and its router, without a mask.
+types.static_routes = {
+  parse = function(raw)
+    if raw == "" or #raw % 8 ~= 0 then return nil end
+    local routes = {}
+    for at = 1, #raw, 8 do
+      routes[#routes + 1] = { destination = ip4_at(raw, at), router = ip4_at(raw, at + 4) }
+    end
+    return routes
+  end,
+  build = function(routes, label)
+    local parts = {}
+    for i, route in ipairs(check_list(routes, label)) do
+      parts[i] = bytes.ip(label .. " destination", route.destination, 4)
+        .. bytes.ip(label .. " router", route.router, 4)
     end
     return concat(parts)
   end,
@@ -206,6 +229,7 @@ for _, row in ipairs {
   { 26, "interface_mtu", types.u16 },
   { 28, "broadcast_address", types.ip },
   { 31, "router_discovery", types.boolean },
+  { 33, "static_routes", types.static_routes },
   { 35, "arp_timeout", types.u32 },
   { 40, "nis_domain", types.text },
   { 41, "nis_servers", types.ips },
@@ -249,6 +273,7 @@ for _, row in ipairs {
   { 125, "vendor_identifying_options", types.raw }, -- RFC 3925
   { 138, "capwap_servers", types.ips }, -- RFC 5417
   { 150, "tftp_servers", types.ips }, -- RFC 5859
+  { 249, "ms_classless_routes", types.routes }, -- as 121, what Windows asked for before there was RFC 3442
 } do
   local code, name, kind = unpack(row)
   by_code[code] = { name = name, kind = kind, label = "DHCP option " .. name }
@@ -257,17 +282,30 @@ end
 
 -- ---- One option ---------------------------------------------------------------------------------------------------
 
+-- The value of an option. Of one of fixed size it is the first that fits: some send it twice, or with more behind it.
+local function value_of(kind, raw, parts)
+  if not kind.size or #raw == kind.size then return kind.parse(raw) end
+  for _, part in ipairs(parts or {}) do
+    local value
+    if #part == kind.size then value = kind.parse(part) end
+    if value ~= nil then return value end
+  end
+  if #raw > kind.size then return kind.parse(sub(raw, 1, kind.size)) end
+end
+
 ---@param code integer
 ---@param raw string
+---@param parts? string[] that it came in, where these are several
 ---@return string|integer key name, or code if that or the bytes are not understood
 ---@return any value typed, or raw
-function M.decode(code, raw)
+---@return boolean|nil loose true: these bytes are not those that encode() makes of the value
+function M.decode(code, raw, parts)
   local known = by_code[code]
-  if known then
-    local value = known.kind.parse(raw)
-    if value ~= nil then return known.name, value end
-  end
-  return code, raw
+  if not known then return code, raw end
+  local kind = known.kind
+  local value = value_of(kind, raw, parts)
+  if value == nil then return code, raw end
+  return known.name, value, kind.size and #raw ~= kind.size or kind == types.text and #value ~= #raw
 end
 
 ---@param key string|integer name or code
@@ -294,11 +332,52 @@ function M.encode(key, value)
   return code, known.kind.build(value, known.label)
 end
 
+-- ---- Several parts ------------------------------------------------------------------------------------------------
+
+-- The values that an option is sent in: one of over 255 octets makes several (RFC 3396).
+local function split(raw)
+  local parts = {}
+  for at = 1, math.max(#raw, 1), 255 do parts[#parts + 1] = sub(raw, at, at + 254) end
+  return parts
+end
+
+local function is_usual_split(parts)
+  for i = 1, #parts - 1 do
+    if #parts[i] < 255 then return false end
+  end
+  return parts[#parts] ~= ""
+end
+
+-- Notes the parts of an option as they came, where parts() would make others of its value.
+---@param kept table<integer, string[]>|nil by code
+---@param code integer
+---@param raw string
+---@param loose boolean|nil from decode()
+---@param parts string[]|nil that it came in, where these are several
+---@return table<integer, string[]>|nil kept
+function M.keep(kept, code, raw, loose, parts)
+  if not loose and is_usual_split(parts) then return kept end
+  kept = kept or {}
+  kept[code] = parts or { raw }
+  return kept
+end
+
+-- The values that an option is sent in: as they came, if these still mean the same.
+---@param code integer
+---@param raw string from encode()
+---@param kept string[]|nil as keep() has noted them
+---@return string[] parts
+function M.parts(code, raw, kept)
+  if not kept then return split(raw) end
+  local _, usual = M.encode(M.decode(code, concat(kept), kept))
+  return usual == raw and kept or split(raw)
+end
+
 -- What a value of an option has to be.
 ---@param code integer
 ---@return string|nil name nil: the option is not known, its value is raw bytes
 ---@return string|nil kind "u8", "u16", "u32", "i32", "raw", "text", "ip", "boolean", "flag", "ips", "u16s", "codes",
----  "message_type", "routes" or "relay_agent"
+---  "message_type", "routes", "static_routes" or "relay_agent"
 function M.kind_of(code)
   local known = by_code[code]
   if known then return known.name, known.kind.name end
