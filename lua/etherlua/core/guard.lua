@@ -2,6 +2,7 @@
 -- told on standard error, since the frame that brings it about may come a million times, and the next frame is served.
 
 local loop = require "etherlua.core.loop"
+local outside = require "etherlua.core.outside"
 
 local M = {}
 
@@ -10,7 +11,7 @@ local M = {}
 ---@param reason string
 function M.fail(server, reason)
   server.failed, server.last_error = server.failed + 1, reason
-  if server.failed == 1 then io.stderr:write(("etherlua: %s: %s\n"):format(tostring(server), reason)) end
+  if server.failed == 1 then io.stderr:write(("etherlua: %s: %s\n"):format(tostring(server), outside.lines(reason))) end
 end
 
 -- What an error looks like; the end of a task is none.

@@ -4,6 +4,7 @@
 local ether = require "etherlua"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
+local outside = require "etherlua.core.outside"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
 local tasks = require "etherlua.program.tasks"
@@ -30,7 +31,7 @@ Options:
 ]]
 
 local function print_error(name, message)
-  io.stderr:write(name, ": ", message, "\n")
+  io.stderr:write(name, ": ", outside.lines(message), "\n")
 end
 
 -- ---- finding the script -------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local lab = require "etherlua.lab.lab"
 local misuse = require "etherlua.core.misuse"
+local outside = require "etherlua.core.outside"
 local proto = require "etherlua.proto"
 local relay = require "etherlua.relay.relay"
 local sched = require "etherlua.core.sched"
@@ -246,13 +247,22 @@ end
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
+-- A value with UTF-8 alone for text, whatever was received.
+local function utf8(value)
+  if type(value) == "string" then return outside.utf8(value) end
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for name, item in pairs(value) do copy[utf8(name)] = utf8(item) end
+  return setmetatable(copy, getmetatable(value))
+end
+
 local function encode(value)
   if value == nil then return "null" end
   if type(value) == "number" and value % 1 ~= 0 then return ("%.6g"):format(value) end
-  return cjson.encode(value)
+  return cjson.encode(utf8(value))
 end
 
--- One JSON object on a line of its own, names in the order given.
+-- One JSON object on a line of its own, names in the order given. A byte that is no UTF-8 is \xNN in it.
 ---@param names string[]
 ---@param values table by name; a name without a value is null
 ---@return string

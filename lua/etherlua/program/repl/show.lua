@@ -4,6 +4,7 @@
 local bytes = require "etherlua.net.bytes"
 local effi = require "etherlua.core.ffi"
 local frames = require "etherlua.relay.frame"
+local outside = require "etherlua.core.outside"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local view = require "etherlua.proto.view"
@@ -46,13 +47,12 @@ end
 
 -- UTF-8 is left as it is, when all of it is.
 local function is_utf8(text)
-  return text:find "[\128-\255]" and not text:gsub("[\194-\223][\128-\191]", ""):gsub("[\224-\239][\128-\191]" ..
-    "[\128-\191]", ""):gsub("[\240-\244][\128-\191][\128-\191][\128-\191]", ""):find "[\128-\255]"
+  return text:find "[\128-\255]" and outside.shown(text) == text
 end
 
 local function text_of(text)
   local rest = #text > TEXT and M.paint("faint", ("... (%d bytes: hex() shows all)"):format(#text)) or ""
-  local quoted = is_utf8(text) and not text:find "%c" and #text <= TEXT and text or escape(text:sub(1, TEXT))
+  local quoted = is_utf8(text) and #text <= TEXT and text or escape(text:sub(1, TEXT))
   return M.paint("string", '"' .. quoted .. '"') .. rest
 end
 
@@ -212,7 +212,7 @@ end
 ---@param failure any what error() was given
 ---@return string
 function M.message(failure)
-  return type(failure) == "string" and failure or M.value(failure)
+  return type(failure) == "string" and outside.lines(failure) or M.value(failure)
 end
 
 ---@param count integer
