@@ -1,5 +1,6 @@
 local addr = require "etherlua.net.addr"
 local group = require "etherlua.net.group"
+local segment = require "etherlua.host.segment"
 
 -- Address -> its MAC address; false: it is that of one host.
 local ADDRESSES = {
@@ -29,4 +30,16 @@ describe("a group", function()
       assert.equal(mac or nil, object and tostring(object))
     end)
   end
+end)
+
+describe("an address", function()
+  it("that no host can have is told, and why (RFC 1122 section 3.2.1.3)", function()
+    for ip, why in pairs { ["0.0.0.0"] = "no address", ["0.0.0.1"] = "of no network", ["127.0.0.1"] = "loopback",
+      ["127.255.255.254"] = "loopback", ["224.0.0.1"] = "multicast", ["239.255.255.255"] = "multicast",
+      ["255.255.255.255"] = "broadcast", ["1.0.0.0"] = false, ["126.0.0.1"] = false, ["128.0.0.1"] = false,
+      ["223.255.255.255"] = false, ["240.0.0.1"] = false, ["255.255.255.254"] = false, ["10.0.0.255"] = false } do
+      assert.equal(why or nil, group.no_host(ip))
+      assert.equal(not why, group.is_host4(segment.key(ip)), ip)
+    end
+  end)
 end)

@@ -35,6 +35,13 @@ describe("a prefix", function()
     for length = 0, 32 do assert.equal(length, prefix.mask_length(prefix.new("10.0.0.5/" .. length):mask())) end
   end)
 
+  it("knows the length that an address's class stands for", function()
+    for ip, length in pairs { ["0.0.0.0"] = 8, ["127.255.255.255"] = 8, ["128.0.0.0"] = 16, ["191.255.0.1"] = 16,
+      ["192.0.0.1"] = 24, ["223.255.255.255"] = 24, ["224.0.0.1"] = 32, ["255.255.255.255"] = 32 } do
+      assert.equal(length, prefix.class_length(ip), ip)
+    end
+  end)
+
   it("keeps the address as which it was given", function()
     local p = prefix.new "2001:DB8:0::5/64"
     assert.same({ "2001:db8::5", 64, 6, "2001:db8::5/64" }, { p.ip, p.length, p.version, tostring(p) })

@@ -150,6 +150,61 @@ describe("a load of DHCP clients", function()
     end)
   end)
 
+  -- A reply with other fields, and perhaps another server identifier.
+  local function other(reply, fields, server_id)
+    local all, sent = {}, {}
+    for name, value in pairs(reply) do all[name] = value end
+    for name, value in pairs(reply.options) do sent[name] = value end
+    for name, value in pairs(fields) do all[name] = value end
+    sent.server_id, sent.message_type = server_id or sent.server_id, fields.kind or sent.message_type
+    all.kind, all.options = nil, sent
+    return dhcp4.build(all)
+  end
+
+  it("takes the answer of the server that it chose alone, and for the address that it offered", function()
+    with_load({ count = 20 }, function(_, reply)
+      if reply.options.message_type ~= "ACK" then return end
+      return { other(reply, { kind = "NAK", yiaddr = "0.0.0.0" }, "10.0.0.2"), other(reply, {}, "10.0.0.2"),
+        other(reply, { yiaddr = "10.0.9.9" }), dhcp4.build(reply) }
+    end, function(load, server)
+      assert.same({ 20, 0, 0, 0, 60 }, { load.bound, load.failed, load.naks, load.retransmissions, load.ignored })
+      assert.equal(20, load:release())
+      ether.sleep(0.05)
+      assert.equal(0, bound(server))
+    end)
+  end)
+
+  it("takes no offer of an address that no host can have", function()
+    local ips = { "0.0.0.9", "127.0.0.1", "224.0.0.5", "239.1.2.3", "255.255.255.255" }
+    with_load({ count = 1, tries = 1, timeout = 0.05 }, function(_, reply)
+      local list = {}
+      for i, ip in ipairs(ips) do list[i] = other(reply, { yiaddr = ip }) end
+      return list
+    end, function(load)
+      assert.same({ 0, #ips, { ["no offer"] = 1 } }, { load.bound, load.ignored, load.failures })
+    end)
+  end)
+
+  it("says how many replies it did not understand, and why", function()
+    with_load({ count = 3, tries = 1, timeout = 0.05 }, function(_, reply)
+      reply.pad = false
+      return { dhcp4.build(reply):sub(1, -2) .. "\15\20ab", "" }
+    end, function(load)
+      assert.same({ 6, { ["dhcp4: option 15 is cut short"] = 3, ["dhcp4: 0 of 240 header bytes"] = 3 } },
+        { load.ignored, load:summary().misread })
+      assert.same({ ["no offer"] = 3 }, load.failures)
+    end)
+  end)
+
+  it("takes the first server identifier of several, and a message without its end", function()
+    with_load({ count = 3, tries = 1 }, function(_, reply)
+      reply.pad, reply.options.server_id, reply.options[54] = false, nil, "\10\0\0\1\10\0\0\2"
+      return { dhcp4.build(reply):sub(1, -2) }
+    end, function(load, server)
+      assert.same({ 3, 3, 0 }, { load.bound, bound(server), load.ignored })
+    end)
+  end)
+
   it("ignores and counts replies that are not for it or make no sense", function()
     local sent = 0
     with_load({ count = 20 }, function(_, reply)

@@ -20,7 +20,7 @@ local BROADCAST = "ff:ff:ff:ff:ff:ff"
 -- ---- the role -----------------------------------------------------------------------------------------------------
 
 -- Runs a search on a wire. answer(request, offer, vlans) is called with each DISCOVER at the far end; offer(fields,
--- opts) sends one: fields over those of a right one; opts: to, vlans, from (MAC address).
+-- opts) sends one: fields over those of a right one; opts: to, vlans, from (MAC address), bytes (function that builds).
 local function searching(opts, answer, fn)
   kinds.run(function()
     local a, b = ether.wire()
@@ -38,7 +38,7 @@ local function searching(opts, answer, fn)
           for name, value in pairs(fields or {}) do all[name] = value end
           more = more or {}
           one:send(raw.udp { src = "10.0.0.1", dst = "255.255.255.255", src_port = 67, dst_port = 68,
-            payload = dhcp4.build(all) }, more.to or request.chaddr, { vlans = more.vlans or vlans,
+            payload = (more.bytes or dhcp4.build)(all) }, more.to or request.chaddr, { vlans = more.vlans or vlans,
             src_mac = more.from or SERVER })
         end, tostring(vlans))
       end
@@ -116,6 +116,25 @@ describe("a search for DHCP servers", function()
       end
     end, function(search)
       assert.same({ 0, 7 }, { #search:offers(), search.ignored })
+    end)
+  end)
+
+  it("names a server by the first of several identifiers, and hears it without its end option", function()
+    searching({}, function(_, offer)
+      offer({ options = { message_type = "OFFER", [54] = "\10\0\0\1\10\0\0\9", [51] = "\0\0\0\9\0\0\0\8" },
+        pad = false }, { bytes = function(fields) return dhcp4.build(fields):sub(1, -2) end })
+    end, function(search)
+      local one = search:offers()[1]
+      assert.same({ "10.0.0.1", 9, {} }, { one.server_id, one.options.lease_time, search:summary().misread })
+    end)
+  end)
+
+  it("says how many offers it did not understand, and why", function()
+    searching({}, function(_, offer)
+      offer({ pad = false }, { bytes = function(fields) return dhcp4.build(fields):sub(1, -2) .. "\15\20ab" end })
+    end, function(search)
+      assert.same({ 0, 1, { ["dhcp4: option 15 is cut short"] = 1 } }, { #search:offers(), search.ignored,
+        search:summary().misread })
     end)
   end)
 

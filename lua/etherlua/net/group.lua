@@ -1,8 +1,11 @@
 -- net/group.lua: addresses that stand for several hosts: which IP addresses do, and the MAC addresses that go with
 -- them. The broadcast address of a subnet cannot be told without its prefix.
 
+local bit = require "bit"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
+
+local band = bit.band
 
 local M = {}
 
@@ -25,6 +28,25 @@ function M.is_group_ip(ip)
   local first = addr.ip_bytes(ip):byte()
   if ip:find(":", 1, true) then return first == 0xff end
   return first >= 0xe0 and first < 0xf0 or ip == M.BROADCAST4
+end
+
+-- Why an address cannot be that of a host (RFC 1122 section 3.2.1.3).
+---@param ip string IPv4 address
+---@return string|nil reason such as "multicast"; nil: a host can have it
+function M.no_host(ip)
+  local first = addr.ip_bytes(ip):byte()
+  if ip == M.BROADCAST4 then return "broadcast" end
+  if first == 0 then return ip == "0.0.0.0" and "no address" or "of no network" end
+  if first == 127 then return "loopback" end
+  return first >= 0xe0 and first < 0xf0 and "multicast" or nil
+end
+
+-- Whether an address can be that of a host, the same for numbers.
+---@param ip integer IPv4 address, its bytes as they stand in memory
+---@return boolean
+function M.is_host4(ip)
+  local first = band(ip, 0xff)
+  return first ~= 0 and first ~= 127 and (first < 0xe0 or first >= 0xf0 and ip ~= -1)
 end
 
 -- Of the raw octets of a group's IP address, as text (RFC 1112 section 6.4, RFC 2464 section 7).

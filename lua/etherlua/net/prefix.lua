@@ -73,6 +73,14 @@ function M.mask_length(mask)
   return bits
 end
 
+-- The length that the class of an address stands for (RFC 791 section 3.2), where a mask is missing.
+---@param ip string IPv4
+---@return integer bits 8, 16, 24; 32 where there is no class of networks
+function M.class_length(ip)
+  local first = addr.ip_bytes(ip):byte()
+  return first < 0x80 and 8 or first < 0xc0 and 16 or first < 0xe0 and 24 or 32
+end
+
 -- The n-th address after one; behind the last one comes the first.
 ---@param ip string
 ---@param n integer may be negative

@@ -91,6 +91,15 @@ function M.parse(message, len, reply)
   return walked == true
 end
 
+-- Why parse() refuses a message. Makes strings and tables: for what is rare.
+---@param message ffi.cdata* uint8_t pointer
+---@param len integer octets
+---@return string reason
+function M.fault(message, len)
+  local _, reason = dhcp4.parse(ffi.string(message, len))
+  return reason or "dhcp4: no hardware address of Ethernet"
+end
+
 ---@param text string IPv4 address
 ---@return integer as the fields of a reply have it
 function M.ip4(text)

@@ -23,6 +23,7 @@ local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
+local tally = require "etherlua.core.tally"
 local vlan_stack = require "etherlua.net.vlan_stack"
 
 local load32 = memory.load32
@@ -40,7 +41,7 @@ local PAUSE = 1               -- seconds between the tries on one VLAN stack
 M.DISCOVERS_MAX = 200000
 
 -- What people look for in an offer of a server that they do not know; with routes, WPAD (252) and where to boot from.
-local PARAMETERS = { 1, 3, 6, 15, 42, 43, 51, 54, 58, 59, 66, 67, 114, 119, 121, 150, 252 }
+local PARAMETERS = { 1, 121, 249, 3, 33, 6, 15, 42, 43, 51, 54, 58, 59, 66, 67, 114, 119, 150, 252 }
 
 -- See dhcp4_discover.new.
 ---@class etherlua.dhcp4_discover
@@ -104,7 +105,9 @@ end
 
 local function hear(discover, frame)
   local i = number_of(discover, frame)
-  local message = i and dhcp4.parse(frame.body)
+  local message, reason
+  if i then message, reason = dhcp4.parse(frame.body) end
+  if reason then discover.misread:note(reason) end
   if not message or message.op ~= 2 or message.options.message_type ~= "OFFER" then
     discover.ignored = discover.ignored + 1
     return
@@ -174,12 +177,14 @@ end
 ---@field servers integer those who have offered, by VLAN stack
 ---@field repeated integer more offers of the same
 ---@field ignored integer DHCP messages to clients that are no offers to us
+---@field misread table<string, integer> those of the ignored that answer us but are not understood, by the reason
 ---@field unlisted integer offers beyond the limit
 
 ---@return etherlua.dhcp4_discover_summary
 function Discover:summary()
   return { discovers = self.count, sent = self.sent, unsent = self.unsent, reason = self.reason,
-    servers = #self.found, repeated = self.repeated, ignored = self.ignored, unlisted = self.unlisted }
+    servers = #self.found, repeated = self.repeated, ignored = self.ignored, misread = self.misread:summary(),
+    unlisted = self.unlisted }
 end
 
 -- ---- opening ------------------------------------------------------------------------------------------------------
@@ -231,7 +236,7 @@ function M.new(relay, given)
   return setmetatable({ relay = relay, vlans = opts.vlans, mac = tostring(addr.mac(opts.mac)), count = count,
     rate = opts.rate, timeout = opts.timeout, broadcast = opts.broadcast, options = message_options(opts.options),
     xid = random.u32(), udps = {}, conns = {}, sent_at = {}, found = {}, by_key = {}, sent = 0, unsent = 0,
-    repeated = 0, ignored = 0, unlisted = 0 }, Discover)
+    repeated = 0, ignored = 0, misread = tally.new(), unlisted = 0 }, Discover)
 end
 
 local function listen(discover, conn)

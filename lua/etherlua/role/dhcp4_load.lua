@@ -24,6 +24,7 @@ local pacer = require "etherlua.core.pacer"
 local random = require "etherlua.net.random"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
+local tally = require "etherlua.core.tally"
 local vlan_stack = require "etherlua.net.vlan_stack"
 
 local C = effi.C
@@ -61,20 +62,28 @@ local reply = dhcp4_fast.reply()
 
 -- ---- one message --------------------------------------------------------------------------------------------------
 
--- Whether what was read is for this client and of the kind that it waits for, if for any. An offer that does not say of
--- whom, or no address at all, is of no use.
-local function is_wanted(client)
+-- Whether what was read comes from the server that the client asks; a NAK that does not say so is told by its source.
+local function is_of_server(client, frame)
+  if reply.server_id ~= 0 then return reply.server_id == client.server_id end
+  return reply.kind == ACK or same_mac(frame.data + 6, client.server_mac.byte)
+end
+
+-- Whether what was read is for this client and what it waits for, if for anything: an offer that says of whom, with an
+-- address that a host can have; then what the server of that offer says of that address.
+local function is_wanted(client, frame)
   local kind, awaited = reply.kind, client.awaited
   if awaited == 0 or reply.op ~= 2 or reply.xid ~= client.xid then return false end
   if not same_mac(reply.chaddr, client.mac.byte) then return false end
-  if kind == NAK then return awaited == ACK end
-  return kind == awaited and reply.yiaddr ~= 0 and (kind == ACK or reply.server_id ~= 0)
+  if kind == NAK then return awaited == ACK and is_of_server(client, frame) end
+  if kind ~= awaited or not group.is_host4(reply.yiaddr) then return false end
+  if kind == OFFER then return reply.server_id ~= 0 end
+  return reply.yiaddr == client.ip and is_of_server(client, frame)
 end
 
 -- Takes over what the reply that was read says, if the client wants it.
 ---@return boolean
 local function accept(client, frame)
-  if not is_wanted(client) then return false end
+  if not is_wanted(client, frame) then return false end
   client.awaited = 0
   if reply.kind == NAK then return true end
   client.ip = reply.yiaddr
@@ -83,8 +92,11 @@ local function accept(client, frame)
   return true
 end
 
-local function read(frame)
-  return dhcp4_fast.parse(frame.data + frame.payload, frame.payload_len, reply)
+local function read(load, frame)
+  local message, len = frame.data + frame.payload, frame.payload_len
+  if dhcp4_fast.parse(message, len, reply) then return true end
+  load.misread:note(dhcp4_fast.fault(message, len))
+  return false
 end
 
 -- The kind of the next reply that the client wants, 0 when there is none yet. No loop (JIT 1).
@@ -95,7 +107,7 @@ local function take(load, client, ep)
     client.arrived = 0
     return kind
   end
-  local wanted = read(frame) and accept(client, frame)
+  local wanted = read(load, frame) and accept(client, frame)
   C.el_frame_free(frame)
   if wanted then return reply.kind end
   load.ignored = load.ignored + 1
@@ -132,17 +144,10 @@ end
 
 -- ---- replies to everybody -----------------------------------------------------------------------------------------
 
--- The number of the client with the hardware address that was read, nil for a stranger's.
-local function addressee(load)
-  local low = native32(reply.chaddr, 2)
-  local i = tobit(bswap(low) - load.first_mac)
-  if i < 0 or i >= load.count then return nil end
-  return i
-end
-
+-- The client's number is told by the hardware address.
 local function hear(load, frame)
-  local i = read(frame) and addressee(load)
-  if not i or not accept(load.states[i], frame) then
+  local i = read(load, frame) and tobit(bswap(native32(reply.chaddr, 2)) - load.first_mac) or -1
+  if i < 0 or i >= load.count or not accept(load.states[i], frame) then
     load.ignored = load.ignored + 1
     return
   end
@@ -165,11 +170,6 @@ end
 local function ask(load, client, udp, awaited, now)
   client.awaited, client.asked, client.tries = awaited, now, 0
   return transmit(load, client, udp, now)
-end
-
-local function begin(load, client, udp)
-  client.began = sched.now()
-  return ask(load, client, udp, OFFER, client.began)
 end
 
 local function request(load, client, udp, now)
@@ -218,7 +218,8 @@ end
 local function live(load, i)
   await_turn(load, i)
   local client, udp = load.states[i], load.udps[i]
-  local deadline = begin(load, client, udp)
+  client.began = sched.now()
+  local deadline = ask(load, client, udp, OFFER, client.began)
   while deadline do
     local reason = sched.wait_frame(udp, deadline)
     if reason then deadline = fail(load, reason) else deadline = step(load, client, udp) end
@@ -280,7 +281,8 @@ function M.new(relay, given)
     timeout = opts.timeout, tries = opts.tries, vlans = opts.vlans or function() return UNTAGGED end,
     mac = addr.mac(opts.mac), xid = random.u32(), heard = {}, states = clients_t(opts.count), udps = {}, tasks = {},
     opened = 0, started = 0, outstanding = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
-    ignored = 0, released = 0, dora = histogram.new(), offer = histogram.new(), ack = histogram.new() }, Load)
+    ignored = 0, misread = tally.new(), released = 0, dora = histogram.new(), offer = histogram.new(),
+    ack = histogram.new() }, Load)
   load.first_mac = bswap(native32(load.mac.byte, 2))
   templates(load)
   return load
@@ -367,6 +369,7 @@ end
 ---@field retransmissions integer
 ---@field naks integer
 ---@field ignored integer replies that nobody wants
+---@field misread table<string, integer> those that were not understood, by the reason
 ---@field released integer
 ---@field dora etherlua.summary times of whole sessions
 ---@field offer etherlua.summary times to an OFFER
@@ -379,8 +382,8 @@ function Load:summary()
   return { clients = self.count, opened = self.opened, bound = self.bound, failed = self.failed,
     unfinished = self.count - self.bound - self.failed, failures = failures, seconds = seconds,
     rate = seconds > 0 and self.bound / seconds or 0, retransmissions = self.retransmissions, naks = self.naks,
-    ignored = self.ignored, released = self.released, dora = self.dora:summary(), offer = self.offer:summary(),
-    ack = self.ack:summary() }
+    ignored = self.ignored, misread = self.misread:summary(), released = self.released, dora = self.dora:summary(),
+    offer = self.offer:summary(), ack = self.ack:summary() }
 end
 
 -- Closes the endpoints; nothing is released.
