@@ -21,6 +21,7 @@ local options = require "etherlua.core.options"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local responder = require "etherlua.host.icmp_responder"
+local routes4 = require "etherlua.host.routes4"
 local autoconf = require "etherlua.host.autoconf"
 local segment = require "etherlua.host.segment"
 local tap = require "etherlua.host.tap"
@@ -71,17 +72,17 @@ end
 -- Gives it another IPv4 address, such as one that was just leased, or none.
 ---@param ip? string with the length of the prefix on the link, such as "10.0.0.5/24"
 ---@param gateway? string next hop for all other addresses
-function Host:set_ip(ip, gateway)
+---@param routes? etherlua.route[] more of them, { prefix =, router = }, such as a lease's
+function Host:set_ip(ip, gateway, routes)
   local own = ip and prefix.new(ip)
   if own and own.version ~= 4 then misuse.raise("bad ip %q: an IPv4 address such as 10.0.0.5/24 is needed", ip) end
   check_gateway(gateway, 4)
+  local ways = own and routes4.new(own, gateway, routes)
   if self.ip then self.neighbours:release(self.ip) end
-  self.ip, self.gateway, self.prefix = own and own.ip, gateway, own
+  self.ip, self.gateway, self.prefix, self.routes = own and own.ip, gateway, own, ways
   if not own then return end
   self.neighbours:claim(own.ip)
-  self.net, self.mask = segment.key(own:network()), segment.key(own:mask())
-  self.directed = bit.bor(self.net, bnot(self.mask))
-  self.gateway_key = gateway and segment.key(gateway)
+  self.directed = bit.bor(segment.key(own:network()), bnot(segment.key(own:mask())))
 end
 
 -- The address to send from: of the kind that the destination is, usable now (RFC 6724 section 5, rules 2 and 3 alone).
@@ -114,9 +115,9 @@ end
 local function hop4(self, to)
   local key = native32(to.ip, 0)
   if key == self.directed and self.prefix.length < 31 then return BROADCAST end
-  local gateway = band(key, self.mask) ~= self.net
-  if gateway and not self.gateway_key then return no_route(to) end
-  return self.neighbours:hop(gateway and self.gateway_key or key, self.ip)
+  local hop = self.routes:hop(key)
+  if not hop then return no_route(to) end
+  return self.neighbours:hop(hop, self.ip)
 end
 
 local function hop6(self, to)
