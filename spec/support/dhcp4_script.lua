@@ -27,10 +27,13 @@ function Server:send_bytes(bytes, to)
   self:send_payload(proto.ipv4.build { src = ends.src, dst = ends.dst, protocol = 17, payload = datagram }, 0x0800, to)
 end
 
--- The fields of a reply: those that every reply has, and the given ones. options.NAME = false leaves it out.
+-- The fields of a reply: those that every reply has, and the given ones. options.NAME = false leaves it out. A request
+-- is answered by the server, and with the address, that it asks for.
 function M.reply_to(message, kind, fields, options)
-  local all = { op = 2, xid = message.xid, chaddr = message.chaddr, yiaddr = kind ~= "NAK" and "10.0.0.10" or nil,
-    options = { message_type = kind, server_id = M.SERVER_IP } }
+  local asked = message.options.message_type == "REQUEST" and message.options or {}
+  local all = { op = 2, xid = message.xid, chaddr = message.chaddr,
+    yiaddr = kind ~= "NAK" and (asked.requested_address or "10.0.0.10") or nil,
+    options = { message_type = kind, server_id = asked.server_id or M.SERVER_IP } }
   if kind ~= "NAK" then all.options.lease_time, all.options.subnet_mask = 3600, "255.255.255.0" end
   for name, value in pairs(fields or {}) do all[name] = value end
   for name, value in pairs(options or {}) do all.options[name] = value or nil end

@@ -6,6 +6,7 @@ local addr = require "etherlua.net.addr"
 local dhcp4_client = require "etherlua.role.dhcp4_client"
 local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
+local outside = require "etherlua.core.outside"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
@@ -84,10 +85,19 @@ local function use_static(host, opts)
   host:set_ip(opts.ip, opts.gateway)
 end
 
--- Renews until it is lost; then the host has no address any more.
-local function keep(host, lease)
-  local _, reason = lease:hold()
-  io.stderr:write(("etherlua: lease of %s lost: %s\n"):format(lease.ip, reason))
+local function say(format, ...)
+  io.stderr:write("etherlua: ", outside.shown(format:format(...)), "\n")
+end
+
+-- A gateway of the user's own comes before that of the lease.
+local function use_lease(host, opts, lease)
+  host:set_ip(("%s/%d"):format(lease.ip, lease.prefix_length), opts.gateway or lease.router, lease.routes)
+end
+
+-- Renews until it is lost; then the host has no address any more. Each ACK may have other routes.
+local function keep(host, opts, lease)
+  local _, reason = lease:hold(function() use_lease(host, opts, lease) end)
+  say("lease of %s lost: %s", lease.ip, reason)
   host:set_ip(nil)
 end
 
@@ -95,9 +105,9 @@ local function use_dhcp(host, opts)
   local lease, reason = dhcp4_client.lease(host.conn, LEASE)
   if not lease then give_up("no DHCP lease: %s (--ip ADDRESS/LENGTH does without)", reason) end
   sched.defer(function() lease:close() end)
-  local length = lease.mask and prefix.mask_length(lease.mask) or 32
-  host:set_ip(("%s/%d"):format(lease.ip, length), opts.gateway or lease.router)
-  sched.spawn_background(keep, host, lease)
+  for _, note in ipairs(lease.notes) do say("lease of %s: %s", lease.ip, note) end
+  use_lease(host, opts, lease)
+  sched.spawn_background(keep, host, opts, lease)
 end
 
 local function use_ip6(host)

@@ -11,6 +11,7 @@ local exchange = require "etherlua.role.dhcp4_exchange"
 local leases = require "etherlua.role.dhcp4_lease"
 local neighbour = require "etherlua.host.neighbour"
 local options = require "etherlua.core.options"
+local outside = require "etherlua.core.outside"
 local random = require "etherlua.net.random"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
@@ -35,14 +36,16 @@ local function discover(client)
     client.secs = math.floor(sched.now() - started)
     local asked = { requested_address = requested }
     return client.udp:send(exchange.message(client, "DISCOVER", { secs = client.secs }, asked), exchange.SERVERS)
-  end, { OFFER = true }, exchange.back_off(client.opts))
+  end, { kinds = { OFFER = true } }, exchange.back_off(client.opts))
 end
 
-local function request(client, offer)
+-- Others than the server that was chosen may answer, too: they know nothing of the address that it offered.
+local function request(client, offer, mac)
   local asked = { requested_address = offer.yiaddr, server_id = offer.options.server_id }
   local message = exchange.message(client, "REQUEST", { secs = client.secs }, asked)
   return exchange.exchange(client, function() return client.udp:send(message, exchange.SERVERS) end,
-    { ACK = true, NAK = true }, exchange.back_off(client.opts))
+    { kinds = { ACK = true, NAK = true }, server = offer.options.server_id, mac = mac, ip = offer.yiaddr },
+    exchange.back_off(client.opts))
 end
 
 local function decline(client, ack)
@@ -50,15 +53,21 @@ local function decline(client, ack)
     server_id = ack.options.server_id }), exchange.SERVERS)
 end
 
+-- What a NAK says, in words of the server's.
+local function refusal(nak)
+  local words = nak.options.message
+  return "refused (NAK)" .. (words and words ~= "" and ": " .. outside.shown(words) or "")
+end
+
 -- One round of DISCOVER to ACK. Returns ack, mac, server; nil, reason, and whether another round may help.
 local function round(client)
-  local offer, reason = discover(client)
-  if not offer then return nil, reason == "timeout" and "no offer" or reason end
-  local ack, mac = request(client, offer)
-  if not ack then return nil, mac == "timeout" and "no answer to the request" or mac end
+  local offer, from = discover(client)
+  if not offer then return nil, from == "timeout" and exchange.why(client, "no offer") or from end
+  local ack, mac = request(client, offer, from)
+  if not ack then return nil, mac == "timeout" and exchange.why(client, "no answer to the request") or mac end
   if ack.options.message_type == "ACK" then return ack, mac, offer.options.server_id end
   client.requested, client.pause = nil, NAK_PAUSE
-  return nil, "refused (NAK)" .. (ack.options.message and ": " .. ack.options.message or ""), true
+  return nil, refusal(ack), true
 end
 
 -- Whether nobody else uses the address; if so a DECLINE has been sent.
@@ -83,6 +92,7 @@ end
 
 local function acquire(client)
   local started, reason = sched.now(), nil
+  exchange.begin(client)
   for i = 1, client.opts.rounds do
     if i > 1 and not exchange.sleep(client, client.pause) then return nil, "closed" end
     local ack, mac, server = round(client)
@@ -161,10 +171,11 @@ function Client:run(tell)
 end
 
 -- Counts, and what the lease says once there is one.
----@return etherlua.dhcp4_lease_summary summary with mac, vlans, transmissions, ignored in any case
+---@return etherlua.dhcp4_lease_summary summary with mac, vlans, transmissions, ignored, and unused (how many of these
+---  were replies of no use, by the reason) in any case
 function Client:summary()
   local summary = self.lease and self.lease:summary() or { mac = self.mac, vlans = tostring(self.conn.vlans) }
-  summary.transmissions, summary.ignored = self.transmissions, self.ignored
+  summary.transmissions, summary.ignored, summary.unused = self.transmissions, self.ignored, self.unused:summary()
   return summary
 end
 

@@ -1,7 +1,8 @@
 -- role/dhcp4_exchange.lua: how a DHCP client (RFC 2131) talks: its messages, sent until a reply comes that is for it.
 --
 -- Replies to the client's own MAC address arrive at its own RUDPConn; those that a server broadcasts are read once for
--- all clients of a relay and VLAN stack, and handed to the one whose hardware address they carry.
+-- all clients of a relay and VLAN stack, and handed to the one whose hardware address they carry. What is of no use is
+-- counted with the reason, so that a client can say why it heard nothing.
 
 local addr = require "etherlua.net.addr"
 local broadcast = require "etherlua.host.broadcast"
@@ -12,13 +13,16 @@ local numbers = require "etherlua.net.numbers"
 local random = require "etherlua.net.random"
 local sched = require "etherlua.core.sched"
 local select = require "etherlua.core.select"
+local tally = require "etherlua.core.tally"
 local vlan_stack = require "etherlua.net.vlan_stack"
 
 local M = {}
 
 M.SERVERS = addr.addr(group.BROADCAST4 .. ":67")
 local ANY = "0.0.0.0"
-local PARAMETERS = { 1, 3, 6, 12, 15, 28, 42, 51, 58, 59 }
+
+-- Routes of 121 in front of routers, which it replaces (RFC 3442), and static routes.
+local PARAMETERS = { 1, 121, 249, 3, 33, 6, 12, 15, 28, 42, 51, 58, 59 }
 
 -- RFC 2131 4.1: the first retransmission after 4 s, then twice as long each time up to 64 s, each +- 1 s at random.
 M.FIRST_TIMEOUT = 4
@@ -64,21 +68,55 @@ function M.message(client, kind, fields, sent)
   return dhcp4.build(fields)
 end
 
--- An offer that does not say of whom, or no address at all, is of no use.
-local function is_complete(reply)
-  local kind = reply.options.message_type
-  return kind == "NAK" or reply.yiaddr ~= ANY and (kind ~= "OFFER" or reply.options.server_id)
+-- What a client waits for.
+---@class etherlua.dhcp4_wanted
+---@field kinds table<string, true> message types
+---@field server? string identifier of the only server that counts
+---@field mac? string that its messages come from, for those that do not name it
+---@field ip? string the only address that counts
+
+local function is_of(wanted, kind, server, mac)
+  if server then return server == wanted.server end
+  return kind ~= "NAK" or mac == wanted.mac
 end
 
--- Whether the reply is for this client and of a kind that it waits for.
-local function accept(client, message, kinds)
-  local reply = dhcp4.parse(message)
-  if not reply or reply.op ~= 2 or reply.xid ~= client.xid or reply.chaddr ~= client.mac or
-    not kinds[reply.options.message_type] or not is_complete(reply) then
-    client.ignored = client.ignored + 1
-    return nil
+-- Why a reply is of no use to the client; nil: it is.
+local function fault(reply, mac, wanted)
+  local kind, server, ip = reply.options.message_type, reply.options.server_id, reply.yiaddr
+  if kind == "OFFER" and not server then return "OFFER without a server identifier" end
+  if wanted.server and not is_of(wanted, kind, server, mac) then
+    return ("%s of %s instead of server %s"):format(kind, server or mac, wanted.server)
   end
-  return reply
+  if kind == "NAK" then return nil end
+  local why = group.no_host(ip)
+  if why then return ("%s of %s, which no host can have (%s)"):format(kind, ip, why) end
+  if wanted.ip and ip ~= wanted.ip then return ("%s of %s instead of %s"):format(kind, ip, wanted.ip) end
+end
+
+-- The reply if it is for this client and what it waits for.
+local function accept(client, message, mac, wanted)
+  local reply, why = dhcp4.parse(message)
+  if not reply then
+    why = ("not understood (%s)"):format(why)
+  elseif reply.op ~= 2 or reply.xid ~= client.xid or reply.chaddr ~= client.mac or
+    not wanted.kinds[reply.options.message_type] then
+    why = nil
+  else
+    why = fault(reply, mac, wanted)
+    if not why then return reply end
+  end
+  client.ignored = client.ignored + 1
+  if why then client.unused:note(why) end
+end
+
+-- Why there is nothing, and what there was instead.
+---@param client table
+---@param reason string
+---@return string
+function M.why(client, reason)
+  local count = client.unused.count
+  if count == 0 then return reason end
+  return ("%s, but %d repl%s of no use: %s"):format(reason, count, count == 1 and "y" or "ies", client.unused:text())
 end
 
 -- The next message of either way in, with the MAC address that it came from. The frame goes back to the pool at once:
@@ -95,11 +133,11 @@ local function next_message(client, deadline)
   return message, mac
 end
 
-local function wait_reply(client, kinds, deadline)
+local function wait_reply(client, wanted, deadline)
   while true do
     local message, mac = next_message(client, deadline)
     if not message then return nil, mac end
-    local reply = accept(client, message, kinds)
+    local reply = accept(client, message, mac, wanted)
     if reply then return reply, mac end
   end
 end
@@ -107,11 +145,11 @@ end
 -- Sends until a reply comes: pauses() gives the seconds to wait after each transmission, nil to give up.
 ---@param client table
 ---@param send fun(): true|nil, string|nil
----@param kinds table<string, true> of replies that are waited for
+---@param wanted etherlua.dhcp4_wanted
 ---@param pauses fun(): number|nil
 ---@return table|nil reply
 ---@return string mac that it came from, or the reason why there is none
-function M.exchange(client, send, kinds, pauses)
+function M.exchange(client, send, wanted, pauses)
   while true do
     local pause = pauses()
     if not pause then return nil, "timeout" end
@@ -119,10 +157,16 @@ function M.exchange(client, send, kinds, pauses)
     local sent, reason = send()
     if not sent then return nil, reason end
     client.transmissions = client.transmissions + 1
-    local reply, mac = wait_reply(client, kinds, sched.now() + pause)
+    local reply, mac = wait_reply(client, wanted, sched.now() + pause)
     if reply then return reply, mac end
     if mac ~= "timeout" then return nil, mac end
   end
+end
+
+-- What is of no use is counted anew.
+---@param client table
+function M.begin(client)
+  client.unused = tally.new()
 end
 
 -- For exchange(): the pauses of RFC 2131 4.1.
@@ -156,6 +200,7 @@ end
 -- Opens what the client hears by.
 ---@param client table
 function M.open(client)
+  M.begin(client)
   client.mailbox, client.chaddr = channel.new(16), addr.mac_bytes(client.mac)
   client.listener = listener_of(client.conn:relay(), vlan_stack.new(client.conn.vlans))
   client.listener.clients[client.chaddr] = client
