@@ -36,8 +36,9 @@ local FIXED_RANK = { [MESSAGE_TYPE] = 0, [RELAY_AGENT] = 255 }
 -- One option more. raw.parts has those that came several times, by code.
 local function take(raw, order, code, value)
   local before = raw[code]
+  order[#order + 1] = code
   if not before then
-    order[#order + 1], raw[code] = code, value
+    raw[code] = value
     return
   end
   raw.parts = raw.parts or {}
@@ -47,7 +48,7 @@ local function take(raw, order, code, value)
 end
 
 -- The options between two positions: bytes into raw by code, those of one code joined (RFC 3396), and codes into order
--- as they were first seen. Returns the position of the end option, or where the last option ends and true if there is
+-- as they came. Returns the position of the end option, or where the last option ends and true if there is
 -- none, or nil, reason.
 local function scan(message, at, stop, raw, order)
   local last = at - 1
@@ -73,11 +74,8 @@ local OVERLOAD_BITS = { file = 1, sname = 2, both = 3, [true] = 3 }
 -- counts, as of any option.
 local function take_overload(raw, order)
   local overload = OVERLOAD_NAMES[sub(raw[OVERLOAD] or "", 1, 1)]
-  for i = 1, overload and #order or 0 do
-    if order[i] == OVERLOAD then
-      table.remove(order, i)
-      break
-    end
+  for i = overload and #order or 0, 1, -1 do
+    if order[i] == OVERLOAD then table.remove(order, i) end
   end
   return overload
 end
@@ -94,15 +92,28 @@ local function scan_all(message, raw, order)
   return end_at, overload, no_end or nil
 end
 
+-- The codes, each once if the parts of an option stand together, and whether they do not.
+local function without_repeats(raw, order)
+  if not raw.parts then return order, false end
+  local once, seen, apart = {}, {}, false
+  for i, code in ipairs(order) do
+    apart = apart or seen[code] and order[i - 1] ~= code or false
+    if not seen[code] then once[#once + 1] = code end
+    seen[code] = true
+  end
+  return once, apart
+end
+
 -- The table of options, their order if it is not the usual one, and the bytes of those that build() would make others
 -- of.
 local function typed(raw, order, overload)
-  local options, last_rank, is_usual, parts, kept = {}, -1, true, raw.parts or {}, nil
-  for i = 1, #order do
-    local code = order[i]
+  local codes, apart = without_repeats(raw, order)
+  local options, last_rank, is_usual, parts, kept = {}, -1, not apart, raw.parts or {}, nil
+  for i = 1, #codes do
+    local code = codes[i]
     local key, value, loose = decode(code, raw[code], parts[code])
     options[key] = value
-    if loose or parts[code] then kept = dhcp4_options.keep(kept, code, raw[code], loose, parts[code]) end
+    if loose or parts[code] then kept = dhcp4_options.keep(kept, code, raw[code], loose or apart, parts[code]) end
     local rank = FIXED_RANK[code] or code
     is_usual = is_usual and rank > last_rank
     last_rank = rank
@@ -110,7 +121,7 @@ local function typed(raw, order, overload)
   if overload and #raw[OVERLOAD] > 1 then
     kept = dhcp4_options.keep(kept, OVERLOAD, raw[OVERLOAD], true, parts[OVERLOAD])
   end
-  return options, not is_usual and order or nil, kept
+  return options, not is_usual and (apart and order or codes) or nil, kept
 end
 
 -- A text of fixed size, up to its NUL; nothing if options are in its place.
@@ -149,10 +160,7 @@ function M.parse(message)
   if not end_at then return nil, overload end
   local options, option_order, option_bytes = typed(raw, order, overload)
   return {
-    op = op,
-    htype = htype,
-    hlen = hlen,
-    hops = hops,
+    op = op, htype = htype, hlen = hlen, hops = hops,
     xid = u32(message, 5),
     secs = u16(message, 9),
     flags = flags,
@@ -186,14 +194,13 @@ local function raw_options(options)
   return raw
 end
 
--- The codes in the order in which they are sent: the usual one, but for those that the caller lists.
+-- The codes in the order in which they are sent: the usual one, but for those that the caller lists. A code that is
+-- listed again stands for another part of its option.
 local function ordered_codes(raw, order)
   local listed, ranks, code_of_rank = {}, {}, {}
-  for i, key in ipairs(order or {}) do listed[dhcp4_options.code_of(key)] = i / 1000 end
-  for code in pairs(raw) do
-    local rank = listed[code] or FIXED_RANK[code] or code
+  -- Insertion sort: they are few (JIT 8).
+  local function add(rank, code)
     code_of_rank[rank] = code
-    -- Insertion sort: they are few (JIT 8).
     local at = #ranks
     while at > 0 and ranks[at] > rank do
       ranks[at + 1] = ranks[at]
@@ -201,25 +208,39 @@ local function ordered_codes(raw, order)
     end
     ranks[at + 1] = rank
   end
+  for i, key in ipairs(order or {}) do
+    local code = dhcp4_options.code_of(key)
+    listed[code] = (listed[code] or 0) + 1
+    if raw[code] then add(i / 1000, code) end
+  end
+  for code in pairs(raw) do
+    if not listed[code] then add(FIXED_RANK[code] or code, code) end
+  end
   for i, rank in ipairs(ranks) do ranks[i] = code_of_rank[rank] end
-  return ranks
+  return ranks, listed
 end
 
-local function add_pieces(pieces, code, parts)
+-- The parts of an option from the first to the last as code, length, value. Returns their size.
+local function add_pieces(pieces, code, parts, first, last)
   local size = 0
-  for _, part in ipairs(parts) do
-    pieces[#pieces + 1] = char(code, #bytes.string("DHCP option " .. code, part, 255)) .. part
-    size = size + 2 + #part
+  for i = first, last do
+    pieces[#pieces + 1] = char(code, #bytes.string("DHCP option " .. code, parts[i], 255)) .. parts[i]
+    size = size + 2 + #parts[i]
   end
   return size
 end
 
--- The options as a list of code, length, value; and their size.
+-- The options as a list of code, length, value; and their size. Of an option that is listed several times each takes a
+-- part, and the last one the rest.
 local function option_pieces(fields)
-  local raw, pieces, size = raw_options(fields.options or {}), {}, 0
-  for _, code in ipairs(ordered_codes(raw, fields.option_order)) do
-    local kept = fields.option_bytes and fields.option_bytes[code]
-    size = size + add_pieces(pieces, code, dhcp4_options.parts(code, raw[code], kept))
+  local raw, pieces, size, all, sent = raw_options(fields.options or {}), {}, 0, {}, {}
+  local codes, listed = ordered_codes(raw, fields.option_order)
+  for _, code in ipairs(codes) do
+    all[code] = all[code] or dhcp4_options.parts(code, raw[code], fields.option_bytes and fields.option_bytes[code])
+    local first, count = sent[code] or 1, #all[code]
+    local last = (listed[code] or 1) > 1 and math.min(first, count) or count
+    listed[code], sent[code] = (listed[code] or 1) - 1, last + 1
+    size = size + add_pieces(pieces, code, all[code], first, last)
   end
   return pieces, size
 end
@@ -227,7 +248,8 @@ end
 -- Option 52, as it came if it still says the same.
 local function overload_option(fields, bits)
   local kept, pieces = fields.option_bytes and fields.option_bytes[OVERLOAD], {}
-  add_pieces(pieces, OVERLOAD, kept and sub(concat(kept), 1, 1) == char(bits) and kept or { char(bits) })
+  local parts = kept and sub(concat(kept), 1, 1) == char(bits) and kept or { char(bits) }
+  add_pieces(pieces, OVERLOAD, parts, 1, #parts)
   return concat(pieces)
 end
 
