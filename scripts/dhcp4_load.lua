@@ -83,7 +83,7 @@ local function print_summary(values)
     values.ignored))
   for _, name in ipairs { "dora", "offer", "ack" } do print_latency(name, values[name .. "_ms"]) end
   for reason, count in pairs(values.failures) do print(("  %d failed: %s"):format(count, reason)) end
-  for reason, count in pairs(values.misread) do print(("  %d not understood: %s"):format(count, reason)) end
+  script.print_misread(values.misread)
   if values.unfinished > 0 then print(("  %d not finished"):format(values.unfinished)) end
   if opts.release then print(("  %d released"):format(values.released)) end
 end
@@ -101,8 +101,7 @@ ether.defer(function()
   if opts.release then load:release() end
   script.end_progress()
   local values = summary_of(load, setup_seconds)
-  if next(values.misread) then SUMMARY[#SUMMARY + 1] = "misread" end
-  if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
+  if opts.json then script.print_json(script.with_misread(SUMMARY, values), values) else print_summary(values) end
   script.status = values.bound == opts.clients and script.DONE or script.REFUSED
 end)
 

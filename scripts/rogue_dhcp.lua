@@ -120,7 +120,7 @@ local function print_summary(values)
   print(("servers: %d in %.1f s; %d DISCOVERs sent, %d messages ignored"):format(values.servers, values.seconds,
     values.sent, values.ignored))
   if values.unsent > 0 then print(("  %d not sent: %s"):format(values.unsent, values.reason)) end
-  for reason, count in pairs(values.misread) do print(("  %d not understood: %s"):format(count, reason)) end
+  script.print_misread(values.misread)
   if values.unlisted > 0 then print(("  %d more offers, not listed"):format(values.unlisted)) end
   if values.servers == 0 then
     print("  no server offers an address")
@@ -142,8 +142,7 @@ local function report(discover, seconds)
   end
   local values = discover:summary()
   values.refused, values.seconds = refused, seconds
-  if next(values.misread) then SUMMARY[#SUMMARY + 1] = "misread" end
-  if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
+  if opts.json then script.print_json(script.with_misread(SUMMARY, values), values) else print_summary(values) end
   return values
 end
 

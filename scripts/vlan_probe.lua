@@ -97,7 +97,8 @@ end
 -- What both say together, and the reason of the one that has one.
 local function totals()
   local arp, dhcp = scan and scan:summary() or {}, discover and discover:summary() or {}
-  local all = { reason = arp.reason or dhcp.reason, arp_answers = arp.answered or 0, dhcp_answers = dhcp.servers or 0 }
+  local all = { reason = arp.reason or dhcp.reason, arp_answers = arp.answered or 0, dhcp_answers = dhcp.servers or 0,
+    misread = dhcp.misread or {} }
   for _, name in ipairs { "sent", "unsent", "ignored", "unlisted" } do
     all[name] = (arp[name] or 0) + (dhcp[name] or 0)
   end
@@ -115,13 +116,14 @@ local function report(seconds)
   end
   if opts.json then
     all.vlan_stacks, all.answered, all.rows, all.leaks, all.seconds = vlans.count, answered, #rows, leaks, seconds
-    script.print_json(SUMMARY, all)
+    script.print_json(script.with_misread(SUMMARY, all), all)
     return answered
   end
   print(("answers for %d of %d VLAN stacks in %.1f s: %d sent, %d ignored"):format(answered, vlans.count, seconds,
     all.sent, all.ignored))
   if leaks > 0 then print(("  %d with another VLAN stack than asked"):format(leaks)) end
   if all.unsent > 0 then print(("  %d not sent: %s"):format(all.unsent, all.reason)) end
+  script.print_misread(all.misread)
   if all.unlisted > 0 then print(("  %d more, not listed"):format(all.unlisted)) end
   return answered
 end

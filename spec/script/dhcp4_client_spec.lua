@@ -1,5 +1,5 @@
--- The script dhcp4_client against a server that says what it must not, as a user sees it. What the client makes of it
--- is in spec/role/dhcp4_client_terms_spec.lua.
+-- The script dhcp4_client, and others that ask for DHCP servers, against a server that says what it must not, as a user
+-- sees it. What the client makes of it is in spec/role/dhcp4_client_terms_spec.lua.
 
 local lab = require "etherlua.lab.lab"
 local program = require "support.program"
@@ -7,7 +7,7 @@ local root_it = require "support.root_it"
 
 local CLIENT = "dhcp4_client -i eth0 --mac 02:00:00:00:00:01 --arp-probe off --tries 1 --timeout 0.5 "
 
--- A server whose ACK, or what is in its place, is this.
+-- A server whose ACK, or what is in its place, is this; behind the options of all that it sends are some bytes.
 local SERVER = [[
   local ether = require "etherlua"
   local dhcp4 = require "etherlua.proto.dhcp4"
@@ -25,7 +25,7 @@ local SERVER = [[
         for name, value in pairs { %s } do options[name] = value end
       end
       udp:send(dhcp4.build { xid = message.xid, chaddr = message.chaddr, yiaddr = kind ~= "NAK" and "10.0.0.10" or nil,
-        options = options }, "255.255.255.255:68", { mac = "ff:ff:ff:ff:ff:ff" })
+        options = options, no_end = true, pad = false } .. %q, "255.255.255.255:68", { mac = "ff:ff:ff:ff:ff:ff" })
     end
   end
 ]]
@@ -43,7 +43,7 @@ describe("the script dhcp4_client", function()
 
   -- Runs it in text and in JSON, with a server that answers requests so.
   local function against(kind, options)
-    local server = program.start_script(net.far, SERVER:format(kind, options))
+    local server = program.start_script(net.far, SERVER:format(kind, options, "\255"))
     local status, text = program.said(net.near, CLIENT)
     local _, objects, json = program.json(net.near, CLIENT .. " --json")
     server.close()
@@ -60,6 +60,22 @@ describe("the script dhcp4_client", function()
     assert.equal(2, select(2, text:gsub("\n", "")), text)
     assert.equal(words, object.error)
     assert.is_nil(json:find "[%z\1-\9\11-\31\127\194\255]")
+  end)
+
+  root_it("says as the others do how many offers were not understood, and why", function()
+    local server = program.start_script(net.far, SERVER:format("ACK", "", "\15\20ab"))
+    local why = "dhcp4: option 15 is cut short"
+    local _, text = program.said(net.near, CLIENT)
+    assert.is_truthy(text:find("no lease: no offer, but 1 reply of no use: not understood (" .. why .. ")\n", 1, true),
+      text)
+    for script, count in pairs { ["rogue_dhcp --tries 1 --wait 0.1"] = 1,
+      ["dhcp4_load --clients 3 --retries 0 --timeout 0.2"] = 3 } do
+      _, text = program.said(net.near, script .. " -i eth0")
+      assert.is_truthy(text:find(("\n  %d not understood: %s\n"):format(count, why), 1, true), text)
+      local _, objects = program.json(net.near, script .. " -i eth0 --json")
+      assert.same({ [why] = count }, objects[#objects].misread)
+    end
+    server.close()
   end)
 
   root_it("says what the server left out, and what is done instead", function()

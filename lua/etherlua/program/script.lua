@@ -279,6 +279,23 @@ function M.print_json(names, values)
   io.stdout:write(M.json_line(names, values))
 end
 
+-- Tells of messages that were not understood: `misread` of a summary.
+---@param counts table<string, integer> by the reason
+function M.print_misread(counts)
+  for reason, count in pairs(counts) do print(("  %d not understood: %s"):format(count, outside.shown(reason))) end
+end
+
+-- The names of a summary, and "misread" where there is any.
+---@param names string[]
+---@param summary { misread: table<string, integer> }
+---@return string[]
+function M.with_misread(names, summary)
+  if not next(summary.misread) then return names end
+  local all = { unpack(names) }
+  all[#all + 1] = "misread"
+  return all
+end
+
 -- Writes to standard output. Ends the script when that fails: with a message, or quietly when the reader is gone.
 ---@param text string
 function M.write(text)
