@@ -113,7 +113,7 @@ describe("the etherlua program", function()
     { "run dhcp4_client", "no relay: give -i SPEC, such as -i afpacket:eth1, or --lab for a network of its own" },
     { "run dhcp4_client -i nosuchif", "no such interface: nosuchif", root = true },
     { "run dhcp4_client -i nosuch:lo", 'unknown relay kind in "nosuch:lo": KIND:NAME with KIND one of afpacket', "" },
-    { "run dhcp4_client -i ''", 'bad interface name "": 1 to 15 characters' },
+    { "run dhcp4_client -i ''", 'bad interface name "": 1 to 127 characters' },
     { CLIENT .. "--frob", "unknown option '--frob'" .. MORE },
     { CLIENT .. "extra", "too many arguments" .. MORE },
     { CLIENT .. "--mac 02:00", 'bad MAC address "02:00": six pairs of hex digits are needed, such as '
