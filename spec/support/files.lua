@@ -1,4 +1,4 @@
--- files.lua: reading files in specs.
+-- files.lua: reading and writing files in specs.
 
 local M = {}
 
@@ -10,6 +10,24 @@ function M.read_all(path)
   local text = file:read("*a")
   file:close()
   return text
+end
+
+-- Writes a whole file.
+---@param path string
+---@param text string
+function M.write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+-- A new file with this text, which the caller removes.
+---@param text string
+---@return string path
+function M.temporary(text)
+  local path = os.tmpname()
+  M.write(path, text)
+  return path
 end
 
 -- How many file descriptors this process has open.

@@ -2,8 +2,8 @@
 -- this file and park.lua know; the engine, or another task, makes it ready again.
 --
 -- To the loop a task is a table: id, its number; call = { count, fn, ... } until it begins, from then on the coroutine
--- co; background, cancelled, done; and task:ended(ok, ...), which is called when its coroutine has ended. task.lua
--- makes them.
+-- co; background, cancelled, done; and task:ended(ok, ...), which is called when its coroutine has ended, or when it
+-- was cancelled before it began. task.lua makes them.
 --
 -- All state is in upvalues of this one file: what parks and wakes is the hottest Lua there is.
 
@@ -130,6 +130,11 @@ M.check_cancelled = check_cancelled
 function M.current()
   if current then return current end
   misuse.raise "this call blocks: it is possible only inside ether.run or a script of etherlua run"
+end
+
+---@return table? task that runs now; nil outside of one
+function M.running()
+  return current
 end
 
 -- Gives up the processor until somebody calls wake(task). It may return early: callers check what they waited for.
@@ -268,10 +273,12 @@ after = function(task, ok, value, ...)
 end
 
 -- Its coroutine is made only now, when it also gets the stack that it needs: of many tasks that wait to begin none has
--- a small stack that is thrown away.
+-- a small stack that is thrown away. One that was cancelled before does not begin: its first blocking call may be far.
 local function begin(task)
   local call = task.call
-  task.co, task.call = create(call[2]), nil
+  task.call = nil
+  if task.cancelled then return task:ended(false, CANCELLED) end
+  task.co = create(call[2])
   return after(task, resume(task.co, unpack(call, 3, 2 + call[1])))
 end
 
@@ -333,6 +340,14 @@ M.turn = turn
 -- Until no task is left that keeps the run going.
 function M.turns()
   while foreground > 0 do turn() end
+end
+
+-- What was spawned last begins; nobody else has a turn.
+function M.begin_spawned()
+  for i = 1, queued do
+    if queue[i].call then switch_to(queue[i]) end
+  end
+  current = nil
 end
 
 -- ---- what there is to run -----------------------------------------------------------------------------------------

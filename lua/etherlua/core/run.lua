@@ -13,7 +13,7 @@ local C = effi.C
 local M = {}
 
 -- closables: what it closes at its end. failure = { message =, traceback = }: the first error that no task caught.
--- driven: the task of drive(). attendant: see attend(). winding_up: all tasks are to end.
+-- driven: the task of drive(). attendant: see attend(). ending: all tasks are cancelled, and those that are spawned.
 local Run = {}
 Run.__index = Run
 
@@ -84,11 +84,12 @@ local function close(self, obj)
   if not ok then self.failure = self.failure or { message = failure, traceback = tostring(failure) } end
 end
 
--- Tasks end, then what the run opened is closed, the last first.
+-- Tasks end, then what the run opened is closed, the last first. What was spawned has begun first, if nothing ended the
+-- run early.
 ---@return table? failure
 local function finish()
   local this = run
-  this.winding_up = true
+  if not this.ending then loop.begin_spawned() end
   task.cancel_all()
   while next(loop.tasks) do loop.turn() end
   for obj in this.closables.pop, this.closables do close(this, obj) end
@@ -163,6 +164,7 @@ end
 ---@param ... any that it is called with
 function M.drive(fn, ...)
   if not run then begin() end
+  run.ending = false -- a cancellation of all was of the call before
   local driven = task.spawn(fn, ...)
   run.driven = driven
   while not driven.done do loop.turn() end

@@ -20,8 +20,8 @@ Task.__index = Task
 local numbers = ids.new()
 local run -- in progress, see belong_to()
 
--- From now on tasks are of this run: run:failed(task, failure) hears of an error that no task caught, and
--- while run.winding_up is set a new task is born cancelled.
+-- From now on tasks are of this run: run:failed(task, failure) hears of an error that no task caught, and run.ending is
+-- set when all tasks have been cancelled.
 ---@param of? table nil: of none
 function M.belong_to(of)
   run = of
@@ -29,19 +29,44 @@ end
 
 -- ---- beginning ----------------------------------------------------------------------------------------------------
 
+-- The task at its deferred functions that one was spawned by, or that spawned the one that did.
+local function helped_by(spawner)
+  local owner = spawner and (spawner.ending and spawner or spawner.helps)
+  return owner and not owner.done and owner or nil
+end
+
+-- A cancellation reaches what is spawned behind it too, else a run might never end. But what cleans up may use helpers:
+-- they are cancelled when the deferred functions that they were spawned for have ended. One that serves others is not
+-- born cancelled because a single task that it will serve was.
+local function inherit(task, spawner)
+  if not (run and run.ending) then
+    if spawner and spawner.cancelled and not task.background then task.cancelled = 0 end
+    return
+  end
+  local owner = helped_by(spawner)
+  if not owner then
+    task.cancelled = 0
+    return
+  end
+  owner.helpers = owner.helpers or {}
+  table.insert(owner.helpers, task)
+  task.helps = owner
+end
+
 local function spawn(fn, background, ...)
   if type(fn) ~= "function" then
     misuse.raise("bad task %s: a function is needed", tostring(fn))
   end
   local call = { select("#", ...), fn, ... }
   local task = setmetatable({ id = numbers:take(), call = call, co = false, queued = false }, Task)
-  if run and run.winding_up then task.cancelled = 0 end
   if background then task.background = true end
+  inherit(task, loop.running())
   loop.add(task)
   return task
 end
 
--- A task of its own for fn. It starts when the caller next waits.
+-- A task of its own for fn. It starts when the caller next waits, unless it is cancelled before. A task that is spawned
+-- by a cancelled one, or when all are cancelled, is cancelled too; by a deferred function then, when that has ended.
 ---@param fn function
 ---@param ... any that it is called with
 ---@return etherlua.task
@@ -71,6 +96,7 @@ local function finish(task)
   task.done = true
   loop.remove(task)
   numbers:give_back(task.id)
+  for _, helper in ipairs(task.helpers or {}) do helper:cancel() end
   for _, joiner in ipairs(task.joiners or {}) do loop.wake(joiner) end
 end
 
@@ -90,8 +116,8 @@ function Task:ended(ok, ...)
   loop.enqueue(self)
 end
 
--- Asks the task to end: its blocking call, and every later one, raises an error; deferred functions run. One that is at
--- its deferred functions already is left to them.
+-- Asks the task to end: its blocking call, and every later one, raises an error; deferred functions run. One that has
+-- not begun never does. One that is at its deferred functions already is left to them.
 function Task:cancel()
   if self.done or self.cancelled or self.ending then return end
   self.cancelled = 0
@@ -137,7 +163,9 @@ end
 
 -- ---- all of them --------------------------------------------------------------------------------------------------
 
+-- Those that are spawned from now on are cancelled, too.
 function M.cancel_all()
+  if run then run.ending = true end
   for _, task in pairs(tasks) do task:cancel() end
 end
 
