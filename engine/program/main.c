@@ -23,9 +23,13 @@ struct tree {
 	char scripts[PATH_MAX]; /* "" when there are none */
 };
 
+/* etherlua/program/places.lua says where modules are looked for; it is looked for in the tree alone. */
 static const char BOOT[] =
-	"local arg, lua, scripts = ...\n"
-	"if lua then package.path = lua .. '/?.lua;' .. lua .. '/?/init.lua;' .. package.path end\n"
+	"local arg, lua, scripts, path, cpath = ...\n"
+	"local defaults = { path = package.path, cpath = package.cpath }\n"
+	"local own = lua and lua .. '/?.lua;' .. lua .. '/?/init.lua;' or ''\n"
+	"package.path, package.cpath = own, ''\n"
+	"require('etherlua.program.places').set(own, defaults, { path = path, cpath = cpath })\n"
 	"local status = require('etherlua.program.cli').main(arg, { scripts = scripts })\n"
 	"return assert(tonumber(status), 'etherlua.cli: main returned no exit status')\n";
 
@@ -165,9 +169,17 @@ static void push_scripts(lua_State *L, const struct tree *tree)
 	}
 }
 
+/* Paths of modules that the user has chosen count no longer where the program has rights that the user has not. */
+static void push_chosen(lua_State *L, const char *variable)
+{
+	lua_pushstring(L, secure_getenv(variable));
+}
+
 /* Runs the command line in `L`; returns the exit status. */
 static int run(lua_State *L, const struct tree *tree, int argc, char **argv)
 {
+	lua_pushboolean(L, 1);
+	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV"); /* the defaults alone: places.lua adds the environment's */
 	luaL_openlibs(L);
 	if (embedded_modules)
 		preload_embedded(L);
@@ -180,7 +192,9 @@ static int run(lua_State *L, const struct tree *tree, int argc, char **argv)
 		push_arguments(L, argc, argv);
 		lua_pushstring(L, tree->lua[0] ? tree->lua : NULL);
 		push_scripts(L, tree);
-		if (lua_pcall(L, 3, 1, 1) == 0)
+		push_chosen(L, "LUA_PATH");
+		push_chosen(L, "LUA_CPATH");
+		if (lua_pcall(L, 5, 1, 1) == 0)
 			return (int)lua_tointeger(L, -1);
 	}
 	fprintf(stderr, "etherlua: %s\n", lua_tostring(L, -1));

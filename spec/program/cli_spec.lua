@@ -108,7 +108,7 @@ describe("the etherlua program", function()
     { "run --frob x", "unknown option '--frob' (etherlua run --help tells more)" },
     { "run -i", "option '-i' requires an argument (etherlua run --help tells more)" },
     { "run nosuch", "no such script: nosuch" .. SHIPPED, ")" },
-    { "run /tmp", "no such script: /tmp" .. SHIPPED, ")" },
+    { "run /tmp", "cannot read the script /tmp: Is a directory" },
     { "run --netns nosuch dhcp4_client", 'cannot enter network namespace "nosuch": no such file' },
     { "run dhcp4_client", "no relay: give -i SPEC, such as -i afpacket:eth1, or --lab for a network of its own" },
     { "run dhcp4_client -i nosuchif", "no such interface: nosuchif", root = true },

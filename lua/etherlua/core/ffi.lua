@@ -16,10 +16,13 @@ local function readable(path)
   return file ~= nil
 end
 
--- The environment's choice comes first, for tests with another build of the library.
+ffi.cdef "extern const char el_abi_text[1]; char *secure_getenv(const char *name);"
+
+-- The environment's choice comes first, for tests with another build of the library; not in a program that has rights
+-- by its file, which are not the user's.
 local function library_path()
-  local chosen = os.getenv "ETHERLUA_LIB"
-  if chosen then return chosen end
+  local chosen = ffi.C.secure_getenv "ETHERLUA_LIB"
+  if chosen ~= nil then return ffi.string(chosen) end
   local here = debug.getinfo(1, "S").source:match("^@(.*)ffi%.lua$") or ""
   for _, place in ipairs(PLACES) do
     local path = here .. place .. "libetherlua.so"
@@ -27,8 +30,6 @@ local function library_path()
   end
   return "libetherlua.so"
 end
-
-ffi.cdef "extern const char el_abi_text[1];"
 
 local function has_engine() return ffi.C.el_abi_text end
 

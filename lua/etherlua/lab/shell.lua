@@ -7,8 +7,11 @@ local M = {}
 M.NO_SHELL = -1 -- a command's status when there is none to run it
 M.NOT_FOUND = 127 -- that of one that there is not
 
--- The status comes behind the output, because Lua 5.1's popen does not tell it. /sbin: ordinary users lack it in PATH.
-local SHELL = 'PATH="$PATH:/usr/sbin:/sbin" sh -c %s </dev/null 2>&1; printf "\\n%%d" $?'
+-- What a command begins with. Ordinary users lack /sbin in PATH. An empty part of it is the current directory.
+M.PATH = 'PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin"'
+
+-- The status comes behind the output, because Lua 5.1's popen does not tell it.
+local SHELL = M.PATH .. ' sh -c %s </dev/null 2>&1; printf "\\n%%d" $?'
 
 -- Runs a shell command and waits for it.
 ---@param command string

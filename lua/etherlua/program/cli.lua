@@ -5,6 +5,8 @@ local ether = require "etherlua"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local outside = require "etherlua.core.outside"
+local files = require "etherlua.core.files"
+local places = require "etherlua.program.places"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
 local tasks = require "etherlua.program.tasks"
@@ -13,6 +15,8 @@ local trace = require "etherlua.program.trace"
 local C = effi.C
 
 local M = {}
+
+local STDIN = "-"
 
 local USAGE = [[
 Usage: etherlua COMMAND [ARGUMENTS]
@@ -36,14 +40,6 @@ end
 
 -- ---- finding the script -------------------------------------------------------------------------------------------
 
-local function readable(path)
-  local file = io.open(path, "rb")
-  if not file then return false end
-  local is_file = file:read(0) ~= nil or file:seek("end") == 0
-  file:close()
-  return is_file
-end
-
 -- Names of the scripts that are shipped. As everywhere here, `dir` is their folder, or what a portable program has
 -- inside: functions by name that return the chunk.
 local function shipped(dir)
@@ -53,7 +49,7 @@ local function shipped(dir)
     table.sort(names)
     return names
   end
-  local listing = dir and io.popen(("ls '%s' 2>/dev/null"):format(dir))
+  local listing = dir and io.popen(("ls %s 2>/dev/null"):format(files.quote(dir)))
   for name in listing and listing:lines() or function() end do
     names[#names + 1] = name:match("^(.+)%.lua$")
   end
@@ -61,25 +57,52 @@ local function shipped(dir)
   return names
 end
 
--- Returns its path and what loads it.
-local function find_script(name, dir)
-  if readable(name) then return name, loadfile end
+-- The chunk of one that is shipped, or nil.
+local function load_shipped(name, dir)
   local base = name:gsub("%.lua$", "")
-  if type(dir) == "table" then
-    if dir[base] then return base .. ".lua", dir[base] end
-  elseif dir and not name:find("/", 1, true) then
-    local path = ("%s/%s.lua"):format(dir, base)
-    if readable(path) then return path, loadfile end
-  end
-  local names = shipped(dir)
-  script.exit(script.USAGE, ("no such script: %s%s"):format(name,
+  if type(dir) == "table" then return dir[base] and dir[base](), base .. ".lua" end
+  local path = ("%s/%s.lua"):format(dir or "", base)
+  local text = dir and files.read(path)
+  if text then return loadstring(text, "@" .. path), path end
+end
+
+local function is_here(name)
+  return os.execute(("[ -e %s ]"):format(files.quote("./" .. name))) == 0
+end
+
+local function no_such_script(name, dir)
+  local hint, names = is_here(name) and (", but there is ./%s"):format(name) or "", shipped(dir)
+  script.exit(script.USAGE, ("no such script: %s%s%s"):format(name, hint,
     #names > 0 and " (shipped are " .. table.concat(names, ", ") .. ")" or ""))
 end
 
-local function load_script(path, load)
-  local chunk, reason = load(path)
+-- The text of a script, read once: it may come out of a pipe.
+local function read_script(path, dir)
+  local file, reason, code, text = io.stdin, nil, nil, nil
+  if path ~= STDIN then file, reason, code = io.open(path, "rb") end
+  if code == errno.ENOENT then no_such_script(path, dir) end
+  if file then text, reason = file:read "*a" end
+  if file and path ~= STDIN then file:close() end
+  if text then return text end
+  script.exit(script.USAGE, ("cannot read the script %s: %s"):format(path, (reason:gsub("^.*: ", ""))))
+end
+
+-- What has a slash, or the ending of a script and is there, is a path; "-" is standard input.
+local function is_path(name)
+  return name:find("/", 1, true) or name == STDIN or name:find "%.lua$" and is_here(name)
+end
+
+-- A name means one that is shipped, whatever lies in the current directory. Returns the chunk, and its path.
+local function load_script(name, dir)
+  if not is_path(name) then
+    local chunk, path = load_shipped(name, dir)
+    if not chunk then no_such_script(name, dir) end
+    return chunk, path
+  end
+  local chunk, reason = loadstring(read_script(name, dir), name == STDIN and "=stdin" or "@" .. name)
   if not chunk then script.exit(script.USAGE, "cannot load the script: " .. reason) end
-  return chunk
+  if name ~= STDIN then places.add_folder(places.folder_of(name)) end
+  return chunk, name
 end
 
 -- ---- run ----------------------------------------------------------------------------------------------------------
@@ -87,7 +110,7 @@ end
 -- Splits into what is the program's and, from the first word that is no option, the script's.
 local function split(args)
   local own, i = {}, 1
-  while args[i] and args[i]:sub(1, 1) == "-" do
+  while args[i] and args[i]:find "^%-." do
     own[#own + 1] = args[i]
     if script.COMMON[args[i]] and args[i + 1] then
       i = i + 1
@@ -103,8 +126,10 @@ local function run_parser(dir)
   script.add_common(parser)
   parser:flag("--trace-tasks", "Print on standard error when a task is spawned, waits, is woken and ends.")
   parser:usage("Usage: etherlua run [OPTIONS] SCRIPT [ARGUMENTS]")
-  parser:epilog("SCRIPT is a path, or one of the shipped: " .. table.concat(shipped(dir), ", ") ..
-    ". Each has --help of its own; the options above but --trace-tasks may also stand behind it.")
+  parser:epilog("SCRIPT is one of those that are shipped: " .. table.concat(shipped(dir), ", ") ..
+    "; or a path, with a slash in it or .lua at its end; or - for standard input. Each has --help of its own; the " ..
+    "options above but --trace-tasks may also stand behind it. Modules that a script requires are looked for in the " ..
+    "script's own folder too, but not in the current directory.")
   return parser
 end
 
@@ -129,9 +154,8 @@ local function run(args, dir)
   given.netns, given.trace_tasks = nil, nil
   script.use_defaults(given)
   if not name then script.exit(script.USAGE, "no script given (etherlua run --help lists those that are shipped)") end
-  local path, load = find_script(name, dir)
-  local chunk = load_script(path, load)
-  rest[0] = path
+  local chunk
+  chunk, rest[0] = load_script(name, dir)
   _G.arg = rest -- luacheck: ignore 122
   catch_signals()
   local status = ether.run(chunk, unpack(rest))
@@ -143,7 +167,7 @@ end
 local function repl(args, dir)
   return require("etherlua.program.repl.repl").main(args, {
     scripts = shipped(dir),
-    load = function(name) return load_script(find_script(name, dir)) end,
+    load = function(name) return (load_script(name, dir)) end,
     catch_signals = catch_signals,
   })
 end

@@ -1,5 +1,6 @@
 -- program/test.lua: `etherlua test`: busted inside the program, with its own options and a few of ours.
 
+local places = require "etherlua.program.places"
 local runner = require "etherlua.test.runner"
 local script = require "etherlua.program.script"
 local trace = require "etherlua.program.trace"
@@ -19,6 +20,9 @@ SPECS are files, or folders with files that end in _spec.lua (default: spec).
    --timeout S        Seconds after which a test that still waits fails (default 30).
    --trace-tasks      Print on standard error when a task is spawned, waits, is woken and ends.
    -h, --help         Show this help.
+
+Modules are looked for in the folders of SPECS, too; in the current directory, with its .busted and its src/, only where
+SPECS are below it and others may not write to it.
 
 All else is busted's (busted --help): -o TAP, -o junit, --filter PATTERN, --tags TAGS, --repeat N, ...
 Exit status: that of busted: 0 when all passed, 1 when something failed; 2 wrong usage.
@@ -73,6 +77,58 @@ local function load_busted()
   return found and reason or error(reason, 0)
 end
 
+-- ---- where busted looks for code ------------------------------------------------------------------------------------
+
+-- Options of busted that take the next word.
+local VALUED = {}
+for word in ([[-p --pattern --exclude-pattern -e -o --output -C --directory -f --config-file --coverage-config-file -t
+  --tags --exclude-tags --filter --filter-out -m --lpath --cpath -r --run --repeat --seed --lang --loaders --helper
+  --lua -Xoutput -Xhelper]]):gmatch "%S+" do VALUED[word] = true end
+
+---@return string[] specs files and folders among busted's words
+local function specs_of(words)
+  local specs, i = {}, 1
+  while words[i] do
+    if VALUED[words[i]] then i = i + 1 elseif words[i]:sub(1, 1) ~= "-" then specs[#specs + 1] = words[i] end
+    i = i + 1
+  end
+  return specs
+end
+
+local function names_config(words)
+  for _, word in ipairs(words) do
+    if word:find "^%-f" or word:find "^%-%-config%-file" then return true end
+  end
+end
+
+-- Whether specs are all below the current directory, and only we may write to that: then it is what is tested.
+local function is_project(specs)
+  for _, spec in ipairs(specs) do
+    if spec:sub(1, 1) == "/" or ("/" .. spec .. "/"):find("/../", 1, true) then return false end
+  end
+  return require("lfs").attributes(".", "permissions"):sub(8, 8) ~= "w"
+end
+
+-- In a project busted has its .busted, its src folder, and its modules are found. Elsewhere what lies in the current
+-- directory is nobody's business.
+local function set_places(words)
+  local specs = specs_of(words)
+  for _, spec in ipairs(specs) do
+    places.add_folder(spec:find "%.lua$" and places.folder_of(spec) or spec)
+  end
+  if is_project(specs) then
+    package.path, package.cpath = package.path .. ";./?.lua;./?/init.lua", package.cpath .. ";./?.so"
+    return
+  end
+  local path = require "pl.path"
+  local isfile = path.isfile
+  if not names_config(words) then
+    function path.isfile(name) return path.normpath(name) ~= ".busted" and isfile(name) end
+  end
+  table.insert(words, 1, "--lpath=;")
+  table.insert(words, 1, "--cpath=;")
+end
+
 -- busted takes its own name for messages from the file that calls it.
 local RUN = 'require "busted.runner" { standalone = false }'
 
@@ -94,6 +150,7 @@ function M.main(args)
     runner.install(core, true)
     return core
   end
+  set_places(rest)
   table.insert(rest, 1, "--ignore-lua")
   rest[0] = "etherlua test"
   _G.arg = rest -- luacheck: ignore 122

@@ -3,6 +3,7 @@
 -- can hand them another machine.
 
 local files = require "etherlua.core.files"
+local shell = require "etherlua.lab.shell"
 
 local M = {}
 
@@ -41,13 +42,12 @@ function system.quote(text)
   return text:find("^[%w_./:@%%+-]+$") and text or files.quote(text)
 end
 
--- Runs a shell command that only looks. /sbin: ordinary users lack it in PATH.
+-- Runs a shell command that only looks.
 ---@param command string
 ---@return string output of standard output alone
 ---@return boolean done whether its exit status was 0
 function system.output(command)
-  local pipe = io.popen(('PATH="$PATH:/usr/sbin:/sbin"; { %s; } </dev/null 2>/dev/null; printf "\\n$?"')
-    :format(command), "r")
+  local pipe = io.popen(('%s; { %s; } </dev/null 2>/dev/null; printf "\\n$?"'):format(shell.PATH, command), "r")
   if not pipe then return "", false end -- no shell
   local output, status = pipe:read("*a"):match("^(.*)\n(%d+)$")
   pipe:close()

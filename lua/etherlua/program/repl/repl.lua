@@ -6,6 +6,7 @@ local channel = require "etherlua.core.channel"
 local commands = require "etherlua.program.repl.commands"
 local complete = require "etherlua.program.repl.complete"
 local ether = require "etherlua"
+local files = require "etherlua.core.files"
 local input = require "etherlua.program.repl.input"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
@@ -30,7 +31,7 @@ local function modules_in(parent)
     if name then names[name] = path end
   end
   local here = debug.getinfo(1, "S").source:match "^@(.*)program/repl/repl%.lua$"
-  local listing = here and io.popen(("ls '%s%s' 2>/dev/null"):format(here, parent))
+  local listing = here and io.popen(("ls %s 2>/dev/null"):format(files.quote(here .. parent)))
   for file in listing and listing:lines() or function() end do
     local name = file:match "^([%w_]+)%.lua$"
     if name and name ~= "init" then names[name] = ("etherlua.%s.%s"):format(parent, name) end
