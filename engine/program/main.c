@@ -15,6 +15,7 @@
 
 #include "program/console.h"
 #include "program/embedded.h"
+#include "program/output.h"
 
 enum { FAILED = 1, UNUSABLE = 2 }; /* exit status, when it is not the command's */
 
@@ -207,6 +208,7 @@ int main(int argc, char **argv)
 	lua_State *L;
 	int status;
 
+	output_guard(FAILED);
 	if (find_files(&tree))
 		return UNUSABLE;
 	L = luaL_newstate();

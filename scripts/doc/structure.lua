@@ -23,8 +23,8 @@ M.UNITS = {
   "filter capture tasks", "kind", "watch", "signals os/netdev os/netns os/process", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
   "kinds/packet_socket kinds/steer kinds/offload", "kinds/*",
-  "open", "invariant", "loop", "program/embedded program/terminal program/line_history", "program/console",
-  "program/main",
+  "open", "invariant", "loop", "program/embedded program/output program/terminal program/line_history",
+  "program/console", "program/main",
 }
 
 -- Arrows that point up and may, each with its reason. All of them are lazy: they load what they need when it is called.

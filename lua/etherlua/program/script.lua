@@ -296,13 +296,11 @@ function M.with_misread(names, summary)
   return all
 end
 
--- Writes to standard output. Ends the script when that fails: with a message, or quietly when the reader is gone.
+-- Writes to standard output. Ends the script when that fails; the program says why, unless the reader is gone.
 ---@param text string
 function M.write(text)
-  local ok, reason, code = io.stdout:write(text)
-  if ok then return end
-  if code == errno.EPIPE then M.exit(M.DONE) end
-  M.exit(M.FAILED, "cannot write the output: " .. reason)
+  local ok, _, code = io.stdout:write(text)
+  if not ok then M.exit(code == errno.EPIPE and M.DONE or M.FAILED) end
 end
 
 ---@param vlans string text of a VLAN stack
