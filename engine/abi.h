@@ -109,16 +109,17 @@ int el_wait_frame(struct el_endpoint *endpoint, uint32_t task, double deadline);
 void el_unwait(struct el_endpoint *endpoint, uint32_t task);
 
 /*
- * From now on SIGINT and SIGTERM are counted instead of ending the process, and end el_wait's sleep; the second one
- * does what it did before. SIGUSR1, which asks what the program is doing, is counted too and ends the sleep, each time.
- * State of the process, not of an engine: for programs, not for libraries.
+ * From now on SIGINT, SIGTERM and SIGHUP are counted instead of ending the process, and end el_wait's sleep; the second
+ * one does what it did before, unless it is SIGHUP, which often comes along with another. SIGHUP that is ignored, as
+ * nohup(1) has it, stays so. SIGUSR1, which asks what the program is doing, is counted too and ends the sleep, each
+ * time. State of the process, not of an engine: for programs, not for libraries.
  */
 int el_signals_catch(struct el_engine *engine);
 /* All that were caught so far. */
 int el_signals_count(void);
 /* How many of these are SIGUSR1. */
 int el_signals_asked(void);
-/* Number of the last SIGINT or SIGTERM, 0: none yet. */
+/* Number of the last of those that ask for the end, 0: none yet. */
 int el_signals_last(void);
 /* Those that were caught have been dealt with: the next one is a first one again. */
 void el_signals_forget(void);
@@ -495,11 +496,16 @@ void el_fd_close(int fd);
  */
 int el_process_start(const char *const *argv, int netns, const char *log);
 /*
+ * A file in memory for the log of a command, or -errno. Its path is /proc/self/fd/NUMBER, here and for
+ * el_process_start; it is gone with the descriptor, however the process ends.
+ */
+int el_process_log(void);
+/*
  * The process's state, without blocking: -EAGAIN while it runs, then once its exit status (128 + number when a signal
  * ended it), -ECHILD after that.
  */
 int el_process_status(int pid);
-/* The same, after waiting for its end at most so long. Blocks the whole thread: for stopping it and for tests. */
+/* The same, after waiting for its end at most so long; less when a signal comes. Blocks the whole thread. */
 int el_process_wait(int pid, double seconds);
 /* Sends a signal to the process and those it has started (0: none, just asks whether one is there). */
 int el_process_signal(int pid, int number);

@@ -18,6 +18,8 @@ static void on_signal(int number)
 	uint64_t one = 1;
 	int saved = errno;
 
+	if (number == SIGHUP && caught > forgotten)
+		return;
 	last = number;
 	if (++caught - forgotten > 1) {
 		sigaction(number, &before[number], NULL);
@@ -69,6 +71,8 @@ static int catch_one(int number, void (*handler)(int))
 		return -errno;
 	if (now.sa_handler == handler)
 		return 0;
+	if (now.sa_handler == SIG_IGN && number == SIGHUP)
+		return 0;
 	if (now.sa_handler == SIG_IGN) /* as shells start what runs in the background */
 		now.sa_handler = SIG_DFL;
 	before[number] = now;
@@ -86,6 +90,8 @@ int el_signals_catch(struct el_engine *engine)
 	error = catch_one(SIGINT, on_signal);
 	if (!error)
 		error = catch_one(SIGTERM, on_signal);
+	if (!error)
+		error = catch_one(SIGHUP, on_signal);
 	if (!error)
 		error = catch_one(SIGUSR1, on_question);
 	return error ? error : el_watch_signals(engine, event_fd);

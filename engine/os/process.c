@@ -11,12 +11,15 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common.h"
+
+#define BLIND_WAIT 0.005 /* seconds of waiting for a process that cannot be watched */
 
 struct start {
 	const char *const *argv;
@@ -133,6 +136,13 @@ int el_process_start(const char *const *argv, int netns, const char *log)
 	return error ? error : pid;
 }
 
+int el_process_log(void)
+{
+	int fd = memfd_create("etherlua log", MFD_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
 int el_process_status(int pid)
 {
 	int status;
@@ -149,11 +159,14 @@ int el_process_wait(int pid, double seconds)
 {
 	struct pollfd ended = {.fd = pidfd_open(pid, 0), .events = POLLIN};
 
-	if (ended.fd < 0)
-		return errno == ESRCH ? -ECHILD : -errno;
+	if (ended.fd < 0 && errno == ESRCH)
+		return -ECHILD;
+	if (ended.fd < 0 && seconds > BLIND_WAIT) /* no descriptor is left, or the kernel is older than 5.3 */
+		seconds = BLIND_WAIT;
 	/* Cut short by a signal it says "still running", which the caller has to expect anyway. */
 	poll(&ended, 1, (int)(seconds * 1000));
-	close(ended.fd);
+	if (ended.fd >= 0)
+		close(ended.fd);
 	return el_process_status(pid);
 }
 

@@ -7,7 +7,7 @@ local eventually = require("support.wait").eventually
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
-local KILL, INT, TERM, USR1 = 9, 2, 15, 10
+local KILL, INT, TERM, USR1, HUP = 9, 2, 15, 10, 1
 
 local function read_all(path)
   local file = io.open(path, "rb")
@@ -310,7 +310,7 @@ describe("the etherlua program", function()
 
   -- ---- how it ends ------------------------------------------------------------------------------------------------
 
-  for name, number in pairs { ["Ctrl-C"] = INT, SIGTERM = TERM } do
+  for name, number in pairs { ["Ctrl-C"] = INT, SIGTERM = TERM, SIGHUP = HUP } do
     root_it("releases the leases that it holds and prints the summary on " .. name, function()
       local net = keep(lab.new())
       local server = start(net.far, "run", "dhcp4_server", "-i", "eth0", "--pool", "10.0.0.10-10.0.0.20")

@@ -4,7 +4,6 @@
 --
 -- All of it raises an error when something fails, and blocks the thread while commands run.
 
-local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local files = require "etherlua.core.files"
@@ -129,12 +128,6 @@ function namespace:run(command)
   return output
 end
 
-local function argv_of(list)
-  local argv = ffi.new("const char *[?]", #list + 1)
-  for i, word in ipairs(list) do argv[i - 1] = word end
-  return argv
-end
-
 local function texts(list)
   local result = {}
   for i, word in ipairs(list) do result[i] = tostring(word) end
@@ -178,7 +171,7 @@ function namespace:start(list, opts)
   end
   local path = START:read(opts).log
   if path then check_log(path) end
-  local pid = C.el_process_start(argv_of(words), self.fd, path)
+  local pid = C.el_process_start(shell.argv(words), self.fd, path)
   if pid < 0 then start_failure(words[1], pid) end
   local started = setmetatable({ pid = pid, path = path, owner = self }, process)
   self.processes[started] = true
@@ -204,7 +197,7 @@ local LOOPBACK_UP = "ip link set lo up"
 ---@return string output
 function namespace:configure(command)
   local output, status = self:enter(shell.run, command)
-  if status == shell.NO_SHELL then fail("labs need the program sh, in /bin") end
+  if status == shell.NO_SHELL then fail(output) end
   if status == shell.NOT_FOUND then
     fail("labs need the program %s", shell.with_package(command:match("^%S+")))
   end

@@ -338,9 +338,16 @@ end
 
 local terminal
 
+-- os.execute ignores Ctrl-C meanwhile, so it is for a script that the program does not run.
+local function is_terminal(fd)
+  local has, console = pcall(require, "etherlua.console")
+  if has then return console.is_terminal(fd) end
+  return os.execute("test -t " .. fd) == 0
+end
+
 -- Whether standard error is a terminal.
 function M.on_terminal()
-  if terminal == nil then terminal = os.execute("test -t 2") == 0 end
+  if terminal == nil then terminal = is_terminal(2) end
   return terminal
 end
 
