@@ -245,6 +245,7 @@ struct el_relay_info {
 	uint32_t mtu;           /* bytes of Ethernet payload in an untagged frame */
 	char detail[64];        /* what was picked on opening, for people */
 	uint32_t capture_error; /* errno for which the capture stopped, 0: none */
+	uint32_t was_left;      /* xdp: rxvlan was off because a process was killed; it is on again behind this relay */
 };
 
 /*

@@ -40,6 +40,7 @@ void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)
 	out->mac = relay->mac;
 	out->mtu = relay->mtu;
 	memcpy(out->detail, relay->detail, sizeof out->detail);
+	out->was_left = relay->was_left;
 	if (relay->capture) {
 		el_capture_flush(relay->capture);
 		out->capture_error = (uint32_t)el_capture_error(relay->capture);

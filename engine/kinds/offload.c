@@ -1,59 +1,170 @@
 /*
  * offload.c: a child process, the keeper, switches the offload on again, since it still can when this process was
- * killed.
+ * killed. It is there, in a session of its own, before anything is changed. When it was killed itself, this process
+ * does its work; when both were, the record is left, a file whose lock nobody holds, and the next relay on that
+ * interface mends it.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
-#include <net/if.h>
 #include <signal.h>
-#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "kinds/offload.h"
+#include "os/whereabouts.h"
 
-/* Sets the offload; 1: it was so already. */
+#define RECORDS "/run/etherlua"
+
+enum { LOCK_TRIES = 100, LOCK_PAUSE = 10000 /* us */ };
+
+/* ---- the setting ---- */
+
+static int flags_of(int fd, int ifindex, struct ifreq *request, struct ethtool_value *value)
+{
+	*value = (struct ethtool_value){.cmd = ETHTOOL_GFLAGS};
+	*request = (struct ifreq){.ifr_ifindex = ifindex};
+	if (ioctl(fd, SIOCGIFNAME, request))
+		return -errno;
+	request->ifr_data = (void *)value;
+	return ioctl(fd, SIOCETHTOOL, request) ? -errno : 0;
+}
+
+static bool is_on(int fd, int ifindex)
+{
+	struct ethtool_value value;
+	struct ifreq request;
+
+	return !flags_of(fd, ifindex, &request, &value) && value.data & ETH_FLAG_RXVLAN;
+}
+
 static int set_rxvlan(int fd, int ifindex, bool on)
 {
-	struct ethtool_value value = {.cmd = ETHTOOL_GFLAGS};
-	struct ifreq request = {.ifr_ifindex = ifindex};
+	struct ethtool_value value;
+	struct ifreq request;
+	int error = flags_of(fd, ifindex, &request, &value);
 
-	if (ioctl(fd, SIOCGIFNAME, &request))
-		return -errno;
-	request.ifr_data = (void *)&value;
-	if (ioctl(fd, SIOCETHTOOL, &request))
-		return -errno;
-	if (!!(value.data & ETH_FLAG_RXVLAN) == on)
-		return 1;
+	if (error || !!(value.data & ETH_FLAG_RXVLAN) == on)
+		return error;
 	value.cmd = ETHTOOL_SFLAGS;
 	value.data ^= ETH_FLAG_RXVLAN;
 	return ioctl(fd, SIOCETHTOOL, &request) ? -errno : 0;
 }
 
-/* In the child: waits for the other end of the pipe to be closed, and holds no other file meanwhile. */
-static void keep(int pipe, int ifindex)
+/* ---- the record ---- */
+
+static void forget(const struct el_offload *self)
 {
-	int fd;
-	char none;
+	if (!self->path[0])
+		return;
+	unlink(self->path);
+	rmdir(RECORDS); /* it stays where it is not empty */
+}
+
+/* The file may have been there: then it was a killed process's if nobody holds its lock and it is about this MAC. */
+static bool is_left(struct el_offload *self)
+{
+	unsigned char mac[sizeof self->mac];
+
+	return pread(self->record, mac, sizeof mac, 0) == sizeof mac && !memcmp(mac, self->mac, sizeof mac);
+}
+
+/* 0 when the file is there and this process has its lock. */
+static int lock_record(struct el_offload *self)
+{
+	struct stat file;
+
+	mkdir(RECORDS, 0755);
+	self->record = open(self->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (self->record < 0)
+		return -errno;
+	if (!flock(self->record, LOCK_EX | LOCK_NB) && !fstat(self->record, &file) && file.st_nlink)
+		return 0;
+	close(self->record);
+	self->record = -1;
+	return -EAGAIN;
+}
+
+/* A keeper whose process was killed is about to end. Without the right to write there we do without. */
+static void open_record(struct el_offload *self)
+{
+	struct stat ns;
+	int error = -ENOENT;
+
+	if (!stat("/proc/thread-self/ns/net", &ns)) {
+		snprintf(self->path, sizeof self->path, RECORDS "/rxvlan-%lu-%d", (unsigned long)ns.st_ino,
+		         self->ifindex);
+		for (int tries = 0; tries < LOCK_TRIES && (error = lock_record(self)) == -EAGAIN; tries++)
+			usleep(LOCK_PAUSE);
+	}
+	if (error)
+		self->path[0] = '\0';
+}
+
+static void write_record(const struct el_offload *self)
+{
+	if (self->record >= 0 && pwrite(self->record, self->mac, sizeof self->mac, 0) != sizeof self->mac)
+		return; /* no room: it does without */
+}
+
+static void close_record(struct el_offload *self)
+{
+	if (self->record >= 0)
+		close(self->record);
+	self->record = -1;
+}
+
+/* ---- the keeper ---- */
+
+/* The interface may be in another namespace by now. One that is nowhere needs nothing. */
+static int put_back(const struct el_offload *self, int fd)
+{
+	int ifindex = self->ifindex, elsewhere, error;
+
+	if (el_whereabouts_here(fd, self->ifindex))
+		return set_rxvlan(fd, ifindex, true);
+	elsewhere = el_whereabouts_find(&ifindex, self->name, self->mac);
+	if (elsewhere < 0)
+		return elsewhere == -ENODEV ? 0 : elsewhere;
+	error = set_rxvlan(elsewhere, ifindex, true);
+	close(elsewhere);
+	return error;
+}
+
+/* In the child: waits for the other end of the pipe to be closed; has a socket and the record's lock meanwhile. */
+static void keep(const struct el_offload *self, int pipe)
+{
+	char word = 0;
+	int error;
 
 	setsid();
 	prctl(PR_SET_NAME, "etherlua-keeper");
 	dup2(pipe, 0);
-	close_range(1, ~0U, 0);
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	while (read(0, &none, 1) < 0 && errno == EINTR)
+	dup2(self->fd, 1);
+	close(2);
+	if (self->record >= 0)
+		dup2(self->record, 2);
+	close_range(3, ~0U, 0);
+	while (write(0, &word, 1) < 0 && errno == EINTR)
 		;
-	set_rxvlan(fd, ifindex, true);
-	_exit(0);
+	while (read(0, &word, 1) < 0 && errno == EINTR)
+		;
+	error = put_back(self, 1);
+	if (!error)
+		forget(self);
+	_exit(error ? 1 : 0);
 }
 
 /* No signal reaches the keeper but SIGKILL: it ends when its time has come, and does not run the caller's handlers. */
-static pid_t fork_keeper(const int ends[2], int ifindex)
+static pid_t fork_keeper(const struct el_offload *self, int pipe)
 {
 	sigset_t all, before;
 	pid_t pid;
@@ -62,31 +173,100 @@ static pid_t fork_keeper(const int ends[2], int ifindex)
 	sigprocmask(SIG_SETMASK, &all, &before);
 	pid = fork();
 	if (!pid)
-		keep(ends[0], ifindex);
+		keep(self, pipe);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return pid;
 }
 
-void el_offload_suspend(struct el_offload *self, int fd, int ifindex)
+/* Returns when it is ready to do its work whatever happens here. */
+static int start_keeper(struct el_offload *self)
 {
 	int ends[2];
+	ssize_t count;
+	char word;
 
-	if (pipe2(ends, O_CLOEXEC))
-		return;
-	self->pipe = ends[1];
-	if (!set_rxvlan(fd, ifindex, false) && (self->keeper = fork_keeper(ends, ifindex)) < 0)
-		set_rxvlan(fd, ifindex, true);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends))
+		return -errno;
+	self->keeper = fork_keeper(self, ends[0]);
 	close(ends[0]);
-	if (self->keeper <= 0)
+	self->pipe = ends[1];
+	if (self->keeper < 0) {
 		close(self->pipe);
+		self->keeper = 0;
+		return -ECHILD;
+	}
+	do
+		count = read(self->pipe, &word, 1);
+	while (count < 0 && errno == EINTR);
+	return count == 1 ? 0 : -ECHILD;
 }
 
+/* Whether it has done its work. */
+static bool end_keeper(struct el_offload *self)
+{
+	int status;
+
+	close(self->pipe);
+	while (waitpid(self->keeper, &status, 0) < 0)
+		if (errno != EINTR)
+			return false;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* ---- the interface's relay ---- */
+
+static void identify(struct el_offload *self, int fd, int ifindex)
+{
+	struct ifreq request = {.ifr_ifindex = ifindex};
+
+	self->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	self->ifindex = ifindex;
+	self->record = -1;
+	if (ioctl(fd, SIOCGIFNAME, &request))
+		return;
+	memcpy(self->name, request.ifr_name, IFNAMSIZ);
+	if (!ioctl(fd, SIOCGIFHWADDR, &request))
+		memcpy(self->mac, request.ifr_hwaddr.sa_data, sizeof self->mac);
+}
+
+static void let_go(struct el_offload *self)
+{
+	close_record(self);
+	close(self->fd);
+	self->keeper = 0;
+}
+
+void el_offload_suspend(struct el_offload *self, int fd, int ifindex)
+{
+	identify(self, fd, ifindex);
+	if (self->fd < 0)
+		return;
+	open_record(self);
+	if (!is_on(fd, ifindex)) {
+		self->was_left = self->record >= 0 && is_left(self) && !set_rxvlan(fd, ifindex, true);
+		if (!self->was_left) {
+			forget(self);
+			let_go(self);
+			return;
+		}
+	}
+	write_record(self);
+	if (!start_keeper(self)) {
+		set_rxvlan(fd, ifindex, false);
+		return;
+	}
+	if (self->keeper)
+		end_keeper(self);
+	forget(self);
+	let_go(self);
+}
+
+/* When the keeper was killed, another one has nothing to wait for. */
 void el_offload_restore(struct el_offload *self)
 {
 	if (self->keeper <= 0)
 		return;
-	close(self->pipe);
-	while (waitpid(self->keeper, NULL, 0) < 0 && errno == EINTR)
-		;
-	self->keeper = 0;
+	if (!end_keeper(self) && (start_keeper(self) || !end_keeper(self)))
+		set_rxvlan(self->fd, self->ifindex, true);
+	let_go(self);
 }

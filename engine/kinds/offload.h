@@ -1,12 +1,23 @@
 /*
  * offload.h: the receive offload that takes the outer VLAN tag out of a frame before an XDP program sees it
  * ("rxvlan"). It is the interface's setting, and everybody's: so it is off only while a relay needs that, and is
- * switched on again however the process ends, SIGKILL included.
+ * switched on again however the process ends, SIGKILL included, and wherever the interface is by then.
  */
 #pragma once
 
+#include <limits.h>
+#include <net/if.h>
+#include <stdbool.h>
+
 struct el_offload {
 	int keeper, pipe; /* the process that switches it on again, once this end of the pipe is closed; 0: none */
+	int fd;           /* a socket of the interface's namespace */
+	int record;       /* the file that tells the next process that this one was killed with its keeper; -1: none */
+	int ifindex;
+	char name[IFNAMSIZ];
+	unsigned char mac[6];
+	char path[64]; /* of the record */
+	bool was_left; /* the interface was found as such a process had left it */
 };
 
 /* Switches it off where it is on and can be. fd: any socket of the interface's namespace. */

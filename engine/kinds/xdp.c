@@ -226,6 +226,7 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 	if (error)
 		return error;
 	el_offload_suspend(&self->offload, self->group.fd, self->group.ifindex);
+	relay->was_left = self->offload.was_left;
 	error = open_umem(relay, self, err);
 	if (!error)
 		error = open_queues(relay, self, opts, err);

@@ -201,6 +201,10 @@ local function wrap(handle, types, capture)
     types = types,
     capture = capture,
   }, Relay)
+  if info.was_left ~= 0 then
+    io.stderr:write(("etherlua: %s: a process that was killed had left rxvlan off; it is on again when this relay is "
+      .. "closed\n"):format(relay.name))
+  end
   endpoint.set_relay(handle, relay)
   sched.close_at_end(relay)
   if capture then watch_capture(relay) end
