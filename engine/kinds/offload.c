@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "kinds/offload.h"
+#include "os/shortage.h"
 #include "os/whereabouts.h"
 
 #define RECORDS "/run/etherlua"
@@ -191,9 +192,11 @@ static int start_keeper(struct el_offload *self)
 	close(ends[0]);
 	self->pipe = ends[1];
 	if (self->keeper < 0) {
+		int error = -errno;
+
 		close(self->pipe);
 		self->keeper = 0;
-		return -ECHILD;
+		return error;
 	}
 	do
 		count = read(self->pipe, &word, 1);
@@ -215,18 +218,21 @@ static bool end_keeper(struct el_offload *self)
 
 /* ---- the interface's relay ---- */
 
-static void identify(struct el_offload *self, int fd, int ifindex)
+static int identify(struct el_offload *self, int fd, int ifindex)
 {
 	struct ifreq request = {.ifr_ifindex = ifindex};
 
 	self->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	self->ifindex = ifindex;
 	self->record = -1;
+	if (self->fd < 0)
+		return -errno;
 	if (ioctl(fd, SIOCGIFNAME, &request))
-		return;
+		return 0; /* it is gone: that comes out soon enough */
 	memcpy(self->name, request.ifr_name, IFNAMSIZ);
 	if (!ioctl(fd, SIOCGIFHWADDR, &request))
 		memcpy(self->mac, request.ifr_hwaddr.sa_data, sizeof self->mac);
+	return 0;
 }
 
 static void let_go(struct el_offload *self)
@@ -236,29 +242,32 @@ static void let_go(struct el_offload *self)
 	self->keeper = 0;
 }
 
-void el_offload_suspend(struct el_offload *self, int fd, int ifindex)
+int el_offload_suspend(struct el_offload *self, int fd, int ifindex, char err[EL_ERR_MAX])
 {
-	identify(self, fd, ifindex);
-	if (self->fd < 0)
-		return;
+	int error = identify(self, fd, ifindex);
+
+	if (error)
+		return el_shortage_fail(err, error, "rxvlan of interface %d", ifindex);
 	open_record(self);
 	if (!is_on(fd, ifindex)) {
 		self->was_left = self->record >= 0 && is_left(self) && !set_rxvlan(fd, ifindex, true);
 		if (!self->was_left) {
 			forget(self);
 			let_go(self);
-			return;
+			return 0;
 		}
 	}
 	write_record(self);
-	if (!start_keeper(self)) {
+	error = start_keeper(self);
+	if (!error) {
 		set_rxvlan(fd, ifindex, false);
-		return;
+		return 0;
 	}
 	if (self->keeper)
 		end_keeper(self);
 	forget(self);
 	let_go(self);
+	return el_shortage_fail(err, error, "cannot switch rxvlan of %s off, and on again at the end", self->name);
 }
 
 /* When the keeper was killed, another one has nothing to wait for. */

@@ -5,9 +5,10 @@
  */
 #pragma once
 
-#include <limits.h>
 #include <net/if.h>
 #include <stdbool.h>
+
+#include "common.h"
 
 struct el_offload {
 	int keeper, pipe; /* the process that switches it on again, once this end of the pipe is closed; 0: none */
@@ -20,6 +21,9 @@ struct el_offload {
 	bool was_left; /* the interface was found as such a process had left it */
 };
 
-/* Switches it off where it is on and can be. fd: any socket of the interface's namespace. */
-void el_offload_suspend(struct el_offload *self, int fd, int ifindex);
+/*
+ * Switches it off where it is on and can be. fd: any socket of the interface's namespace. Fails, and leaves it on, when
+ * nobody could switch it on again.
+ */
+int el_offload_suspend(struct el_offload *self, int fd, int ifindex, char err[EL_ERR_MAX]);
 void el_offload_restore(struct el_offload *self);

@@ -71,7 +71,8 @@ static int activate(struct live *self, uint32_t mtu, const struct el_relay_opts 
 	if (error == PCAP_ERROR_PERM_DENIED)
 		return el_netdev_refused(name, err);
 	if (error < 0)
-		return el_fail(err, -EIO, "%s: %s", name, pcap_statustostr(error));
+		return el_fail(err, -EIO, "%s: %s", name,
+		               error == PCAP_ERROR ? pcap_geterr(self->handle) : pcap_statustostr(error));
 	/* Own frames must not come back, else every endpoint would hear itself; a mirror may want what others send. */
 	if (pcap_setdirection(self->handle, opts->outgoing ? PCAP_D_INOUT : PCAP_D_IN) ||
 	    pcap_setnonblock(self->handle, 1, reason))

@@ -11,6 +11,7 @@
 #include "../bpf/steer.h"
 #include "fail.h"
 #include "kinds/steer.h"
+#include "os/shortage.h"
 
 #ifndef BPF_F_XDP_DEV_BOUND_ONLY
 #define BPF_F_XDP_DEV_BOUND_ONLY (1U << 6) /* Linux 6.3 */
@@ -100,6 +101,18 @@ static void select_program(struct el_steer *self, const struct way *way, int ifi
 	bpf_program__set_flags(program, BPF_F_XDP_DEV_BOUND_ONLY);
 }
 
+/* libbpf reads the kernel's types there, for the calls of the kernel that the program makes; without: ESRCH. */
+#define KERNEL_TYPES "/sys/kernel/btf/vmlinux"
+
+static int refused(char err[EL_ERR_MAX], int error, const char *path)
+{
+	if (error != -EMFILE && error != -ENOMEM && access(KERNEL_TYPES, R_OK))
+		return el_fail(err, error, "cannot load %.128s: no " KERNEL_TYPES " (mount -t sysfs sysfs /sys)", path);
+	if (error == -EMFILE || error == -ENOMEM)
+		return el_fail(err, error, "cannot load %.128s: %s", path, el_shortage_reason(error));
+	return el_fail(err, error, "the kernel refuses %.128s: %s", path, strerror(-error));
+}
+
 static int load(struct el_steer *self, const struct el_relay_opts *opts, const struct way *way, int ifindex,
                 char err[EL_ERR_MAX])
 {
@@ -109,7 +122,7 @@ static int load(struct el_steer *self, const struct el_relay_opts *opts, const s
 	self->object = opts->program ? bpf_object__open_file(opts->program, NULL)
 	                             : bpf_object__open_mem(el_steer_program, el_steer_size, NULL);
 	if (!self->object)
-		return el_fail(err, -errno, "cannot read XDP program %.128s: %s", path, strerror(errno));
+		return el_shortage_fail(err, -errno, "cannot read XDP program %.128s", path);
 	if (!opts->program)
 		select_program(self, way, ifindex);
 	if (opts->steer_all && !opts->program)
@@ -120,7 +133,7 @@ static int load(struct el_steer *self, const struct el_relay_opts *opts, const s
 		               "no privilege for XDP: CAP_BPF and CAP_NET_ADMIN are missing (run as root; outside of "
 		               "labs also: setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock+ep PROGRAM)");
 	if (error)
-		return el_fail(err, error, "the kernel refuses %.128s: %s", path, strerror(-error));
+		return refused(err, el_shortage(error), path);
 	error = find_parts(self, opts->program, way, err);
 	if (!error && opts->steer_all && !opts->program && (error = set_ethertypes(self, opts->steer_ethertypes)))
 		el_fail(err, error, "steering map: %s", strerror(-error));
@@ -162,7 +175,9 @@ static int attach(struct el_steer *self, int ifindex, const char *interface, con
 	self->link = bpf_link_create(self->program, ifindex, BPF_XDP, &opts);
 	if (self->link < 0)
 		return el_fail(err, self->link, "cannot attach XDP to %s in %s mode: %s%s", interface,
-		               way->native ? "native" : "generic", strerror(-self->link), advice(self->link));
+		               way->native ? "native" : "generic",
+		               self->link == -EMFILE ? el_shortage_reason(-EMFILE) : strerror(-self->link),
+		               advice(self->link));
 	self->native = way->native;
 	return 0;
 }

@@ -25,6 +25,7 @@
 #include "kinds/packet_socket.h"
 #include "kinds/steer.h"
 #include "os/netdev.h"
+#include "os/shortage.h"
 #include "pool.h"
 #include "relay.h"
 #include "transmit.h"
@@ -152,7 +153,7 @@ static int open_umem(struct el_relay *relay, struct xdp *self, char err[EL_ERR_M
 	if (error == -EPERM || error == -ENOBUFS)
 		return el_fail(err, error, "no locked memory for %u frames: ulimit -l unlimited, or CAP_IPC_LOCK",
 		               relay->pool.count);
-	return error ? el_fail(err, error, "UMEM of %s: %s", self->group.interface, strerror(-error)) : 0;
+	return error ? el_shortage_fail(err, error, "UMEM of %s", self->group.interface) : 0;
 }
 
 static int open_queues(struct el_relay *relay, struct xdp *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
@@ -169,8 +170,8 @@ static int open_queues(struct el_relay *relay, struct xdp *self, const struct el
 			return el_fail(err, error, "queue %u of %s has an AF_XDP socket already", i,
 			               self->group.interface);
 		if (error)
-			return el_fail(err, error, "AF_XDP socket on queue %u of %s: %s", i, self->group.interface,
-			               strerror(-error));
+			return el_shortage_fail(err, error, "AF_XDP socket on queue %u of %s", i,
+			                        self->group.interface);
 	}
 	return 0;
 }
@@ -217,17 +218,16 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 {
 	struct xdp *self = relay->private;
 	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
-	int error;
+	int error = check_size(relay, err);
 
 	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* older kernels count maps and UMEM against it */
-	error = check_size(relay, err);
 	if (!error)
 		error = el_steer_open(&self->steer, self->group.ifindex, self->group.interface, opts, err);
-	if (error)
-		return error;
-	el_offload_suspend(&self->offload, self->group.fd, self->group.ifindex);
+	if (!error)
+		error = el_offload_suspend(&self->offload, self->group.fd, self->group.ifindex, err);
 	relay->was_left = self->offload.was_left;
-	error = open_umem(relay, self, err);
+	if (!error)
+		error = open_umem(relay, self, err);
 	if (!error)
 		error = open_queues(relay, self, opts, err);
 	if (!error && (error = filter_group(self, false)))

@@ -7,7 +7,10 @@ local M = {
   EAFNOSUPPORT = 97, EADDRINUSE = 98, EADDRNOTAVAIL = 99, ENETDOWN = 100, ENOBUFS = 105, ESTALE = 116, EDQUOT = 122,
 }
 
+local ENFILE, EMFILE = 23, 24 -- nobody asks for these by name
+
 local REASONS = {
+  [ENFILE] = "too many open files on this machine", [EMFILE] = "too many open files: ulimit -n",
   [M.EPERM] = "not permitted", [M.ENOENT] = "no such file", [M.EIO] = "Input/output error",
   [M.ENXIO] = "interface gone", [M.EBADF] = "closed", [M.EAGAIN] = "full", [M.ENOMEM] = "out of memory",
   [M.EACCES] = "not permitted", [M.EBUSY] = "busy", [M.ENODEV] = "no such interface", [M.EFBIG] = "File too large",

@@ -248,13 +248,16 @@ local function refusal(code)
 end
 
 -- To make one is not all: rights that this program has by its file are not those of the programs that it starts.
+---@return boolean
+---@return string? reason nil: it is not permitted
 local function may_make_namespaces()
   local fd = C.el_netns_new()
-  if fd < 0 then return false end
+  if fd < 0 then return false, fd ~= -errno.EPERM and errno.reason(fd) or nil end
   local ns = wrap_namespace(fd)
-  local _, status = ns:enter(shell.run, LOOPBACK_UP)
+  local output, status = ns:enter(shell.run, LOOPBACK_UP)
   ns:close()
-  return status == 0 or status == shell.NOT_FOUND or status == shell.NO_SHELL
+  if status == 0 or status == shell.NOT_FOUND or status == shell.NO_SHELL then return true end
+  return false, not output:find "[Nn]ot permitted" and output:match "[^\n]+" or nil
 end
 
 local userns_error -- code of the one attempt
@@ -265,7 +268,9 @@ local userns_error -- code of the one attempt
 ---@return boolean? true; or nil and what to do about it
 ---@return string? reason
 function M.root()
-  if may_make_namespaces() then return true end
+  local may, reason = may_make_namespaces()
+  if may then return true end
+  if reason then return nil, "labs need a network namespace: " .. reason end
   userns_error = userns_error or C.el_userns_enter()
   if userns_error == 0 and may_make_namespaces() then return true end
   return nil, "labs need network namespaces, which are not permitted: " .. refusal(userns_error)

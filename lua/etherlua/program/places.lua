@@ -8,6 +8,8 @@ local M = {}
 -- By the first part of the name.
 local OWN = { etherlua = true, argparse = true, cjson = true }
 
+local ENOENT = 2 -- no module of ours is loaded yet
+
 local tree, rest, crest = "", package.path, package.cpath -- templates
 local folders = {} -- of scripts
 
@@ -26,6 +28,15 @@ local function chosen(given, default)
   return (given:gsub(";;", function() return ";" .. default .. ";" end))
 end
 
+-- One that is there, but cannot be opened: many files are open, or somebody has taken the right to read it.
+local function check_readable(name, template)
+  local file, reason, code = io.open((template:gsub("%?", (name:gsub("%.", "/")))), "rb")
+  if file then return file:close() end
+  if code == ENOENT then return end
+  local words = ("cannot load %s: %s"):format(name, reason)
+  error(setmetatable({ exit_status = 1, message = words }, { __tostring = function() return words end }), 0)
+end
+
 -- For package.loaders.
 local function load_own_from(path, cpath)
   return function(name)
@@ -34,6 +45,7 @@ local function load_own_from(path, cpath)
     if file then return assert(loadfile(file)) end
     file = package.searchpath(name, cpath)
     if file then return assert(package.loadlib(file, "luaopen_" .. name:gsub("%.", "_"))) end
+    for template in (path .. ";" .. cpath):gmatch "[^;]+" do check_readable(name, template) end
   end
 end
 

@@ -200,7 +200,7 @@ end
 
 local function open_in_lab(opts, given)
   local net = M.new_lab()
-  net:serve(opts.lab_network)
+  M.check(net.serve, net, opts.lab_network)
   return M.check(net.relay, net, M.lab_kind(opts), given), net
 end
 
