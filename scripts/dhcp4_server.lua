@@ -22,6 +22,16 @@ local function options()
     :convert(ip)
   parser:option("--lease", "Lease time in seconds.", "3600"):argname("SECONDS")
     :convert(script.number(1, 0xffffffff, true))
+  parser:option("--offer-time", "Seconds that an offered address is kept for its client.", "60"):argname("SECONDS")
+    :convert(script.number(0, math.huge))
+  parser:option("--decline-time", "Seconds that nobody gets a declined address (default: the lease time).")
+    :argname("SECONDS"):convert(script.number(0, math.huge))
+  parser:option("--max-leases", "Addresses that one VLAN stack may have at once (default: all).")
+    :argname("N"):convert(script.number(1, 0x7fffffff, true))
+  parser:option("--max-offers", "Offers to one VLAN stack that are kept when all addresses are taken.", "64")
+    :argname("N"):convert(script.number(0, 0x7fffffff, true))
+  parser:option("--max-declined", "Addresses that one VLAN stack may have declined at once (default: a quarter of the "
+    .. "pool, 64 at most)."):argname("N"):convert(script.number(0, 0x7fffffff, true))
   parser:option("--option", "More DHCP options for clients, such as host_name=x or 43=0x0102."):count("*")
     :argname("NAME=VALUE"):convert(dhcp4_option.convert)
   parser:option("--duration", "Seconds to run (default: until Ctrl-C)."):argname("SECONDS")
@@ -30,8 +40,8 @@ local function options()
   return script.parse(parser, arg)
 end
 
-local COUNTERS = { "discover", "offer", "request", "ack", "nak", "release", "decline", "inform", "exhausted", "ignored",
-  "arp", "ping", "conflicts", "too_long", "bound", "failed" }
+local COUNTERS = { "discover", "offer", "request", "ack", "nak", "release", "decline", "inform", "exhausted", "limited",
+  "withdrawn", "restored", "ignored", "arp", "ping", "conflicts", "too_long", "bound", "failed" }
 
 local function line_of(all)
   local parts = {}
@@ -48,7 +58,9 @@ if opts.lab then script.exit(script.USAGE, "the lab has such a server already: g
 
 local relay = script.relay(opts)
 local gw = script.check(gateway.new, relay, { pool = opts.pool, server = opts.server, mask = opts.mask,
-  router = opts.router, dns = #opts.dns > 0 and opts.dns or nil, lease_time = opts.lease, options = more })
+  router = opts.router, dns = #opts.dns > 0 and opts.dns or nil, lease_time = opts.lease, options = more,
+  offer_time = opts.offer_time, decline_time = opts.decline_time, max_leases = opts.max_leases,
+  max_offers = opts.max_offers, max_declined = opts.max_declined })
 
 ether.defer(function()
   if opts.json then script.print_json(COUNTERS, gw:summary()) else print(line_of(gw:summary())) end

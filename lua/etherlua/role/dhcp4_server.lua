@@ -1,28 +1,35 @@
 -- role/dhcp4_server.lua: the decisions of a DHCP server (RFC 2131 4.3): who gets which address, and what is refused.
--- It turns a client's message into a reply and keeps the leases; receiving and sending is gateway.lua's. Clients are
--- told apart by VLAN stack and client identifier, or hardware address without one. One pool serves all VLAN stacks.
--- It is no role but what one decides by.
+-- It turns a client's message into a reply. Receiving and sending is gateway.lua's, who has which address is
+-- dhcp4/pool.lua's. Clients are told apart by VLAN stack and client identifier, or hardware address without one. One
+-- pool serves all VLAN stacks. It is no role but what one decides by.
 
+local bit = require "bit"
 local addr = require "etherlua.net.addr"
+local dhcp4 = require "etherlua.proto.dhcp4"
+local dhcp4_options = require "etherlua.proto.dhcp4_options"
+local digest = require "etherlua.net.digest"
 local group = require "etherlua.net.group"
 local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
-local random = require "etherlua.net.random"
-local sched = require "etherlua.core.sched"
+local pool = require "etherlua.role.dhcp4.pool"
+
+local floor = math.floor
 
 local M = {}
 
 local ANY = "0.0.0.0"
-local OFFER_TIME = 60 -- seconds that an offered address is kept for its client
 
 -- See dhcp4_server.new.
 ---@class etherlua.dhcp4_server
 ---@field server string own address
----@field counters table<string, integer> discover, offer, request, ack, nak, and so on
+---@field counters table<string, integer> messages: discover, request, release, decline, inform, offer, ack, nak;
+---  ignored (that ask for nothing that can be done); exhausted (offers that could not be made, all addresses are
+---  taken), limited (likewise, the VLAN stack has all that it may); withdrawn (offers that went to others before their
+---  time), restored (declined addresses that can be offered before theirs)
 local Server = {}
 Server.__index = Server
 
-local function pool_of(text)
+local function bounds_of(text)
   local first, last = tostring(text):match("^%s*([%d.]+)%s*%-%s*([%d.]+)%s*$")
   if not first then
     misuse.raise("bad pool %q: FIRST-LAST such as 10.0.0.10-10.0.0.254 is needed", tostring(text))
@@ -32,7 +39,7 @@ local function pool_of(text)
   return first, last
 end
 
--- The defaults are in brackets.
+-- The defaults are in brackets. Limits are for each VLAN stack.
 ---@class etherlua.dhcp4_server_opts
 ---@field pool string such as "10.0.0.10-10.0.0.254"
 ---@field server? string own address (10.0.0.1)
@@ -40,123 +47,118 @@ end
 ---@field router? string that clients are told of (server)
 ---@field dns? string[] that clients are told of (none)
 ---@field lease_time? integer seconds (3600)
+---@field offer_time? number seconds that an offered address is kept for its client (60)
+---@field decline_time? number seconds that nobody gets an address that was declined (lease_time)
+---@field max_leases? integer addresses that its clients may have at once (all)
+---@field max_offers? integer offers that are kept when all addresses are taken; older ones go to others then (64)
+---@field max_declined? integer addresses that its clients may have declined at once; older ones can be offered again (a
+---  quarter of the pool, 64 at most)
 ---@field options? table more DHCP options, by name as in proto.dhcp4
 
 M.OPTIONS = options.new("a DHCP server", {
   pool = options.text():needed(), server = options.text "10.0.0.1", mask = options.text "255.0.0.0",
   router = options.text(), dns = options.of_type("a list of addresses is needed", "table"),
-  lease_time = options.number(0, 0xffffffff, 3600),
-  options = options.of_type("a table of DHCP options is needed", "table"),
+  lease_time = options.number(0, 0xffffffff, 3600), offer_time = options.seconds(60),
+  decline_time = options.seconds(), max_leases = options.whole(1), max_offers = options.whole(0, nil, 64),
+  max_declined = options.whole(0), options = options.of_type("a table of DHCP options is needed", "table"),
 })
+
+-- What an option of ours means is said by the server for each message.
+local OWN = { [53] = true, [61] = true, [82] = true }
+
+-- What all clients are told, by name where it is typed, and names of what is not told as the caller gives the bytes.
+local function terms_of(opts)
+  local terms = { subnet_mask = opts.mask, routers = { opts.router or opts.server }, dns_servers = opts.dns }
+  local more, displaced = opts.options or {}, {}
+  dhcp4.build { options = more } -- raises for values that are none
+  for key in pairs(more) do
+    local code = dhcp4_options.code_of(key)
+    local name = dhcp4_options.kind_of(code)
+    if OWN[code] then misuse.raise("bad option %q of a DHCP server: it says this one itself", tostring(key)) end
+    if name and name ~= key then displaced[#displaced + 1] = name end
+  end
+  for _, name in ipairs(displaced) do terms[name] = nil end
+  for key, value in pairs(more) do terms[key] = value end
+  dhcp4.build { options = terms }
+  return terms, displaced
+end
+
+-- Who has these addresses is known already.
+local function reserve(addresses, opts)
+  addresses:reserve(addr.ip4_number(opts.server))
+  addresses:reserve(addr.ip4_number(opts.router or opts.server))
+  for _, ip in ipairs(opts.dns or {}) do addresses:reserve(addr.ip4_number(ip)) end
+end
+
+local function pool_of(opts)
+  local first, last = bounds_of(opts.pool)
+  local addresses = pool.new { first = first, last = last, lease_time = opts.lease_time,
+    offer_time = opts.offer_time, decline_time = opts.decline_time or opts.lease_time,
+    max_leases = opts.max_leases or math.huge, max_offers = opts.max_offers,
+    max_declined = opts.max_declined or math.min(64, math.ceil((last - first + 1) / 4)) }
+  reserve(addresses, opts)
+  return addresses
+end
 
 ---@param given etherlua.dhcp4_server_opts
 ---@return etherlua.dhcp4_server
 function M.new(given)
   local opts = M.OPTIONS:read(given)
-  local first, last = pool_of(opts.pool)
-  addr.ip4_number(opts.server)
-  return setmetatable({
-    first = first, last = last, next = first,
-    server = opts.server,
-    mask = opts.mask,
-    router = opts.router or opts.server,
-    dns = opts.dns,
-    lease_time = opts.lease_time,
-    options = opts.options or {},
-    by_client = {},   -- key -> binding { ip, key, state = "offered" | "bound", expires }
-    by_ip = {},       -- number -> binding
-    returned = {},    -- numbers that were given back, oldest first
-    returned_first = 1,
-    counters = { discover = 0, request = 0, release = 0, decline = 0, inform = 0, offer = 0, ack = 0, nak = 0,
-      exhausted = 0, ignored = 0 },
-  }, Server)
+  if opts.dns and next(opts.dns) == nil then opts.dns = nil end
+  local addresses, mask = pool_of(opts), addr.ip4_number(opts.mask)
+  local terms, displaced = terms_of(opts)
+  local self = setmetatable({
+    pool = addresses, by_client = addresses.bindings, server = opts.server, mask = mask, terms = terms,
+    displaced = displaced, lease_time = floor(opts.lease_time), counters = addresses.counters }, Server)
+  for _, name in ipairs { "discover", "request", "release", "decline", "inform", "offer", "ack", "nak", "ignored" } do
+    self.counters[name] = 0
+  end
+  return self
 end
 
--- ---- bindings -----------------------------------------------------------------------------------------------------
+-- ---- clients ------------------------------------------------------------------------------------------------------
 
+local ID_MIN = 2 -- octets (RFC 2132 9.14)
+
+-- Who a client is: its VLAN stack, and its identifier (RFC 2131 4.2), or its hardware address where it has none.
+-- Strangers choose both: a letter tells them apart, and of any length there is a digest.
 local function key_of(message, vlans)
-  return vlans .. "|" .. (message.options.client_id or message.chaddr)
+  local id = message.options.client_id
+  return digest.of(id and #id >= ID_MIN and vlans .. "|i" .. id or vlans .. "|h" .. message.chaddr)
 end
 
-local function drop(self, binding)
-  self.by_client[binding.key] = nil
-  self.by_ip[binding.ip] = nil
+local function is_host(ip)
+  return ip ~= ANY and ip ~= nil and not group.is_group_ip(ip)
 end
 
-local function is_over(binding)
-  return binding.expires <= sched.now()
+-- Whether a message is for this server: it names it, or none. One that names it badly is nobody's.
+local function is_for(self, message)
+  local server_id = message.options.server_id
+  return (server_id == nil or server_id == self.server) and message.options[dhcp4.option_codes.server_id] == nil
 end
 
--- The address is nobody's, or its lease is over.
-local function is_free(self, number)
-  local binding = self.by_ip[number]
-  if binding and is_over(binding) then
-    drop(self, binding)
-    binding = nil
-  end
-  return not binding and number ~= addr.ip4_number(self.server)
-end
-
-local function take_returned(self)
-  while self.returned_first <= #self.returned do
-    local number = self.returned[self.returned_first]
-    self.returned[self.returned_first] = false
-    self.returned_first = self.returned_first + 1
-    if is_free(self, number) then return number end
-  end
-  self.returned, self.returned_first = {}, 1
-end
-
--- An address that was never used, else one that came back, else one whose lease is over.
-local function free_address(self)
-  while self.next <= self.last do
-    self.next = self.next + 1
-    if is_free(self, self.next - 1) then return self.next - 1 end
-  end
-  local number = take_returned(self)
-  if number then return number end
-  for candidate = self.first, self.last do
-    if is_free(self, candidate) then return candidate end
-  end
-end
-
-local function in_pool(self, number)
-  return number >= self.first and number <= self.last
-end
-
-local function wanted_address(self, message)
-  local text = message.options.requested_address
-  local number = text and addr.ip4_number(text)
-  return number and in_pool(self, number) and is_free(self, number) and number or nil
-end
-
-local function bind(self, key, number, state, seconds)
-  local binding = { key = key, ip = number, state = state, expires = sched.now() + seconds }
-  self.by_client[key], self.by_ip[number] = binding, binding
-  return binding
-end
-
-local function binding_of(self, key)
-  local binding = self.by_client[key]
-  if binding and is_over(binding) then
-    drop(self, binding)
-    return nil
-  end
-  return binding
+-- Of the network that the mask says.
+local function is_of_network(self, number)
+  local function network(ip) return bit.band(bit.tobit(ip), bit.tobit(self.mask)) end
+  return network(number) == network(addr.ip4_number(self.server)) or self.pool:has(number)
 end
 
 -- ---- replies ------------------------------------------------------------------------------------------------------
 
 local function add_terms(self, sent)
-  sent.subnet_mask, sent.routers = self.mask, { self.router }
-  sent.dns_servers = self.dns
-  for name, value in pairs(self.options) do sent[name] = value end
+  for _, name in ipairs(self.displaced) do sent[name] = nil end
+  for name, value in pairs(self.terms) do sent[name] = value end
+  return sent
 end
 
--- RFC 2131 4.3.1 table 3; the client identifier is returned (RFC 6842), and so is the relay agent's option (RFC 3046).
+-- What is returned as it came, whether it is understood or not: the client identifier (RFC 6842 3) and all that a relay
+-- agent said (RFC 3046 2.2).
+local ECHOED = { "client_id", "relay_agent", dhcp4.option_codes.relay_agent }
+
+-- RFC 2131 4.3.1 table 3.
 local function reply(message, kind, sent, yiaddr, ciaddr)
   sent.message_type = kind
-  sent.client_id, sent.relay_agent = message.options.client_id, message.options.relay_agent
+  for _, key in ipairs(ECHOED) do sent[key] = message.options[key] end
   return {
     op = 2, xid = message.xid, flags = message.flags, giaddr = message.giaddr, chaddr = message.chaddr,
     hlen = message.hlen, htype = message.htype, yiaddr = yiaddr, ciaddr = ciaddr, options = sent,
@@ -164,9 +166,8 @@ local function reply(message, kind, sent, yiaddr, ciaddr)
 end
 
 local function grant(self, message, kind, binding, ciaddr)
-  local sent = { server_id = self.server, lease_time = self.lease_time,
-    renewal_time = math.floor(self.lease_time / 2), rebinding_time = math.floor(self.lease_time * 7 / 8) }
-  add_terms(self, sent)
+  local sent = add_terms(self, { server_id = self.server, lease_time = self.lease_time,
+    renewal_time = floor(self.lease_time / 2), rebinding_time = floor(self.lease_time * 7 / 8) })
   return reply(message, kind, sent, addr.ip4_text(binding.ip), ciaddr)
 end
 
@@ -179,9 +180,14 @@ local function refuse(self, message, why)
 end
 
 local function acknowledge(self, message, binding)
-  binding.state, binding.expires = "bound", sched.now() + self.lease_time
+  self.pool:lease(binding)
   self.counters.ack = self.counters.ack + 1
   return grant(self, message, "ACK", binding, message.ciaddr)
+end
+
+local function ignore(self)
+  self.counters.ignored = self.counters.ignored + 1
+  return nil
 end
 
 -- ---- messages -----------------------------------------------------------------------------------------------------
@@ -189,66 +195,67 @@ end
 ---@private
 local handlers = {}
 
-function handlers.DISCOVER(self, message, key)
-  local binding = binding_of(self, key)
-  if not binding then
-    local number = wanted_address(self, message) or free_address(self)
-    if not number then
-      self.counters.exhausted = self.counters.exhausted + 1
-      return nil
-    end
-    binding = bind(self, key, number, "offered", OFFER_TIME)
+function handlers.DISCOVER(self, message, key, vlans)
+  local binding, wanted = self.pool:binding(key), message.options.requested_address
+  if binding then
+    self.pool:offer_again(binding)
+  else
+    binding = self.pool:offer(key, digest.of(vlans), wanted and addr.ip4_number(wanted))
   end
-  binding.expires = math.max(binding.expires, sched.now() + OFFER_TIME)
+  if not binding then return nil end
   self.counters.offer = self.counters.offer + 1
   return grant(self, message, "OFFER", binding)
 end
 
+-- The address that a REQUEST is about; nil when it names none. RFC 2131 4.3.2: a client that selects or reboots says it
+-- in the option, one that renews or rebinds has it already.
+local function asked_address(message)
+  local requested, ciaddr = message.options.requested_address or ANY, message.ciaddr
+  if ciaddr ~= ANY and (not message.options.server_id or requested == ANY) then return ciaddr end
+  return requested ~= ANY and requested or nil
+end
+
+-- A client took another server's offer, or it cannot be told whose.
+local function not_chosen(self, message, binding)
+  if not message.options.server_id then return ignore(self) end
+  if binding and (binding.state == "offered" or binding.state == "spare") then self.pool:drop(binding) end
+  return nil
+end
+
 -- RFC 2131 4.3.2: the state of the client is seen from which of the fields are set.
 function handlers.REQUEST(self, message, key)
-  local binding, server_id = binding_of(self, key), message.options.server_id
-  local asked = message.options.requested_address or message.ciaddr
-  if server_id and server_id ~= self.server then
-    if binding and binding.state == "offered" then drop(self, binding) end
-    return nil
-  end
+  local binding, server_id, asked = self.pool:binding(key), message.options.server_id, asked_address(message)
+  if not is_for(self, message) then return not_chosen(self, message, binding) end
+  if not asked and not server_id then return ignore(self) end
   if binding and addr.ip4_text(binding.ip) == asked then return acknowledge(self, message, binding) end
   if binding or server_id or message.ciaddr ~= ANY then
     return refuse(self, message, "this address is not yours")
   end
-  if not in_pool(self, addr.ip4_number(asked)) then
+  if not is_of_network(self, addr.ip4_number(asked)) then
     return refuse(self, message, "this address is not of this network")
   end
   return nil -- INIT-REBOOT of a client that is not known: others may know it
 end
 
 function handlers.RELEASE(self, message, key)
-  local binding = binding_of(self, key)
-  if binding and addr.ip4_text(binding.ip) == message.ciaddr then
-    drop(self, binding)
-    table.insert(self.returned, binding.ip)
-  end
+  local binding = is_for(self, message) and self.pool:binding(key)
+  if not binding or addr.ip4_text(binding.ip) ~= message.ciaddr then return ignore(self) end
+  self.pool:drop(binding)
 end
 
--- Somebody else uses the address: it is kept from all clients for the time of a lease.
+-- Somebody else uses the address.
 function handlers.DECLINE(self, message, key)
-  local binding = binding_of(self, key)
-  if not binding or addr.ip4_text(binding.ip) ~= message.options.requested_address then return end
-  drop(self, binding)
-  bind(self, ("declined|%d|%d"):format(binding.ip, random.u32()), binding.ip, "declined", self.lease_time)
+  local binding = is_for(self, message) and self.pool:binding(key)
+  if not binding or addr.ip4_text(binding.ip) ~= message.options.requested_address then return ignore(self) end
+  self.pool:decline(binding)
 end
 
 -- RFC 2131 4.3.5: no address and no lease times. A client that leaves out ciaddr, which it must not (4.4.3), is
 -- answered at the address that it sends from; one that has none can be answered nowhere.
-function handlers.INFORM(self, message, _, source)
-  if message.ciaddr == ANY and (source or ANY) == ANY then
-    self.counters.ignored = self.counters.ignored + 1
-    return nil
-  end
-  local sent = { server_id = self.server }
-  add_terms(self, sent)
+function handlers.INFORM(self, message, _, _, source)
+  if not is_host(message.ciaddr) and not is_host(source) then return ignore(self) end
   self.counters.ack = self.counters.ack + 1
-  return reply(message, "ACK", sent, nil, message.ciaddr)
+  return reply(message, "ACK", add_terms(self, { server_id = self.server }), nil, message.ciaddr)
 end
 
 -- Decides about one message.
@@ -259,13 +266,10 @@ end
 function Server:answer(message, vlans, source)
   local on_ethernet = message.htype == 1 and message.hlen == 6
   local handler = message.op == 1 and on_ethernet and handlers[message.options.message_type]
-  if not handler then
-    self.counters.ignored = self.counters.ignored + 1
-    return nil
-  end
+  if not handler then return ignore(self) end
   local name = message.options.message_type:lower()
   self.counters[name] = self.counters[name] + 1
-  return handler(self, message, key_of(message, vlans), source)
+  return handler(self, message, key_of(message, vlans), vlans, source)
 end
 
 -- Where a reply goes (RFC 2131 4.1).
@@ -278,7 +282,7 @@ end
 function M.destination(message, out, source)
   if message.giaddr ~= ANY then return message.giaddr, 67, nil end
   if out.options.message_type == "NAK" then return group.BROADCAST4, 68, group.BROADCAST end
-  if message.ciaddr ~= ANY then return message.ciaddr, 68, nil end
+  if is_host(message.ciaddr) then return message.ciaddr, 68, nil end
   if message.options.message_type == "INFORM" then return source, 68, nil end
   if message.broadcast then return group.BROADCAST4, 68, group.BROADCAST end
   return out.yiaddr, 68, message.chaddr
@@ -286,11 +290,7 @@ end
 
 ---@return integer leases that are in use now
 function Server:bound()
-  local count = 0
-  for _, binding in pairs(self.by_ip) do
-    if binding.state == "bound" and not is_over(binding) then count = count + 1 end
-  end
-  return count
+  return self.pool:bound()
 end
 
 ---@return table<string, integer> counters and the leases that are in use now, as bound
