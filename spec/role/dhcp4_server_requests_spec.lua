@@ -1,0 +1,129 @@
+-- Messages that the DHCP server does not expect: whatever a client sends, with fields missing or odd, is answered as
+-- RFC 2131 4.3 says, or counted, and never ends in an error. What is expected is in dhcp4_server_spec.lua.
+
+local bytes = require "etherlua.net.bytes"
+local dhcp4 = require "etherlua.proto.dhcp4"
+local dhcp4_server = require "etherlua.role.dhcp4_server"
+
+local A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+local ANY, OWN, OTHERS = "0.0.0.0", "10.0.0.1", "10.0.0.9"
+
+-- As from the wire.
+local function message(kind, mac, options, fields)
+  local all = { xid = 7, chaddr = mac, options = { message_type = kind } }
+  for name, value in pairs(options or {}) do all.options[name] = value end
+  for name, value in pairs(fields or {}) do all[name] = value end
+  return assert(dhcp4.parse(dhcp4.build(all)))
+end
+
+-- A server of which A has 10.0.0.10 and B an offer of 10.0.0.11.
+local function new()
+  local server = dhcp4_server.new { pool = "10.0.0.10-10.0.0.99", mask = "255.255.0.0" }
+  server:answer(message("DISCOVER", A), "")
+  server:answer(message("REQUEST", A, { server_id = OWN, requested_address = "10.0.0.10" }), "")
+  server:answer(message("DISCOVER", B), "")
+  return server
+end
+
+-- "ACK 10.0.0.10", "NAK", or nil. What is said can be sent.
+local function says(server, request, source)
+  local reply = server:answer(request, "", source)
+  if not reply then return nil end
+  local ip, port, mac = dhcp4_server.destination(request, reply, source)
+  bytes.ip("destination", ip, 4)
+  assert.is_true(port == 67 or port == 68)
+  if mac then bytes.mac("destination", mac) end
+  local sent = assert(dhcp4.parse(dhcp4.build(reply)))
+  return sent.options.message_type .. (sent.yiaddr ~= ANY and " " .. sent.yiaddr or "")
+end
+
+-- Calls fn with each of the first list, of the second, and so on.
+local function each(lists, fn, given)
+  given = given or {}
+  if #given == #lists then return fn(unpack(given)) end
+  for _, value in ipairs(lists[#given + 1]) do
+    table.insert(given, value)
+    each(lists, fn, given)
+    table.remove(given)
+  end
+end
+
+describe("the DHCP server", function()
+  -- what is odd; kind; options; fields; answer to A, which has 10.0.0.10
+  for _, case in ipairs {
+    { "a REQUEST that names no address", "REQUEST", {}, {}, nil },
+    { "a REQUEST of it that names no address", "REQUEST", { server_id = OWN }, {}, "NAK" },
+    { "a REQUEST of it for 0.0.0.0", "REQUEST", { server_id = OWN, requested_address = ANY }, {}, "NAK" },
+    { "a REQUEST for 0.0.0.0", "REQUEST", { requested_address = ANY }, {}, nil },
+    { "a REQUEST of it that says the address in ciaddr", "REQUEST", { server_id = OWN }, { ciaddr = "10.0.0.10" },
+      "ACK 10.0.0.10" },
+    { "a renewal that asks for another address, too", "REQUEST", { requested_address = "10.0.0.50" },
+      { ciaddr = "10.0.0.10" }, "ACK 10.0.0.10" },
+    { "a REQUEST with two octets of a server", "REQUEST", { [54] = "\10\0", requested_address = "10.0.0.10" }, {},
+      nil },
+    { "a REQUEST with three octets of an address", "REQUEST", { [50] = "\10\0\0" }, {}, nil },
+    { "a renewal with an empty address", "REQUEST", { [50] = "" }, { ciaddr = "10.0.0.10" }, "ACK 10.0.0.10" },
+    { "a renewal of 255.255.255.255", "REQUEST", {}, { ciaddr = "255.255.255.255" }, "NAK" },
+    { "a REQUEST of server 0.0.0.0", "REQUEST", { server_id = ANY, requested_address = "10.0.0.10" }, {}, nil },
+    { "a DISCOVER with an address in ciaddr", "DISCOVER", {}, { ciaddr = "10.0.0.77" }, "OFFER 10.0.0.10" },
+    { "a DISCOVER of a group", "DISCOVER", {}, { ciaddr = "224.0.0.1" }, "OFFER 10.0.0.10" },
+    { "a DISCOVER that names another server", "DISCOVER", { server_id = OTHERS }, {}, "OFFER 10.0.0.10" },
+    { "a DISCOVER with three octets of an address", "DISCOVER", { [50] = "abc" }, {}, "OFFER 10.0.0.10" },
+    { "a DECLINE that names no address", "DECLINE", { server_id = OWN }, {}, nil },
+    { "a RELEASE that names no address", "RELEASE", { server_id = OWN }, {}, nil },
+    { "an INFORM from nowhere", "INFORM", {}, {}, nil },
+    { "an INFORM of everybody", "INFORM", {}, { ciaddr = "255.255.255.255" }, nil },
+    { "an INFORM that asks for an address and names another server", "INFORM",
+      { requested_address = "10.0.0.50", server_id = OTHERS }, { ciaddr = "10.0.0.200" }, "ACK" },
+    { "a message of an unknown kind", 42, {}, {}, nil },
+    { "a message of no kind", nil, {}, { op = 1 }, nil },
+    { "a message with a kind of no octets", nil, { [53] = "" }, { op = 1 }, nil },
+  } do
+    local what, kind, options, fields, expected = unpack(case, 1, 5)
+    it(("answers %s with %s"):format(what, expected or "silence, and counts it"), function()
+      local server = new()
+      local ignored = server.counters.ignored
+      assert.equal(expected, says(server, message(kind, A, options, fields)))
+      local is_others = options.server_id == ANY -- then it is not for us, and nothing is wrong
+      assert.equal((expected or is_others) and ignored or ignored + 1, server.counters.ignored)
+      assert.equal(1, server:bound())
+    end)
+  end
+
+  it("takes no release and no decline that is meant for another server", function()
+    local server = new()
+    for _, server_id in ipairs { OTHERS, ANY } do
+      says(server, message("RELEASE", A, { server_id = server_id }, { ciaddr = "10.0.0.10" }))
+      says(server, message("DECLINE", A, { server_id = server_id, requested_address = "10.0.0.10" }))
+    end
+    says(server, message("RELEASE", A, { [54] = "\10" }, { ciaddr = "10.0.0.10" }))
+    assert.same({ 1, 5 }, { server:bound(), server.counters.ignored })
+  end)
+
+  it("is silent about addresses of its network that it does not give, and refuses those of others", function()
+    local server = new()
+    assert.is_nil(says(server, message("REQUEST", "02:00:00:00:00:0c", { requested_address = "10.0.77.7" })))
+    assert.equal("NAK", says(server, message("REQUEST", "02:00:00:00:00:0c", { requested_address = "10.1.77.7" })))
+  end)
+
+  it("survives every kind of message with every field missing or odd", function()
+    local server, answered = new(), 0
+    local ids = { {}, { server_id = OWN }, { server_id = OTHERS }, { server_id = ANY }, { [54] = "" }, { [54] = "\10" } }
+    local wanted = { {}, { requested_address = "10.0.0.10" }, { requested_address = "10.0.0.11" },
+      { requested_address = ANY }, { requested_address = "255.255.255.255" }, { [50] = "" }, { [50] = "\1\2\3\4\5" } }
+    local addresses = { ANY, "10.0.0.10", "255.255.255.255", "127.0.0.1", OWN }
+    for kind = 0, 14 do
+      each({ { A, B }, ids, wanted, addresses, addresses }, function(mac, id, want, ciaddr, giaddr)
+        local options = { client_id = mac == B and "" or nil, relay_agent = { circuit_id = "c" } }
+        for _, more in ipairs { id, want } do
+          for name, value in pairs(more) do options[name] = value end
+        end
+        local request = message(kind, mac, options, { ciaddr = ciaddr, giaddr = giaddr, op = 1 })
+        for _, source in ipairs { ANY, ciaddr } do
+          if says(server, request, source) then answered = answered + 1 end
+        end
+      end)
+    end
+    assert.is_true(answered > 1000)
+  end)
+end)
