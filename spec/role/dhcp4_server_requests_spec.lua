@@ -4,6 +4,7 @@
 local bytes = require "etherlua.net.bytes"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_server = require "etherlua.role.dhcp4_server"
+local helper = require "support.proto"
 
 local A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 local ANY, OWN, OTHERS = "0.0.0.0", "10.0.0.1", "10.0.0.9"
@@ -35,6 +36,16 @@ local function says(server, request, source)
   if mac then bytes.mac("destination", mac) end
   local sent = assert(dhcp4.parse(dhcp4.build(reply)))
   return sent.options.message_type .. (sent.yiaddr ~= ANY and " " .. sent.yiaddr or "")
+end
+
+-- The bytes of an option of a message, nil when it is not there.
+local function raw_option(sent, wanted)
+  local at = 241
+  while sent:byte(at) ~= 255 do
+    local code, size = sent:byte(at, at + 1)
+    if code == wanted then return sent:sub(at + 2, at + 1 + size) end
+    at = code == 0 and at + 1 or at + 2 + size
+  end
 end
 
 -- Calls fn with each of the first list, of the second, and so on.
@@ -90,6 +101,63 @@ describe("the DHCP server", function()
     end)
   end
 
+  for what, raw in pairs {
+    ["in the usual order"] = "\1\3abc\2\3xyz",
+    ["the remote one first"] = "\2\3xyz\1\3abc",
+    ["two of one kind (RFC 4243)"] = "\1\3abc\9\3\0\0\9\9\3\0\0\10",
+    ["authenticated (RFC 4030)"] = "\9\2aa\1\1c\8\3sig",
+    ["with zeros behind"] = "\1\3abc\0\0",
+    ["with more zeros"] = "\1\3abc\0\0\0\0\0\0",
+    ["with a stray byte"] = "\1\3abc\0",
+    ["cut short"] = "\1\9abc",
+    ["empty"] = "",
+    ["that are none"] = "\0",
+    ["as many as fit"] = "\2\1r\1\250" .. ("x"):rep(250),
+  } do
+    it("returns what relay agents say as it came (RFC 3046 2.2), sub-options " .. what, function()
+      local server = new()
+      for _, request in ipairs {
+        message("DISCOVER", A, { [82] = raw }), message("REQUEST", A, { requested_address = "10.0.0.10", [82] = raw }),
+        message("REQUEST", A, { requested_address = "10.0.0.77", [82] = raw }),
+        message("INFORM", A, { [82] = raw }, { ciaddr = "10.0.0.10" }),
+      } do
+        assert.equal(raw, raw_option(dhcp4.build(server:answer(request, "")), 82))
+      end
+    end)
+  end
+
+  it("returns client identifiers as they came (RFC 6842 3), and relay agents nothing that they did not say", function()
+    for _, raw in ipairs { "", "x", "\1\2\0\0\0\0\10", ("\0"):rep(255) } do
+      local sent = dhcp4.build(new():answer(message("DISCOVER", A, { [61] = raw }), ""))
+      assert.same({ raw }, { raw_option(sent, 61), raw_option(sent, 82) })
+    end
+    assert.is_nil(raw_option(dhcp4.build(new():answer(message("DISCOVER", A), "")), 61))
+  end)
+
+  it("is told at once of options that cannot be sent, or that it says itself", function()
+    local function refused(words, options, more)
+      local opts = { pool = "10.0.0.10-10.0.0.20", options = options }
+      for name, value in pairs(more or {}) do opts[name] = value end
+      helper.raises(words, dhcp4_server.new, opts)
+    end
+    refused('bad DHCP option routers { ip = "10.0.0.1" }: a table with at least', { routers = { ip = "10.0.0.1" } })
+    refused('unknown DHCP option "router", did you mean "routers"?', { router = "10.0.0.1" })
+    refused("bad DHCP option interface_mtu 70000: 0 to 65535 is allowed", { interface_mtu = 70000 })
+    refused('bad option "message_type" of a DHCP server: it says this one itself', { message_type = "ACK" })
+    refused('bad option "82" of a DHCP server', { [82] = "\1\1c" })
+    refused('bad DHCP option dns_servers { ip = "10.0.0.1" }: ', nil, { dns = { ip = "10.0.0.1" } })
+    refused('bad IP address "10.0.0"', nil, { router = "10.0.0" })
+    refused('bad IP address "24"', nil, { mask = "24" })
+  end)
+
+  it("says options by code instead of its own of the same name", function()
+    local server = dhcp4_server.new { pool = "10.0.0.10-10.0.0.20", options = { [3] = "\10\0\0\9", [51] = "\0\0",
+      domain_name = "x" } }
+    local sent = dhcp4.build(server:answer(message("DISCOVER", A), ""))
+    assert.same({ "\10\0\0\9", "\0\0", "x", "\255\0\0\0" }, { raw_option(sent, 3), raw_option(sent, 51),
+      raw_option(sent, 15), raw_option(sent, 1) })
+  end)
+
   it("takes no release and no decline that is meant for another server", function()
     local server = new()
     for _, server_id in ipairs { OTHERS, ANY } do
@@ -108,7 +176,8 @@ describe("the DHCP server", function()
 
   it("survives every kind of message with every field missing or odd", function()
     local server, answered = new(), 0
-    local ids = { {}, { server_id = OWN }, { server_id = OTHERS }, { server_id = ANY }, { [54] = "" }, { [54] = "\10" } }
+    local ids = { {}, { server_id = OWN }, { server_id = OTHERS }, { server_id = ANY }, { [54] = "" },
+      { [54] = "\10" } }
     local wanted = { {}, { requested_address = "10.0.0.10" }, { requested_address = "10.0.0.11" },
       { requested_address = ANY }, { requested_address = "255.255.255.255" }, { [50] = "" }, { [50] = "\1\2\3\4\5" } }
     local addresses = { ANY, "10.0.0.10", "255.255.255.255", "127.0.0.1", OWN }

@@ -5,6 +5,7 @@
 local bit = require "bit"
 local addr = require "etherlua.net.addr"
 local misuse = require "etherlua.core.misuse"
+local show = require("etherlua.core.literal").show
 
 local band, rshift = bit.band, bit.rshift
 local byte, char, sub, format, floor = string.byte, string.char, string.sub, string.format, math.floor
@@ -37,9 +38,18 @@ end
 ---@return integer value; raises unless it is a whole number from low to high
 function M.check(what, value, low, high)
   if type(value) ~= "number" or value ~= floor(value) or value < low or value > high then
-    misuse.raise("bad %s %s: %d to %d is allowed", what, tostring(value), low, high)
+    misuse.raise("bad %s %s: %d to %d is allowed", what, show(value), low, high)
   end
   return value
+end
+
+---@param what string
+---@param value any nil and 0 are false, 1 is true
+---@return boolean value; raises unless it is one, 0 or 1
+function M.flag(what, value)
+  if value == nil or value == false or value == 0 then return false end
+  if value ~= true and value ~= 1 then misuse.raise("bad %s %s: true or false is allowed", what, show(value)) end
+  return true
 end
 
 ---@param what string
@@ -48,7 +58,7 @@ end
 ---@return string value; raises unless it is a string of at most that many octets
 function M.string(what, value, longest)
   if value == nil then return "" end
-  if type(value) ~= "string" then misuse.raise("bad %s %s: a string is needed", what, tostring(value)) end
+  if type(value) ~= "string" then misuse.raise("bad %s %s: a string is needed", what, show(value)) end
   if longest and #value > longest then
     misuse.raise("bad %s: %d octets given, at most %d are allowed", what, #value, longest)
   end
@@ -60,7 +70,7 @@ end
 ---@return string bytes six; raises unless text is a MAC address
 function M.mac(what, text)
   local ok, bytes = pcall(addr.mac_bytes, text)
-  if not ok then misuse.raise("bad %s %q: a MAC address such as 02:00:00:11:22:33 is needed", what, tostring(text)) end
+  if not ok then misuse.raise("bad %s %q: a MAC address such as 02:00:00:11:22:33 is needed", what, show(text)) end
   return bytes
 end
 
@@ -71,7 +81,7 @@ end
 function M.ip(what, text, size)
   local ok, bytes = pcall(addr.ip_bytes, text)
   if not ok or #bytes ~= size then
-    misuse.raise("bad %s %q: an %s is needed", what, tostring(text),
+    misuse.raise("bad %s %q: an %s is needed", what, show(text),
       size == 4 and "IPv4 address such as 10.0.0.1" or "IPv6 address such as 2001:db8::1")
   end
   return bytes

@@ -7,6 +7,7 @@ local effi = require "etherlua.core.ffi"
 local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local shape = require "etherlua.core.shape"
 
 local C = effi.C
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
@@ -45,10 +46,12 @@ local function set_tag(tag, x)
     lshift(check_range("VLAN PCP", x.pcp or 0, 0, 7), 13), (x.dei == true or x.dei == 1) and 0x1000 or 0)
 end
 
+local ALLOWED = "a list of VLAN IDs or tags is needed, such as { 100, { vid = 200, pcp = 5 } }"
+
 local function list_of(x)
   if x == nil or x == "" then return {} end
   if type(x) == "number" then return { x } end
-  if type(x) == "table" then return x.vid and { x } or x end
+  if type(x) == "table" then return x.vid and { x } or shape.check_list("VLAN stack", x, ALLOWED) end
   local list = {}
   for part in (tostring(x) .. "."):gmatch("(.-)%.") do list[#list + 1] = part end
   return list

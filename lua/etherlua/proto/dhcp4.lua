@@ -22,7 +22,7 @@ local OVERLOAD, MESSAGE_TYPE, RELAY_AGENT, END = 52, 53, 82, 255
 M.fields = schema.new("dhcp4", { "op", "htype", "hlen", "hops", "xid", "secs", "flags", "broadcast", "ciaddr", "yiaddr",
   "siaddr", "giaddr", "chaddr", "sname", "file", "options", "option_order", "option_bytes", "no_end", "overload",
   "pad", "max_size" },
-  { inside = { options = dhcp4_options.check } })
+  { inside = dhcp4_options.inside })
 
 ---@type table<string, integer> name of an option -> its code
 M.option_codes = dhcp4_options.codes
@@ -306,7 +306,7 @@ end
 local function flags_of(fields)
   local flags = bytes.check("dhcp4 flags", fields.flags or 0, 0, 0xffff)
   if fields.broadcast == nil then return flags end
-  return flags % 0x8000 + (fields.broadcast and 0x8000 or 0)
+  return flags % 0x8000 + (bytes.flag("dhcp4 broadcast", fields.broadcast) and 0x8000 or 0)
 end
 
 local function chaddr_bytes(fields)
@@ -326,6 +326,7 @@ end
 ---@return string message; raises for unknown names, bad values, and if max_size is not enough
 function M.build(fields)
   M.fields:check(fields)
+  if fields.max_size then bytes.check("dhcp4 max_size", fields.max_size, 0, 0xffff) end
   local sname, file, options = lay_out(fields)
   local message = put8("dhcp4 op", fields.op or default_op(fields.options)) .. put8("dhcp4 htype", fields.htype or 1)
     .. put8("dhcp4 hlen", fields.hlen or 6) .. put8("dhcp4 hops", fields.hops or 0)
@@ -339,7 +340,7 @@ function M.build(fields)
     misuse.raise("a DHCP message of %d octets does not fit in max_size %d", #message, fields.max_size)
   end
   if fields.pad == false then return message end
-  return filled_up(message, fields.pad or BOOTP_SIZE)
+  return filled_up(message, bytes.check("dhcp4 pad", fields.pad or BOOTP_SIZE, 0, 0xffff))
 end
 
 -- ---- Answers ------------------------------------------------------------------------------------------------------

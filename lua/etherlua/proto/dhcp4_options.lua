@@ -3,10 +3,14 @@
 -- Knows nothing of messages: long options, their order and overload are dhcp4.lua's, which exports what users need.
 
 local bytes = require "etherlua.net.bytes"
+local literal = require "etherlua.core.literal"
 local misuse = require "etherlua.core.misuse"
+local relay_agent = require "etherlua.proto.dhcp4_relay_agent"
+local routes = require "etherlua.proto.dhcp4_routes"
+local schema = require "etherlua.proto.schema"
 local suggest = require "etherlua.core.suggest"
 
-local byte, char, concat, sub = string.byte, string.char, table.concat, string.sub
+local byte, concat, sub = string.byte, table.concat, string.sub
 local u16, u32, put8, put32, check = bytes.u16, bytes.u32, bytes.put8, bytes.put32, bytes.check
 local ip4_at = bytes.ip4_at
 
@@ -17,7 +21,9 @@ M.codes = {}
 
 -- ---- Types of options ---------------------------------------------------------------------------------------------
 -- parse(raw) -> value, or nil if the bytes do not fit. build(value, label) -> raw, raises for a bad value; the label
--- names the option. size: octets of a type that has always as many.
+-- names the option. shape(value, label, is_pattern), of those that are tables, raises unless a value is one of its
+-- shape; in a pattern, which options are compared with, a function or false may stand for what is in it. size: octets
+-- of a type that has always as many.
 
 local types = {}
 
@@ -79,16 +85,16 @@ types.flag = {
   end,
 }
 
--- What lists and other values of several parts have in common: none at all is no value (and its bytes do not fit).
-local function check_list(value, label)
-  if type(value) ~= "table" or next(value) == nil then
-    misuse.raise("bad %s %s: a table with at least one value is needed", label, tostring(value))
+-- A list of single values, which their own type checks. None at all is no value, and its bytes do not fit.
+local function list_type(item, size, example)
+  local allowed = schema.list(("a table with at least one value is needed, a list such as { %s }"):format(example),
+    { "number", "string" }, { filled = true })
+  local function shape(value, label, is_pattern)
+    allowed:check(label, nil, value, is_pattern)
+    return value
   end
-  return value
-end
-
-local function list_type(item, size)
   return {
+    shape = shape,
     parse = function(raw)
       if raw == "" or #raw % size ~= 0 then return nil end
       local list = {}
@@ -97,16 +103,16 @@ local function list_type(item, size)
     end,
     build = function(list, label)
       local parts = {}
-      for i, value in ipairs(check_list(list, label)) do parts[i] = item.build(value, label) end
+      for i, value in ipairs(shape(list, label)) do parts[i] = item.build(value, label) end
       return concat(parts)
     end,
   }
 end
 
-types.ips, types.u16s = list_type(types.ip, 4), list_type(types.u16, 2)
+types.ips, types.u16s = list_type(types.ip, 4, '"10.0.0.1"'), list_type(types.u16, 2, "0, 7")
 
 -- Codes of options.
-types.codes = list_type(types.u8, 1)
+types.codes = list_type(types.u8, 1, "1, 3, 6")
 
 local TYPE_NAMES = { "DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE", "INFORM" }
 local TYPE_NUMBERS = {}
@@ -124,85 +130,7 @@ types.message_type = {
   end,
 }
 
-local function build_prefix(prefix, label)
-  local net, width = tostring(prefix):match("^(.+)/(%d+)$")
-  if not net then misuse.raise("bad %s %q: a prefix such as 10.0.0.0/8 is needed", label, tostring(prefix)) end
-  width = check(label .. " prefix length", tonumber(width), 0, 32)
-  return char(width) .. sub(bytes.ip(label, net, 4), 1, math.ceil(width / 8))
-end
-
--- RFC 3442: as many octets of a destination as its prefix length needs.
-types.routes = {
-  parse = function(raw)
-    local routes, at = {}, 1
-    while at <= #raw do
-      local width = byte(raw, at)
-      local router_at = at + 1 + math.ceil(width / 8)
-      if width > 32 or router_at + 3 > #raw then return nil end
-      local net = ip4_at(sub(raw, at + 1, router_at - 1) .. "\0\0\0\0", 1)
-      routes[#routes + 1] = { prefix = net .. "/" .. width, router = ip4_at(raw, router_at) }
-      at = router_at + 4
-    end
-    return raw ~= "" and routes or nil
-  end,
-  build = function(routes, label)
-    local parts = {}
-    for i, route in ipairs(check_list(routes, label)) do
-      parts[i] = build_prefix(route.prefix, label) .. bytes.ip(label .. " router", route.router, 4)
-    end
-    return concat(parts)
-  end,
-}
-
--- RFC 2132 section 5.8: pairs of a destination and its router, without a mask.
-types.static_routes = {
-  parse = function(raw)
-    if raw == "" or #raw % 8 ~= 0 then return nil end
-    local routes = {}
-    for at = 1, #raw, 8 do
-      routes[#routes + 1] = { destination = ip4_at(raw, at), router = ip4_at(raw, at + 4) }
-    end
-    return routes
-  end,
-  build = function(routes, label)
-    local parts = {}
-    for i, route in ipairs(check_list(routes, label)) do
-      parts[i] = bytes.ip(label .. " destination", route.destination, 4)
-        .. bytes.ip(label .. " router", route.router, 4)
-    end
-    return concat(parts)
-  end,
-}
-
-local SUB_NAMES = { "circuit_id", "remote_id" }
-local SUB_CODES = { circuit_id = 1, remote_id = 2 }
-
--- RFC 3046 section 2.0: no padding, no end.
-local function sub_options(raw)
-  local values, at = {}, 1
-  while at <= #raw do
-    local code, size = byte(raw, at, at + 1)
-    local key = SUB_NAMES[code] or code
-    if at == #raw or at + 1 + size > #raw or values[key] then return nil end
-    values[key] = sub(raw, at + 2, at + 1 + size)
-    at = at + 2 + size
-  end
-  return raw ~= "" and values or nil
-end
-
-types.relay_agent = {
-  parse = sub_options,
-  build = function(values, label)
-    local codes, by_code = {}, {}
-    for key, value in pairs(check_list(values, label)) do
-      local code = check(label .. " sub-option", SUB_CODES[key] or key, 0, 255)
-      codes[#codes + 1], by_code[code] = code, bytes.string(label .. " sub-option", value, 255)
-    end
-    table.sort(codes)
-    for i, code in ipairs(codes) do codes[i] = char(code, #by_code[code]) .. by_code[code] end
-    return concat(codes)
-  end,
-}
+types.routes, types.static_routes, types.relay_agent = routes.classless, routes.static, relay_agent
 
 -- ---- The options --------------------------------------------------------------------------------------------------
 -- RFC 2132 unless noted. Option overload (52) is missing on purpose: dhcp4.lua makes and reads it.
@@ -383,10 +311,47 @@ function M.kind_of(code)
   if known then return known.name, known.kind.name end
 end
 
--- Raises an error for a name that is not known, or a code out of range.
----@param options table by name or code
-function M.check(options)
-  for key in pairs(options) do M.code_of(key) end
+local function check_value(key, value, is_pattern)
+  local known = by_code[M.code_of(key)]
+  if is_pattern and (value == false or type(value) == "function") then return end
+  if type(key) == "number" then
+    if is_pattern then bytes.string("DHCP option " .. key, value) end
+  elseif known.kind.shape then
+    known.kind.shape(value, known.label, is_pattern)
+  elseif is_pattern and type(value) == "table" then
+    misuse.raise("bad %s %s: a single value is needed", known.label, literal.show(value))
+  end
 end
+
+local parts_list = schema.list('a list of the bytes of each part is needed, such as { "..." }', { "string" },
+  { filled = true })
+
+-- Raises an error unless parts of options, by code, have the shape that keep() gives them.
+local function check_bytes(kept, is_pattern)
+  if type(kept) ~= "table" then
+    misuse.raise("bad option_bytes %s of dhcp4: a table by code is needed", tostring(kept))
+  end
+  for code, parts in pairs(kept) do
+    if parts and type(parts) ~= "function" then parts_list:check("option_bytes", code, parts, is_pattern) end
+  end
+end
+
+-- Raises an error for a name that is not known, a code out of range, and a table of another shape than an option has.
+---@param options table by name or code
+---@param is_pattern? boolean
+function M.check(options, is_pattern)
+  if type(options) ~= "table" then
+    misuse.raise("bad options %s of dhcp4: a table of options by name or code is needed", tostring(options))
+  end
+  for key, value in pairs(options) do check_value(key, value, is_pattern) end
+end
+
+-- What there may be in the fields of a message that are about options.
+M.inside = {
+  options = M.check,
+  option_bytes = check_bytes,
+  option_order = schema.list('a list of names or codes of options is needed, such as { "message_type", 61 }',
+    { "number", "string" }),
+}
 
 return M

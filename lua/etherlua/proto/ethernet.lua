@@ -30,7 +30,9 @@ M.short = "ether"
 M.tag_fields = schema.new("a VLAN tag", { "tpid", "pcp", "dei", "vid" })
 
 M.fields = schema.new("ethernet", { "dst", "src", "vlans", "ethertype", "payload" },
-  { defaults = { src = "00:00:00:00:00:00" }, inside = { vlans = M.tag_fields } })
+  { defaults = { src = "00:00:00:00:00:00" }, inside = { vlans = schema.list(
+    "a list of VLAN IDs or tags is needed, such as { 100, { vid = 200, pcp = 5 } }", { "number", "table" },
+    { fields = M.tag_fields, compared = "cdata" }) } })
 
 -- What marks a VLAN tag.
 M.tpids = { [TYPES.DOT1Q] = true, [TYPES.DOT1AD] = true, [TYPES.QINQ] = true }
@@ -89,7 +91,7 @@ end
 local function tag_bytes(tag)
   if type(tag) ~= "table" then tag = { vid = tag } end
   local tci = bor(bytes.check("VLAN ID", tag.vid, 0, 4095), lshift(bytes.check("VLAN PCP", tag.pcp or 0, 0, 7), 13),
-    tag.dei and 0x1000 or 0)
+    bytes.flag("VLAN DEI", tag.dei) and 0x1000 or 0)
   return bytes.put16("VLAN TPID", tag.tpid or TYPES.DOT1Q) .. bytes.put16("VLAN TCI", tci)
 end
 

@@ -96,7 +96,7 @@ M.types = {
 
 local messages = icmp_messages.new("icmp6", "ICMPv6", "ipv6", M.types)
 
-M.fields = schema.new("icmp6", messages:names(), { derived = { "checksum" }, inside = { options = options.fields } })
+M.fields = schema.new("icmp6", messages:names(), { derived = { "checksum" }, inside = { options = options.list } })
 
 -- Where a neighbour solicitation for an address is sent: the group of its last 24 bits (RFC 4291 section 2.7.1) and the
 -- MAC address of that.

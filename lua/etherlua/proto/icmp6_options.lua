@@ -84,9 +84,27 @@ local types = {
   },
 }
 
--- What there may be in an option, whatever its type.
-M.fields = schema.new("an icmp6 option", schema.union({ "type", "data" }, prefix.names, { "packet" }, mtu.names,
-  route.names, { "octets" }, rdnss.names, { "servers" }))
+-- What there may be in an option of each type, and in one of any.
+local COMMON, SERVERS = { "type", "data" }, { inside = { servers = schema.list(
+  'a list of addresses is needed, such as { "2001:db8::1" }', { "string" }) } }
+local NAMES = { [3] = prefix.names, [4] = { "packet" }, [5] = mtu.names,
+  [24] = schema.union(route.names, { "prefix", "octets" }), [25] = schema.union(rdnss.names, { "servers" }) }
+
+M.fields = schema.new("an icmp6 option", schema.union(COMMON, NAMES[3], NAMES[4], NAMES[5], NAMES[24],
+  NAMES[25]), SERVERS)
+
+local fields_of, of_others = {}, schema.new("an icmp6 option without fields of its own", COMMON)
+for number, names in pairs(NAMES) do
+  fields_of[number] = schema.new(("icmp6 option %d"):format(number), schema.union(COMMON, names),
+    number == 25 and SERVERS or nil)
+end
+
+-- What the field with the options holds.
+M.list = schema.list("a list of options is needed, such as { { type = 5, mtu = 1500 } }", { "table" },
+  { fields = function(option)
+    local known = type(option.type) == "number" and (fields_of[option.type] or of_others)
+    return known or M.fields
+  end })
 
 -- ---- One option ---------------------------------------------------------------------------------------------------
 

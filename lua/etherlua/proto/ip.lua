@@ -9,7 +9,8 @@ local schema = require "etherlua.proto.schema"
 local M = {}
 
 -- All fields that either version has.
-M.fields = schema.new("ip", schema.union(ipv4.fields.names, ipv6.fields.names))
+M.fields = schema.new("ip", schema.union(ipv4.fields.names, ipv6.fields.names),
+  { inside = { options = ipv4.fields.inside.options, extension_headers = ipv6.fields.inside.extension_headers } })
 
 local TWINS = { ttl = "hop_limit", hop_limit = "ttl", tos = "traffic_class", traffic_class = "tos" }
 

@@ -29,7 +29,7 @@ M.short = "ip4"
 M.fields = schema.new("ipv4", { "version", "ihl", "tos", "total_length", "identification", "reserved_flag", "df", "mf",
   "fragment_offset", "ttl", "protocol", "header_checksum", "src", "dst", "options", "payload" },
   { defaults = { src = "0.0.0.0" }, derived = { "version", "ihl", "total_length", "header_checksum" },
-    inside = { options = options.fields } })
+    inside = { options = options.list } })
 
 -- Types of options: RFC 791 section 3.1, RFC 2113.
 M.RECORD_ROUTE, M.TIMESTAMP, M.ROUTER_ALERT = 7, 68, 148
@@ -100,8 +100,9 @@ function M.parse(packet, quoted)
 end
 
 local function fragment_word(fields)
-  return bor(fields.reserved_flag and 0x8000 or 0, fields.df and 0x4000 or 0, fields.mf and 0x2000 or 0,
-    bytes.check("ipv4 fragment_offset", fields.fragment_offset or 0, 0, 0x1fff))
+  local offset = bytes.check("ipv4 fragment_offset", fields.fragment_offset or 0, 0, 0x1fff)
+  return bor(bytes.flag("ipv4 reserved_flag", fields.reserved_flag) and 0x8000 or 0,
+    bytes.flag("ipv4 df", fields.df) and 0x4000 or 0, bytes.flag("ipv4 mf", fields.mf) and 0x2000 or 0, offset)
 end
 
 ---@param fields table as from parse; protocol, src and dst are needed. ihl, total_length and header_checksum are filled

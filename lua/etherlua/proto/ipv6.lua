@@ -30,7 +30,7 @@ M.short = "ip6"
 M.fields = schema.new("ipv6", { "version", "traffic_class", "flow_label", "payload_length", "next_header", "hop_limit",
   "src", "dst", "extension_headers", "protocol", "payload" },
   { defaults = { src = "::" }, derived = { "version", "payload_length", "next_header" },
-    inside = { extension_headers = extensions.fields } })
+    inside = { extension_headers = extensions.list } })
 
 M.UNSPECIFIED = "::"
 

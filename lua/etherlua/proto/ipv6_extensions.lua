@@ -13,10 +13,30 @@ local M = {}
 
 M.HOP_BY_HOP, M.ROUTING, M.FRAGMENT, M.AUTHENTICATION, M.DESTINATION_OPTIONS = 0, 43, 44, 51, 60
 
--- What there may be in a header, whatever its type.
-M.fields = schema.new("an ipv6 extension header", { "type", "next_header", "length", "data", "options", "routing_type",
-  "segments_left", "type_specific_data", "reserved", "fragment_offset", "reserved2", "mf", "identification", "spi",
-  "sequence_number", "icv" }, { inside = { options = schema.new("an ipv6 option", { "type", "data" }) } })
+-- What there may be in a header, whatever its type, and in one of each type.
+local COMMON, OPTIONS = { "type", "next_header", "length", "data" }, { inside = { options = schema.list(
+  'a list of options is needed, such as { { type = 5, data = "..." } }', { "table" },
+  { fields = schema.new("an ipv6 option", { "type", "data" }) }) } }
+local NAMES = {
+  [M.HOP_BY_HOP] = { "options" },
+  [M.ROUTING] = { "routing_type", "segments_left", "type_specific_data" },
+  [M.FRAGMENT] = { "reserved", "fragment_offset", "reserved2", "mf", "identification" },
+  [M.AUTHENTICATION] = { "reserved", "spi", "sequence_number", "icv" },
+  [M.DESTINATION_OPTIONS] = { "options" },
+}
+
+M.fields = schema.new("an ipv6 extension header", schema.union(COMMON, NAMES[M.HOP_BY_HOP], NAMES[M.ROUTING],
+  NAMES[M.FRAGMENT], NAMES[M.AUTHENTICATION]), OPTIONS)
+
+local fields_of = {}
+for number, names in pairs(NAMES) do
+  fields_of[number] = schema.new(("ipv6 extension header %d"):format(number), schema.union(COMMON, names),
+    names[1] == "options" and OPTIONS or nil)
+end
+
+-- What the field with the chain holds.
+M.list = schema.list("a list of extension headers is needed, such as { { type = 0, options = {} } }", { "table" },
+  { fields = function(header) return fields_of[header.type] or M.fields end })
 
 -- ---- Options of hop-by-hop and destination options headers (RFC 8200 section 4.2) -----------------------------------
 

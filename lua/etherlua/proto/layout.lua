@@ -56,7 +56,7 @@ local function plain_entry(protocol, name, kind)
 end
 
 local function bit_value(what, value, width)
-  if width == 1 then return value and value ~= 0 and 1 or 0 end
+  if width == 1 then return bytes.flag(what, value) and 1 or 0 end
   return bytes.check(what, value or 0, 0, 2 ^ width - 1)
 end
 

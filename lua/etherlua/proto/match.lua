@@ -130,13 +130,21 @@ local function layer_of(name)
   return known
 end
 
+-- What a layer has to be: fields with the names that decoded frames have, false, or a function.
+local function fields_wanted(layer, value)
+  if type(value) == "table" then return schema_of(layer):renamed(value, true) end
+  if value and type(value) ~= "function" then
+    misuse.raise("bad pattern %s of layer %s: a table of fields, false or a function is needed", tostring(value), layer)
+  end
+  return value
+end
+
 -- A pattern whose names are known, and those that decoded frames have.
 local function checked(pattern)
   local wanted = {}
   for name, value in pairs(pattern) do
     local layer = OF_FRAME[name] and name or layer_of(name)
-    local is_layer = type(value) == "table" and not OF_FRAME[name]
-    wanted[layer] = is_layer and schema_of(layer):renamed(value) or value
+    wanted[layer] = OF_FRAME[name] and value or fields_wanted(layer, value)
   end
   return wanted
 end

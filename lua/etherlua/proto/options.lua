@@ -13,6 +13,10 @@ local END, NO_OPERATION = 0, 1
 
 M.fields = schema.new("an option", { "type", "data" })
 
+-- What a field with such options holds; build() takes raw bytes as well.
+M.list = schema.list('a list of options is needed, such as { { type = 7, data = "..." } }', { "table" },
+  { fields = M.fields, instead = "string" })
+
 -- The option at a position and where the next one begins, or nil, reason.
 local function parse_option(protocol, raw, at)
   local kind, size = byte(raw, at, at + 1)

@@ -33,7 +33,7 @@ local header = layout.new("tcp", { { "src_port", "u16" }, { "dst_port", "u16" },
 
 M.fields = schema.new("tcp", schema.union(header.names, { "checksum", "urgent_pointer", "options", "payload" }),
   { aliases = udp.fields.aliases, defaults = udp.fields.defaults, derived = { "data_offset", "checksum" },
-    inside = { options = options.fields } })
+    inside = { options = options.list } })
 
 ---@param fields table
 ---@return string? name of the module for the payload

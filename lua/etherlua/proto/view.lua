@@ -2,53 +2,15 @@
 -- The one line for sniffing is proto.describe().
 
 local bytes = require "etherlua.net.bytes"
+local literal = require "etherlua.core.literal"
 local proto = require "etherlua.proto"
 
 local format, sub = string.format, string.sub
 
 local M = {}
 
--- ---- Lua's own notation -------------------------------------------------------------------------------------------
-
-local function literal_string(text)
-  local escaped = text:gsub('["\\]', "\\%0"):gsub("[^\32-\126]", function(c) return format("\\%03d", c:byte()) end)
-  return '"' .. escaped .. '"'
-end
-
--- The names of fields in alphabetical order, numbers behind them.
----@param fields table
----@return any[]
-function M.sorted_names(fields)
-  local names = {}
-  for name in pairs(fields) do names[#names + 1] = name end
-  table.sort(names, function(a, b)
-    if type(a) ~= type(b) then return type(a) == "string" end
-    return a < b
-  end)
-  return names
-end
-
-local function literal_key(key)
-  return type(key) == "string" and key:find("^[%a_][%w_]*$") and key or format("[%s]", M.literal(key))
-end
-
--- A value as Lua reads it, on one line.
----@param value nil|boolean|number|string|table without cycles
----@return string
-function M.literal(value)
-  if type(value) == "string" then return literal_string(value) end
-  if type(value) == "number" then return format("%.15g", value) end
-  if type(value) ~= "table" then return tostring(value) end
-  local parts = {}
-  for i, item in ipairs(value) do parts[i] = M.literal(item) end
-  local listed = #parts
-  for _, key in ipairs(M.sorted_names(value)) do
-    if not (type(key) == "number" and key >= 1 and key <= listed) then
-      parts[#parts + 1] = literal_key(key) .. " = " .. M.literal(value[key])
-    end
-  end
-  return #parts == 0 and "{}" or "{ " .. table.concat(parts, ", ") .. " }"
-end
+-- Names of fields in order, and values in Lua's own notation.
+M.sorted_names, M.literal = literal.sorted_names, literal.literal
 
 -- ---- The layers ---------------------------------------------------------------------------------------------------
 
