@@ -72,13 +72,16 @@ local function answer_arp(self, frame, payload, vlans)
     request.sha, vlans, ARP)
 end
 
+-- With the type of service of the request (RFC 1122 3.2.2.6). The checksum changes by what changes (RFC 1624), so one
+-- that does not fit the data is still wrong.
 local function answer_ping(self, packet, mac, vlans)
   local message = packet.dst == self.server.server and icmp.parse(packet.payload)
   if not message or message.type ~= icmp.ECHO_REQUEST then return end
   self.counters.ping = self.counters.ping + 1
-  message.type, message.checksum = icmp.ECHO_REPLY, nil
-  send(self, ipv4.build { src = packet.dst, dst = packet.src, protocol = ICMP, payload = icmp.build(message) }, mac,
-    vlans)
+  local sum = message.checksum + (icmp.ECHO_REQUEST - icmp.ECHO_REPLY) * 0x100
+  message.type, message.checksum = icmp.ECHO_REPLY, sum > 0xffff and sum - 0xffff or sum
+  send(self, ipv4.build { src = packet.dst, dst = packet.src, tos = packet.tos, protocol = ICMP,
+    payload = icmp.build(message) }, mac, vlans)
 end
 
 local function send_udp(self, port, ip, to_port, payload, mac, vlans)
@@ -102,10 +105,12 @@ local function answer_echo(self, packet, datagram, mac, vlans)
   send_udp(self, ECHO_PORT, packet.src, datagram.src_port, datagram.payload, mac, vlans)
 end
 
-local function complain(self, packet, whole, mac, vlans)
+-- What fills up the frame behind the packet is not quoted.
+local function complain(self, packet, payload, mac, vlans)
   local is_host = packet.src ~= "0.0.0.0" and addr.ip4_number(packet.src) < MULTICAST
   if packet.dst ~= self.server.server or not is_host or not responder.may_complain(self) then return end
   self.counters.unreachable = self.counters.unreachable + 1
+  local whole = payload:sub(1, packet.total_length)
   send(self, responder.unreachable4(whole, packet.src, packet.dst), mac, vlans)
 end
 
