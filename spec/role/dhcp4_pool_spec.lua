@@ -104,6 +104,31 @@ describe("the addresses of a DHCP server", function()
     assert.is_string(lease(server, 5051))
   end)
 
+  it("are shared with other VLAN stacks, but kept for the offers of one that has no more than it may", function()
+    local server = new("10.0.0.10-10.0.0.19")
+    local offers = {}
+    for i = 1, 10 do offers[i] = discover(server, i) end
+    assert.is_nil(discover(server, 11))
+    for i = 1, 5 do assert.equal(offers[i], discover(server, 20 + i, OTHER)) end
+    assert.is_nil(discover(server, 26, OTHER))
+    assert.is_nil(discover(server, 27, "8100:3"))
+    assert.same({ 5, 3 }, { server.counters.withdrawn, server.counters.exhausted })
+    for i = 6, 10 do assert.equal(offers[i], request(server, i, offers[i])) end
+  end)
+
+  it("are taken in turn from VLAN stacks that have more than their share", function()
+    local server = new("10.0.0.10-10.0.0.99", { max_offers = 10 })
+    for i = 1, 90 do discover(server, i, "8100:" .. 10 + i % 3) end
+    for i = 91, 120 do assert.is_string(discover(server, i)) end
+    for stack = 10, 12 do
+      local lost = 0
+      for i = 1, 90 do
+        if i % 3 == stack - 10 and not request(server, i, "10.0.0." .. 9 + i, "8100:" .. stack) then lost = lost + 1 end
+      end
+      assert.equal(10, lost)
+    end
+  end)
+
   it("are kept for offers up to their number and time, and given to others only when nothing else is free", function()
     local server = new("10.0.0.10-10.0.0.13", { max_offers = 2, offer_time = 5 })
     local offers = {}
@@ -111,7 +136,8 @@ describe("the addresses of a DHCP server", function()
     assert.equal(offers[1], request(server, 1, offers[1])) -- one more than kept, but there was no need
     assert.equal(offers[2], discover(server, 5))
     assert.is_nil(request(server, 2, offers[2]))
-    for i = 6, 9 do discover(server, i, OTHER) end
+    assert.equal(offers[3], discover(server, 6, OTHER))
+    assert.is_nil(discover(server, 7, OTHER))
     assert.same({ offers[4], offers[4] }, { discover(server, 4), request(server, 4, offers[4]) })
     now = 5
     assert.equal(offers[2], discover(server, 10, OTHER))

@@ -68,6 +68,13 @@ function Queue:oldest()
   return self.count > 0 and self.head or nil
 end
 
+-- The one that came next after a number that is in it.
+---@param number integer
+---@return integer|nil nil: it is the last
+function Queue:after(number)
+  return number ~= self.tail and behind(self.links, number) or nil
+end
+
 -- Puts a number at its end, which no queue of these links has.
 ---@param number integer
 function Queue:push(number)

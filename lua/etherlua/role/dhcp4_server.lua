@@ -50,7 +50,8 @@ end
 ---@field offer_time? number seconds that an offered address is kept for its client (60)
 ---@field decline_time? number seconds that nobody gets an address that was declined (lease_time)
 ---@field max_leases? integer addresses that its clients may have at once (all)
----@field max_offers? integer offers that are kept when all addresses are taken; older ones go to others then (64)
+---@field max_offers? integer offers that are kept when all addresses are taken; older ones go to others then, and to
+---  those of other VLAN stacks also what is more than half of the pool (64)
 ---@field max_declined? integer addresses that its clients may have declined at once; older ones can be offered again (a
 ---  quarter of the pool, 64 at most)
 ---@field options? table more DHCP options, by name as in proto.dhcp4

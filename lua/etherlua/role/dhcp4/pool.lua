@@ -5,11 +5,12 @@
 --
 -- An address is free, reserved, or in a binding, which is in one of these states:
 --   offered    its client has not answered yet
---   spare      the same, but its VLAN stack has more offers than it may: it goes to others once nothing is free
+--   spare      the same, but its VLAN stack has more offers than its share: it goes to others once nothing is free
 --   renewed    of a client that had it and asks for it anew at the end of its lease
 --   bound      leased
 --   declined   somebody else uses it (RFC 2131 4.4.4); it is no client's
--- All bindings of a state but spare ones last equally long, so those of a queue end in its order.
+-- All bindings of a state last equally long, so those of a queue end in its order; spare offers keep their places among
+-- all offers.
 
 local digest_map = require "etherlua.net.digest_map"
 local ids = require "etherlua.core.ids"
@@ -43,7 +44,7 @@ Pool.__index = Pool
 ---@field offer_time number
 ---@field decline_time number
 ---@field max_leases number addresses that a VLAN stack may have
----@field max_offers number of these: offers that are not given to others
+---@field max_offers number of these: offers that are kept; to other VLAN stacks goes also what is beyond half of all
 ---@field max_declined number addresses that a VLAN stack may have declined at once
 
 ---@param opts etherlua.dhcp4_pool_opts
@@ -55,15 +56,18 @@ function M.new(opts)
     seconds = { offered = opts.offer_time, renewed = opts.offer_time, bound = opts.lease_time,
       declined = opts.decline_time },
     free = links:queue(0, opts.last - opts.first),
-    all = { spare = links:queue() },
+    all = {},
     stack_links = queues.new(),
+    share = math.min(opts.max_offers, math.ceil((opts.last - opts.first + 1) / 2)),
     stacks = {}, stack_ids = ids.new(), stack_numbers = digest_map.new(),
+    spare_stacks = queues.new():queue(), -- numbers of those that have spare offers
     bindings = {},   -- one more than an address's place in the pool -> its binding
     clients = digest_map.new(),
     reserved = {},
     counters = { withdrawn = 0, limited = 0, exhausted = 0, restored = 0 },
   }, Pool)
   for _, state in ipairs(TIMED) do self.all[state] = links:queue() end
+  self.all.spare = self.all.offered
   return self
 end
 
@@ -97,14 +101,19 @@ end
 
 local function enter_stack(self, binding)
   local stack, state = binding.stack, binding.state
-  stack[state] = stack[state] or self.stack_links:queue()
+  if not stack[state] then
+    stack[state] = self.stack_links:queue()
+    if state == "spare" then self.spare_stacks:push(stack.number) end
+  end
   stack[state]:push(binding.ip - self.first)
 end
 
 local function leave_stack(self, binding)
   local stack, state = binding.stack, binding.state
   stack[state]:remove(binding.ip - self.first)
-  if stack[state].count == 0 then stack[state] = nil end
+  if stack[state].count > 0 then return end
+  stack[state] = nil
+  if state == "spare" then self.spare_stacks:remove(stack.number) end
 end
 
 local function forget_stack(self, stack)
@@ -138,13 +147,14 @@ local function change(self, binding, state)
   enter(self, binding, state)
 end
 
--- The oldest offer of a VLAN stack that has too many goes to others when nothing is free.
+-- The oldest offer of a VLAN stack that has more than its share goes to others when nothing is free.
 local function limit_offers(self, stack)
   local offered = stack.offered
-  if offered.count <= self.limits.max_offers then return end
+  if offered.count <= self.share then return end
   local one = oldest(self, offered)
-  leave(self, one)
-  enter(self, one, "spare")
+  leave_stack(self, one)
+  one.state = "spare"
+  enter_stack(self, one)
 end
 
 local function is_over(binding)
@@ -217,9 +227,25 @@ local function may_have(self, stack)
   return withdraw(self, oldest(self, stack.spare) or oldest(self, stack.offered))
 end
 
+-- The offer that a VLAN stack gets when nothing is free: one of another stack, each in turn, or of its own if it has
+-- more than are kept.
+local function spare_for(self, stack)
+  local turn, own = self.spare_stacks, stack and stack.number
+  local number = turn:oldest()
+  if number and number == own then number = turn:after(own) or own end
+  local giver = number and self.stacks[number]
+  if not giver then return nil end
+  if giver == stack and stack.spare.count + (stack.offered and stack.offered.count or 0) <= self.limits.max_offers then
+    return nil
+  end
+  turn:remove(number)
+  turn:push(number)
+  return oldest(self, giver.spare)
+end
+
 -- Whether an address is free, if need be one that somebody had.
-local function has_free(self)
-  return self.free.count > 0 or drop_over(self, self.all, TIMED) or withdraw(self, oldest(self, self.all.spare))
+local function has_free(self, stack)
+  return self.free.count > 0 or drop_over(self, self.all, TIMED) or withdraw(self, spare_for(self, stack))
 end
 
 local function refuse(self, counter)
@@ -236,7 +262,7 @@ end
 function Pool:offer(key, name, wanted)
   if not may_have(self, find_stack(self, name)) then return refuse(self, "limited") end
   local number = wanted and self:is_free(wanted) and wanted
-  if not number and not has_free(self) then return refuse(self, "exhausted") end
+  if not number and not has_free(self, find_stack(self, name)) then return refuse(self, "exhausted") end
   number = number or self.first + self.free:oldest()
   self.free:remove(number - self.first)
   local stack = find_stack(self, name) or new_stack(self, name)
