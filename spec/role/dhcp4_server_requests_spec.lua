@@ -134,6 +134,15 @@ describe("the DHCP server", function()
     assert.is_nil(raw_option(dhcp4.build(new():answer(message("DISCOVER", A), "")), 61))
   end)
 
+  it("returns in the same parts what came in several", function()
+    local request = dhcp4.build { op = 1, chaddr = A, pad = false, options = { message_type = "DISCOVER" } }
+    for _, parts in ipairs { "\61\2ab\61\2cd", "\82\3\1\1c\82\3\2\1r", "\82\0\82\3\1\1c" } do
+      local message_of_parts = assert(dhcp4.parse(request:sub(1, -2) .. parts .. "\255"))
+      local sent = dhcp4.build(new():answer(message_of_parts, ""))
+      assert.is_truthy(sent:find(parts, 241, true))
+    end
+  end)
+
   it("is told at once of options that cannot be sent, or that it says itself", function()
     local function refused(words, options, more)
       local opts = { pool = "10.0.0.10-10.0.0.20", options = options }

@@ -155,6 +155,19 @@ end
 -- What is returned as it came, whether it is understood or not: the client identifier (RFC 6842 3) and all that a relay
 -- agent said (RFC 3046 2.2).
 local ECHOED = { "client_id", "relay_agent", dhcp4.option_codes.relay_agent }
+local ECHOED_CODES = { dhcp4.option_codes.client_id, dhcp4.option_codes.relay_agent }
+
+-- The parts that they came in, where these are kept.
+local function echoed_bytes(message)
+  local kept, echoed = message.option_bytes, nil
+  for _, code in ipairs(kept and ECHOED_CODES or {}) do
+    if kept[code] then
+      echoed = echoed or {}
+      echoed[code] = kept[code]
+    end
+  end
+  return echoed
+end
 
 -- RFC 2131 4.3.1 table 3.
 local function reply(message, kind, sent, yiaddr, ciaddr)
@@ -163,6 +176,7 @@ local function reply(message, kind, sent, yiaddr, ciaddr)
   return {
     op = 2, xid = message.xid, flags = message.flags, giaddr = message.giaddr, chaddr = message.chaddr,
     hlen = message.hlen, htype = message.htype, yiaddr = yiaddr, ciaddr = ciaddr, options = sent,
+    option_bytes = echoed_bytes(message),
   }
 end
 
