@@ -15,6 +15,7 @@
 
 #include "program/console.h"
 #include "program/embedded.h"
+#include "program/interrupt.h"
 #include "program/output.h"
 
 enum { FAILED = 1, UNUSABLE = 2 }; /* exit status, when it is not the command's */
@@ -187,6 +188,9 @@ static int run(lua_State *L, const struct tree *tree, int argc, char **argv)
 	luaL_findtable(L, LUA_REGISTRYINDEX, "_PRELOAD", 1);
 	lua_pushcfunction(L, luaopen_etherlua_console);
 	lua_setfield(L, -2, "etherlua.console");
+	lua_pushlightuserdata(L, L);
+	lua_pushcclosure(L, luaopen_etherlua_interrupt, 1);
+	lua_setfield(L, -2, "etherlua.interrupt");
 	lua_settop(L, 0);
 	lua_pushcfunction(L, traceback);
 	if (luaL_loadbuffer(L, BOOT, sizeof BOOT - 1, "=etherlua") == 0) {

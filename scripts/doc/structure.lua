@@ -24,7 +24,8 @@ M.UNITS = {
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
   "kinds/packet_socket kinds/steer kinds/offload", "kinds/*",
-  "open", "invariant", "loop", "program/embedded program/output program/terminal program/line_history",
+  "open", "invariant", "loop",
+  "program/embedded program/interrupt program/output program/terminal program/line_history",
   "program/console", "program/main",
 }
 
@@ -81,7 +82,7 @@ local function is_alias(text)
 end
 
 -- Modules that no file is: the program has them inside.
-local BUILT_IN = { console = true }
+local BUILT_IN = { console = true, interrupt = true }
 
 -- Requires of ours, lazy ones too. A name that is put together, such as "etherlua.proto." .. name, is of its own room.
 local function requires_of(text, names)

@@ -320,6 +320,12 @@ local function run_ready()
   current = nil
 end
 
+-- Whether signals have come that the loop has not heard of.
+---@return boolean
+function M.signal_pending()
+  return C.el_signals_count() ~= signals_seen
+end
+
 local function check_signals()
   local count = C.el_signals_count()
   if count == signals_seen then return end

@@ -11,9 +11,12 @@ local OWN = debug.getinfo(1, "S").source:match "^(@.*)core/misuse%.lua$"
 
 local PROGRAM = "=etherlua" -- what engine/program/main.c runs before any script
 
+---@param source string as debug.getinfo has it
+---@return boolean whether it is a file of ours
 local function is_own(source)
   return source:sub(1, #OWN) == OWN or source == PROGRAM
 end
+M.is_own = is_own
 
 -- The innermost line that is not ours, of a coroutine that waits or of the caller.
 ---@param co? thread (the running one)

@@ -6,6 +6,7 @@ local closables = require "etherlua.core.closables"
 local effi = require "etherlua.core.ffi"
 local loop = require "etherlua.core.loop"
 local park = require "etherlua.core.park"
+local runaway = require "etherlua.core.runaway"
 local task = require "etherlua.core.task"
 
 local C = effi.C
@@ -67,6 +68,7 @@ function Run:signalled(count)
   end
   if count - asked <= interrupts then return end
   interrupts = count - asked
+  runaway.heard()
   interrupt(self)
 end
 

@@ -7,6 +7,7 @@ local errno = require "etherlua.core.errno"
 local outside = require "etherlua.core.outside"
 local files = require "etherlua.core.files"
 local places = require "etherlua.program.places"
+local runaway = require "etherlua.core.runaway"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
 local tasks = require "etherlua.program.tasks"
@@ -133,12 +134,19 @@ local function run_parser(dir)
   return parser
 end
 
+local function tell_runaway(place)
+  io.stderr:write("etherlua: interrupted at ", place, ", in code that never waits\n")
+end
+
 -- Also what SIGUSR1 asks for is told: what the tasks wait for.
----@param hidden? table<table, boolean> tasks that are left out
-local function catch_signals(hidden)
-  sched.answer_with(function() io.stderr:write(tasks.list(hidden or {}), "\n") end)
+---@param opts? table hidden: set of tasks that are left out; told: fn(place), code that never waits has been ended;
+---  patient: Ctrl-C never ends the process because such code is compiled
+local function catch_signals(opts)
+  opts = opts or {}
+  sched.answer_with(function() io.stderr:write(tasks.list(opts.hidden or {}), "\n") end)
   local code = C.el_signals_catch(sched.engine())
   if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. errno.reason(code)) end
+  runaway.watch_signals(opts.patient or false, opts.told or tell_runaway)
 end
 
 -- Room for compiled code (JIT 10).
@@ -177,7 +185,9 @@ end
 local function dispatch(args, env)
   local command = args[1]
   if command == "run" then return run({ unpack(args, 2) }, env.scripts) end
-  if command == "test" then return require("etherlua.program.test").main { unpack(args, 2) } end
+  if command == "test" then
+    return require("etherlua.program.test").main({ unpack(args, 2) }, { catch_signals = catch_signals })
+  end
   if command == "repl" then return repl({ unpack(args, 2) }, env.scripts) end
   if command == "doctor" then return require("etherlua.program.doctor.doctor").main { unpack(args, 2) } end
   if command == "--version" then

@@ -11,6 +11,7 @@ local input = require "etherlua.program.repl.input"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local random = require "etherlua.net.random"
+local runaway = require "etherlua.core.runaway"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
 local show = require "etherlua.program.repl.show"
@@ -102,11 +103,28 @@ end
 -- Ctrl-C: gives up the line that is typed or the one that runs; at the second time the prompt comes back although the
 -- line is still at its deferred functions.
 function Session:interrupted()
+  if self.dealt_with then
+    self.dealt_with = false
+    return
+  end
   if not self.line then return self.input:interrupt() end
   if self.line_cancelled then return self.left:close() end
   io.stdout:write("\n")
   self.line_cancelled = true
   self.line:cancel()
+end
+
+-- Ctrl-C has ended the task that runs, which never waited: the line, or another one, and then the line goes on.
+function Session:ended_runaway(place)
+  local task = sched.current()
+  self.dealt_with = true
+  io.stderr:write("\n", show.paint("error", ("%sinterrupted at %s"):format(task == self.line and "" or tostring(task) ..
+    ": ", place)), "\n")
+end
+
+function Session:signal_options()
+  if not self.terminal then return { hidden = self.hidden } end
+  return { hidden = self.hidden, patient = true, told = function(place) self:ended_runaway(place) end }
 end
 
 function Session:print_results(count, ...)
@@ -253,16 +271,17 @@ end
 
 ---@param args string[] what follows "repl"
 ---@param host table of the program: load(name) -> chunk of a script, scripts = names of those that are shipped,
----  catch_signals(hidden): tasks that SIGUSR1 does not tell of
+---  catch_signals(opts): of the process, see cli.lua
 ---@return integer exit status
 function M.main(args, host)
   local opts = new_parser():parse(args)
+  runaway.keep_interpreted()
   local chunk = opts.script and host.load(opts.script)
   script.use_defaults { relay = opts.relay, capture = opts.capture }
   script.enter_netns(opts.netns)
   local self = new_session(host)
   self.input = open_input(self)
-  host.catch_signals(self.hidden) -- behind what guards the terminal: a second Ctrl-C is left to that
+  host.catch_signals(self:signal_options()) -- behind what guards the terminal: a second Ctrl-C is left to that
   _G.arg = { [0] = opts.script } -- luacheck: ignore 122
   local ok, failure = pcall(ether.run, self.run, self, opts, chunk)
   self.input:close()
