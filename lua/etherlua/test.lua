@@ -77,12 +77,13 @@ function M.relay(opts)
 end
 
 -- How long a body of this file, describe block or test may take from here on; default 30 s or what --timeout says.
+-- Said in a body, it has that long from now.
 ---@param seconds number
 function M.timeout(seconds)
   if type(seconds) ~= "number" or not (seconds > 0 and seconds < math.huge) then
     misuse.raise("bad timeout %s: seconds above 0 are needed", tostring(seconds))
   end
-  runner.scope().limit = seconds
+  runner.set_limit(seconds)
 end
 
 return M

@@ -2,60 +2,22 @@
 -- busted, and what these say is looked at.
 
 local files = require "support.files"
+local runners = require "support.runners"
 
-local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
-local SANITIZER = os.getenv "SANITIZER"
+local output_of = runners.output_of
 
-local function output_of(command)
-  local pipe = assert(io.popen(command, "r"))
-  local text = pipe:read("*a")
-  pipe:close()
-  return text
-end
-
-local ROOT = output_of("pwd"):gsub("\n", "")
-
-local function absolute(path)
-  return path:sub(1, 1) == "/" and path or ROOT .. "/" .. path
-end
-
-local BUSTED = ("env LUA_PATH='%s/lua/?.lua;%s/lua/?/init.lua;;' ETHERLUA_LIB='%s' %s luajit \"$(command -v busted)\"")
-  :format(ROOT, ROOT, absolute(os.getenv "ETHERLUA_LIB" or "build/libetherlua.so"),
-    SANITIZER and ("LD_PRELOAD=%s ASAN_OPTIONS=detect_leaks=0"):format(SANITIZER) or "")
-
--- What each spec file needs.
-local HEAD = [[
-local test = require "etherlua.test"
-local ether = require "etherlua"
-test.timeout(0.3)
-]]
+local HEAD = runners.HEAD .. "test.timeout(0.3)\n"
 
 describe("a test runner", function()
   local folder
 
-  before_each(function()
-    folder = output_of("mktemp -d"):gsub("\n", "")
-  end)
+  before_each(function() folder = runners.new() end)
+  after_each(function() folder:close() end)
 
-  after_each(function()
-    os.execute("rm -rf '" .. folder .. "'")
-  end)
+  local function write(name, text) folder:write(name, text) end
+  local function shell(command) return folder:shell(command) end
 
-  local function write(name, text)
-    local file = assert(io.open(folder .. "/" .. name, "w"))
-    file:write(text)
-    file:close()
-  end
-
-  -- Runs a command in the folder; returns its exit status and all that it printed.
-  local function shell(command)
-    local log = folder .. "/log"
-    local status = output_of(("cd '%s' && { TMPDIR='%s' timeout 60 %s; } >'%s' 2>&1 </dev/null; echo $?"):format(folder,
-      folder, command, log))
-    return tonumber(status), files.read_all(log)
-  end
-
-  local RUNNERS = { ["etherlua test"] = absolute(ETHERLUA) .. " test", ["plain busted"] = BUSTED }
+  local RUNNERS = { ["etherlua test"] = runners.TEST, ["plain busted"] = runners.BUSTED }
 
   for name, command in pairs(RUNNERS) do
     describe("under " .. name, function()
@@ -135,6 +97,51 @@ describe("a test runner", function()
           "left open: EtherConn %S+, RUDPConn 10.0.0.1:9", "ok 6")
       end)
 
+      it("closes what tests leave on a relay or an EtherConn of setup, and each is told of its own", function()
+        local out = says([[
+          local conn
+          setup(function() conn = test.wire():conn {} end)
+          it("1", function() conn:udp "10.0.0.1:5" end)
+          it("2", function() conn:udp "10.0.0.1:5" end)
+          it("3", function() conn:relay():conn { mac = "02:00:00:00:00:09" }:udp "10.0.0.1:5" end)
+          it("4", function() conn:relay():host { mac = "02:00:00:00:00:0a", ip = "10.0.0.2/24" } :udp(7) end)
+          it("5", function()
+            local lab = test.wire():conn { mac = "02:00:00:00:00:01" }
+            assert(not require("etherlua.role.dhcp4_client").lease(lab, { tries = 1, timeout = 0.05 }))
+            lab:close()
+          end)
+          it("6", function() conn:udp "10.0.0.1:5":close() end)
+        ]], "not ok 1 [^o]+left open: RUDPConn 10.0.0.1:5\n", "not ok 2 [^o]+left open: RUDPConn 10.0.0.1:5\n",
+          "not ok 3 ", "not ok 4 ", "\nok 5 ", "\nok 6 ")
+        assert.not_matches("attempt to", out)
+      end)
+
+      it("counts test.timeout() in a body from there on, for that body too", function()
+        says([[
+          test.timeout(20)
+          it("is shortened", function()
+            test.timeout(0.2)
+            ether.sleep(9)
+          end)
+          describe("a block", function()
+            it("has the limit of its file", function() ether.sleep(0.3) end)
+          end)
+          it("is lengthened", function()
+            test.timeout(0.1)
+            test.timeout(9)
+            ether.sleep(0.3)
+          end)
+          before_each(function() test.timeout(5) end)
+        ]], "not ok 1 [^\n]+\n[^\n]+\n[^\n]+a_spec.lua:7: still waiting after 0.2 s", "\nok 2 ", "\nok 3 ")
+      end)
+
+      it("ends deferred functions at the limit as well", function()
+        says([[
+          it("hangs at its end", function() ether.defer(function() ether.sleep(90) end) end)
+          it("goes on", function() end)
+        ]], "not ok 1 .*a_spec.lua:4: still waiting after 0.3 s", "\nok 2 ")
+      end)
+
       it("says nothing of what a failed test had no time to close", function()
         local out = says([[it("fails", function() ether.wire() error("first") end)]], "first")
         assert.not_matches("left open", out)
@@ -210,7 +217,7 @@ describe("a test runner", function()
         local path = out:match("capture of the wire: (%S+)")
         assert.equal(24 + 16 + 60, #files.read_all(path))
         assert.is_nil(out:match("capture.*capture"))
-        assert.equal("1\n", output_of(("ls '%s' | grep -c pcap"):format(folder)))
+        assert.equal("1\n", output_of(("ls '%s' | grep -c pcap"):format(folder.path)))
       end)
 
       it("is the same over several files", function()
@@ -253,7 +260,7 @@ describe("a test runner", function()
   it("leaves files alone that do not require etherlua.test under plain busted", function()
     write("a_spec.lua", HEAD .. 'it("a", function() end)')
     write("b_spec.lua", 'it("b", function() assert.has_error(function() require("etherlua").sleep(1) end) end)')
-    local status, out = shell(BUSTED .. " . -o TAP")
+    local status, out = shell(runners.BUSTED .. " . -o TAP")
     assert.equal(0, status, out)
   end)
 
@@ -296,8 +303,9 @@ describe("a test runner", function()
   end)
 
   it("names the package when busted is missing", function()
-    os.execute(("ln -s \"$(luajit -e 'print(package.searchpath(\"argparse\", package.path))')\" '%s'"):format(folder))
-    local status, out = shell(("env LUA_PATH='%s/?.lua' %s"):format(folder, PROGRAM))
+    os.execute(("ln -s \"$(luajit -e 'print(package.searchpath(\"argparse\", package.path))')\" '%s'"):format(
+      folder.path))
+    local status, out = shell(("env LUA_PATH='%s/?.lua' %s"):format(folder.path, PROGRAM))
     assert.same({ 1, "etherlua: the test runner needs busted (Debian package lua-busted)\n" }, { status, out })
   end)
 end)

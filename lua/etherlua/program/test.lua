@@ -1,9 +1,13 @@
 -- program/test.lua: `etherlua test`: busted inside the program, with its own options and a few of ours.
 
+local effi = require "etherlua.core.ffi"
 local places = require "etherlua.program.places"
+local runaway = require "etherlua.core.runaway"
 local runner = require "etherlua.test.runner"
 local script = require "etherlua.program.script"
 local trace = require "etherlua.program.trace"
+
+local C = effi.C
 
 local M = {}
 
@@ -25,7 +29,7 @@ Modules are looked for in the folders of SPECS, too; in the current directory, w
 SPECS are below it and others may not write to it.
 
 All else is busted's (busted --help): -o TAP, -o junit, --filter PATTERN, --tags TAGS, --repeat N, ...
-Exit status: that of busted: 0 when all passed, 1 when something failed; 2 wrong usage.
+Exit status: that of busted: 0 when all passed, 1 when something failed; 2 wrong usage; 130 after Ctrl-C.
 ]]
 
 local NAMES = { ["-i"] = "relay", ["--relay"] = "relay", ["--netns"] = "netns", ["--timeout"] = "timeout" }
@@ -132,9 +136,18 @@ end
 -- busted takes its own name for messages from the file that calls it.
 local RUN = 'require "busted.runner" { standalone = false }'
 
+-- What busted makes of the tests: all passed, or not.
+local function run_busted()
+  local ok, reason = pcall(assert(loadstring(RUN, "@etherlua test")))
+  if ok then return script.DONE end
+  if reason ~= nil then error(reason, 0) end
+  return script.FAILED -- busted's way to exit with failures (busted.compatibility) is an error without a message
+end
+
 ---@param args string[] behind `etherlua test`
+---@param host table of the program: catch_signals(opts)
 ---@return integer exit status
-function M.main(args)
+function M.main(args, host)
   local own, rest = split(args)
   if own.help then
     io.stdout:write(USAGE)
@@ -142,6 +155,7 @@ function M.main(args)
   end
   if own.timeout then runner.limit = seconds(own.timeout) end
   local make_core = load_busted()
+  runaway.keep_interpreted()
   script.enter_netns(own.netns)
   if own.trace_tasks then trace.start() end
   script.use_defaults { relay = own.relay, lab = own.lab }
@@ -154,10 +168,12 @@ function M.main(args)
   table.insert(rest, 1, "--ignore-lua")
   rest[0] = "etherlua test"
   _G.arg = rest -- luacheck: ignore 122
-  local ok, reason = pcall(assert(loadstring(RUN, "@etherlua test")))
-  if ok then return script.DONE end
-  if reason ~= nil then error(reason, 0) end
-  return script.FAILED -- busted's way to exit with failures (busted.compatibility) is an error without a message
+  host.catch_signals { told = function() end } -- the test's error tells
+  local status = run_busted()
+  local interruption = runner.interruption()
+  if not interruption then return status end
+  io.stderr:write("etherlua: ", interruption, "\n")
+  return 128 + C.el_signals_last()
 end
 
 return M

@@ -6,7 +6,9 @@
 -- here: by `etherlua test` when the core is made and for all files, under plain busted by `require "etherlua.test"` and
 -- for the file in which it stands.
 
+local effi = require "etherlua.core.ffi"
 local misuse = require "etherlua.core.misuse"
+local runaway = require "etherlua.core.runaway"
 local scope = require "etherlua.test.scope"
 local sched = require "etherlua.core.sched"
 
@@ -15,12 +17,16 @@ local M = {}
 -- Seconds that a body may take, unless its scope says otherwise.
 M.limit = 30
 
+local LATER = 0.1 -- seconds after the limit: who waits is cancelled by then
+
+local C = effi.C
+
 local core               -- busted's
 local safe, safe_publish, rewrite_message
 local always, enabled    -- in all files; in this one
 local scopes = {}        -- of the spec file, describe blocks and the test; the innermost last
 local active             -- scope that the running body opens things in
-local body               -- that runs: { task =, problem = }
+local body               -- that runs: { task =, problem =, watchdog = }
 
 -- ---- messages -----------------------------------------------------------------------------------------------------
 
@@ -43,6 +49,15 @@ local function capture_lines()
   return active:capture_lines()
 end
 
+local SIGNALS = { [1] = "SIGHUP", [2] = "SIGINT", [15] = "SIGTERM" }
+
+-- Why no other test is run, or nil. Only signals that the program catches are counted.
+---@return string?
+function M.interruption()
+  local number = C.el_signals_last()
+  return number ~= 0 and ("interrupted by %s"):format(SIGNALS[number] or "signal " .. number) or nil
+end
+
 local function is_pending(message)
   return (debug.getmetatable(message) or {}).__type == "pending"
 end
@@ -57,7 +72,7 @@ end
 local function rewrite(element, message, trace)
   if not enabled or is_pending(message) then return rewrite_message(element, message, trace) end
   if message == sched.CANCELLED then
-    message = body and body.problem or problem_of_task() or message
+    message = body and body.problem or problem_of_task() or with_place(M.interruption() or message)
   elseif type(message) == "string" or type(message) == "table" and message.exit_status then
     message = with_place(message)
   end
@@ -72,28 +87,46 @@ local function time_limit()
   return one and one.limit or M.limit
 end
 
--- The stack of a task, without what is below the body: busted and this file.
-local function stack_of(task)
-  return (debug.traceback(task.co):gsub("\n[^\n]*test/runner%.lua:.*", ""))
+-- A stack without what is below the body: busted and this file.
+local function without_runner(traceback)
+  return (traceback:gsub("\n[^\n]*test/runner%.lua:.*", ""))
 end
 
--- Cancels the body's task when its time is up.
-local function watch(this)
-  local limit, task = time_limit(), this.task
-  return sched.spawn_background(function()
-    sched.sleep(limit)
-    this.problem = ("%s: still waiting after %g s\n%s"):format(scope.place(task.co) or "in no code of the test", limit,
-      stack_of(task))
-    task:cancel()
+local WAITING, RUNNING = "%s: still waiting after %g s\n%s", "%s: still running after %g s, and has never waited\n%s"
+
+local function out_of_time(this, words, place, seconds, traceback)
+  this.problem = words:format(place or "in no code of the test", seconds, without_runner(traceback))
+  this.task.ending = nil -- its deferred functions have no longer
+  if sched.current() ~= this.task then this.task:cancel() end
+end
+
+-- Ends the body when its time is up: it is cancelled where it waits. Where it never does, runaway.lua ends it.
+local function watch(this, seconds)
+  if this.watchdog then this.watchdog:cancel() end
+  this.watchdog = sched.spawn_background(function()
+    sched.sleep(seconds)
+    local co = this.task.co
+    out_of_time(this, WAITING, scope.place(co), seconds, debug.traceback(co))
   end)
+  runaway.set_limit(seconds + LATER, function(...) out_of_time(this, RUNNING, (...), seconds, (select(2, ...))) end)
 end
 
--- The body has swallowed its cancellation so often that it was abandoned, in the middle of safe().
-local function abandoned(element)
-  core.context.pop()
-  core.publish({ "error", element.descriptor }, element, core.context.parent(element),
-    (body.problem or "cancelled") .. capture_lines(), element.trace)
+local function end_watch(this)
+  if this.watchdog then this.watchdog:cancel() end
+  runaway.set_limit(nil)
+end
+
+-- An error of which safe() did not hear: the body was abandoned in the middle of it, or ran out of time behind it, at
+-- its deferred functions.
+local function fail_behind(element, problem)
+  core.publish({ "error", element.descriptor }, element, core.context.parent(element), problem .. capture_lines(),
+    element.trace)
   return core.status("error")
+end
+
+-- The loop has it before the bodies that clean up run, which it would cancel else.
+local function hear_of_signals()
+  sched.drive(function() sched.sleep(0) end)
 end
 
 local function run_body(descriptor, run, element)
@@ -101,16 +134,21 @@ local function run_body(descriptor, run, element)
   body = this
   sched.drive(function()
     this.task = sched.current()
-    local watchdog = watch(this)
+    watch(this, time_limit())
     outcome = { safe(descriptor, function()
       run()
       this.problem = this.problem or problem_of_task()
       if this.problem then error(this.problem, 0) end -- a cancellation that the body has swallowed
     end, element) }
-    watchdog:cancel()
   end)
-  if not outcome then return abandoned(element) end
+  end_watch(this)
   body = nil
+  if M.interruption() then hear_of_signals() end
+  if not outcome then -- swallowed its cancellation so often that it was abandoned
+    core.context.pop()
+    return fail_behind(element, this.problem or "cancelled")
+  end
+  if this.problem and outcome[1]:success() then return fail_behind(element, this.problem) end
   return unpack(outcome)
 end
 
@@ -126,9 +164,12 @@ end
 -- Ends the innermost scope.
 ---@return string? message about what was left in it
 local function pop()
-  local one, names = table.remove(scopes), nil
+  local names, stuck
+  runaway.set_limit(time_limit(), function(place) stuck = place .. ": a task still runs, and has never waited" end)
+  local one = table.remove(scopes)
   sched.drive(function() names = one:settle() end)
-  local problem = problem_of_task()
+  runaway.set_limit(nil)
+  local problem = problem_of_task() or stuck
   if #scopes == 0 then problem = sched.end_run() or problem end
   if not problem and names and #names > 0 then problem = "left open: " .. table.concat(names, ", ") end
   if one.keep then problem = nil end -- what failed says enough
@@ -170,8 +211,19 @@ local function run_test(descriptor, run, element)
   end, element)
 end
 
+-- After a signal what has begun is cleaned up, and nothing else begins.
+local BEGINS = { it = true, pending = true, describe = true, file = true }
+
+local function skips(descriptor, run, element)
+  if not BEGINS[descriptor] or run == element.run or not M.interruption() then return false end
+  core.skipAll = true
+  return true
+end
+
 local function run_safe(descriptor, run, element)
-  if not enabled then
+  if skips(descriptor, run, element) then
+    return core.status("success")
+  elseif not enabled then
     return safe(descriptor, run, element)
   elseif descriptor == "it" and element.descriptor == "it" and run ~= element.run then
     return run_test(descriptor, run, element)
@@ -264,6 +316,13 @@ function M.running_core()
     if not name then return nil end
     if name == "busted" then return value end
   end
+end
+
+-- How long a body of the innermost scope may take, the one that runs too, which has so long from now.
+---@param seconds number
+function M.set_limit(seconds)
+  M.scope().limit = seconds
+  if body then watch(body, seconds) end
 end
 
 -- The scope of the running test or block, which owns what etherlua.test hands out.
