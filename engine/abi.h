@@ -508,6 +508,8 @@ int el_process_log(void);
 int el_process_status(int pid);
 /* The same, after waiting for its end at most so long; less when a signal comes. Blocks the whole thread. */
 int el_process_wait(int pid, double seconds);
+/* A file descriptor, the caller's, that is readable from the process's end on, or -errno: for el_wait_fd. */
+int el_process_fd(int pid);
 /* Sends a signal to the process and those it has started (0: none, just asks whether one is there). */
 int el_process_signal(int pid, int number);
 

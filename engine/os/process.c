@@ -155,6 +155,13 @@ int el_process_status(int pid)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+int el_process_fd(int pid)
+{
+	int fd = pidfd_open(pid, 0);
+
+	return fd < 0 ? -errno : fd;
+}
+
 int el_process_wait(int pid, double seconds)
 {
 	struct pollfd ended = {.fd = pidfd_open(pid, 0), .events = POLLIN};

@@ -179,10 +179,10 @@ static int after(lua_State *L)
 	return 0;
 }
 
-/* SIGALRM interrupts system calls, in which code may wait that never waits for the scheduler. */
+/* Nobody who reads from a pipe expects the timer: system calls go on. */
 static int open_timer(void)
 {
-	struct sigaction action = {.sa_handler = on_time};
+	struct sigaction action = {.sa_handler = on_time, .sa_flags = SA_RESTART};
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
 
 	sigemptyset(&action.sa_mask);

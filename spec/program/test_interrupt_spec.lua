@@ -1,5 +1,6 @@
 -- Tests that never wait, and signals in the middle of a test run: what is known is said, and the fixtures are closed.
 
+local root_it = require "support.root_it"
 local runners = require "support.runners"
 
 describe("etherlua test", function()
@@ -50,6 +51,23 @@ describe("etherlua test", function()
     ]], "not ok 1 .*endless.lua:1: still running", "not ok 2 .*a_spec.lua:5: still running",
       "not ok 3 .*endless.lua:1: still running", "setup failed[^\n]*endless.lua:1: still running",
       "not ok 5 [^\n]+\n[^\n]+\n[^\n]+endless.lua:1: a task still runs, and has never waited", "\nok 6 ")
+  end)
+
+  root_it("fails a test whose command hangs at its time limit, and the command ends", function()
+    says([[
+      local lab
+      setup(function()
+        test.timeout(20)
+        lab = test.lab {}
+      end)
+      it("hangs", function()
+        test.timeout(0.2)
+        lab:host("far"):run "sleep 100"
+      end)
+      it("goes on", function()
+        assert.not_matches("sleep 100", lab:host("far"):run "ps -o args --ppid $(cut -d' ' -f4 /proc/$$/stat)")
+      end)
+    ]], "not ok 1 .*a_spec.lua:10: still waiting after 0.2 s", "\nok 2 ")
   end)
 
   local SPEC = runners.HEAD .. [[

@@ -235,14 +235,18 @@ function M.unwait_frame(obj)
   C.el_unwait(obj.ep, current.id)
 end
 
--- Parks until the file descriptor is readable. One that cannot be waited for (a plain file) is always readable.
+-- Parks until the file descriptor is readable. One that cannot be waited for (a plain file) is always readable. With a
+-- deadline it may return early.
 ---@param fd integer
-function M.wait_fd(fd)
+---@param deadline? number
+function M.wait_fd(fd, deadline)
   local task = M.current()
   check_cancelled(task)
   if C.el_wait_fd(M.engine(), fd, task.id) ~= 0 then return take_turns(task) end
-  if tracer then tell_park(task, "file", fd) end
+  if tracer then tell_park(task, "file", fd, deadline) end
+  if deadline then C.el_timer(engine, task.id, deadline) end
   park_for_engine()
+  if deadline then C.el_timer(engine, task.id, -1) end
   C.el_unwait_fd(engine, fd)
   check_cancelled(task)
 end

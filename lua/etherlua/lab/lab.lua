@@ -92,8 +92,8 @@ function M.veth(ns_a, name_a, ns_b, name_b, given)
   bring_up(ns_a, name_a, opts)
   bring_up(ns_b, name_b, opts)
   -- The kernel may tell of the carrier up to a second late, and servers refuse an interface that is not running yet.
-  ns_a:run(WAIT_UP:format(name_a, UP_TRIES))
-  ns_b:run(WAIT_UP:format(name_b, UP_TRIES))
+  ns_a:configure(WAIT_UP:format(name_a, UP_TRIES))
+  ns_b:configure(WAIT_UP:format(name_b, UP_TRIES))
 end
 
 -- ---- the lab ------------------------------------------------------------------------------------------------------

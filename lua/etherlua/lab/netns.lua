@@ -2,13 +2,15 @@
 -- descriptor of this process, so the kernel removes it with everything in it however the process ends, SIGKILL
 -- included, and started programs are killed with the process too. Nothing is visible in `ip netns`, no file is left.
 --
--- All of it raises an error when something fails, and blocks the thread while commands run.
+-- All of it raises an error when something fails. A task that runs a command or waits for a program blocks itself
+-- alone; elsewhere, and where a lab is made, the thread is blocked.
 
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local files = require "etherlua.core.files"
 local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
+local sched = require "etherlua.core.sched"
 local shell = require "etherlua.lab.shell"
 
 local C = effi.C
@@ -30,6 +32,7 @@ end
 ---@field pid integer
 ---@field path? string of its log
 ---@field exit? integer exit status, 128 + number when a signal ended it
+---@field leaves? boolean what it has started in the background goes on when it has ended
 local process = {}
 process.__index = process
 
@@ -37,7 +40,7 @@ process.__index = process
 -- keep the namespace alive and nobody would know of them.
 local function take_status(self, status)
   if status == -errno.EAGAIN then return nil end
-  C.el_process_signal(self.pid, KILL)
+  if not self.leaves then C.el_process_signal(self.pid, KILL) end
   self.exit = status >= 0 and status or -1
   self.owner.processes[self] = nil
   return self.exit
@@ -48,22 +51,50 @@ function process:status()
   return self.exit or take_status(self, C.el_process_status(self.pid))
 end
 
+local BLIND_PAUSE = 0.005 -- seconds between two looks at a process for which no descriptor is left
+local entered = 0 -- calls of namespace:enter in progress: nobody may wait in them
+
+local function may_wait()
+  return entered == 0 and pcall(sched.current)
+end
+
 -- Blocks the whole thread.
----@param timeout number seconds
----@return integer? exit status; nil when it still runs
-function process:wait(timeout)
+local function wait_here(self, timeout)
   return self.exit or take_status(self, C.el_process_wait(self.pid, timeout))
 end
 
--- Ends it and those it has started, within a second: with KILL when the signal did not do.
+-- Parks the task until it has ended.
+local function park_until_ended(self, deadline)
+  local fd = C.el_process_fd(self.pid)
+  if fd < 0 then return sched.sleep(BLIND_PAUSE) end
+  local ok, failure = pcall(sched.wait_fd, fd, deadline)
+  C.el_fd_close(fd)
+  if not ok then error(failure, 0) end
+end
+
+-- Blocks the task, where there is none the thread.
+---@param timeout? number seconds (for ever)
+---@return integer? exit status; nil when it still runs
+function process:wait(timeout)
+  if timeout then misuse.check_seconds("timeout", timeout) end
+  if not may_wait() then
+    repeat wait_here(self, timeout or 1) until timeout or self.exit
+    return self.exit
+  end
+  local deadline = timeout and sched.now() + timeout
+  while not self:status() and not (deadline and sched.now() >= deadline) do park_until_ended(self, deadline) end
+  return self.exit
+end
+
+-- Ends it and those it has started, within a second: with KILL when the signal did not do. Blocks the thread.
 ---@param signal? integer number, default 15 (TERM)
 ---@return integer exit status
 function process:stop(signal)
   if self:status() then return self.exit end
   C.el_process_signal(self.pid, signal or TERM)
-  if self:wait(STOP_GRACE) then return self.exit end
+  if wait_here(self, STOP_GRACE) then return self.exit end
   C.el_process_signal(self.pid, KILL)
-  while not self:wait(1) do end
+  while not wait_here(self, 1) do end
   return self.exit
 end
 
@@ -90,6 +121,7 @@ local function wrap_namespace(fd, what)
 end
 
 local function leave(old, ok, ...)
+  entered = entered - 1
   local err = C.el_netns_enter(old)
   C.el_fd_close(old)
   if err < 0 then fail("cannot go back to the old network namespace: %s", errno.reason(err)) end
@@ -115,15 +147,47 @@ function namespace:enter(fn, ...)
     C.el_fd_close(old)
     fail("cannot enter the network namespace: %s", errno.reason(err))
   end
+  entered = entered + 1
   return leave(old, pcall(fn, ...))
 end
 
--- Runs a shell command inside and waits for it. Commands that talk to a task of this process would wait for ever: those
--- have to be started with ns:start.
+-- Waits for the end of a command. A task that is cancelled meanwhile lets it have half a second more, and ends it.
+local function await_command(one)
+  one.leaves = true
+  local ok, failure = pcall(one.wait, one)
+  if ok then return end
+  if not wait_here(one, shell.GRACE) then one:stop() end
+  error(failure, 0)
+end
+
+-- Runs a shell command as a program, so that other tasks go on.
+---@return string output
+---@return integer status
+local function run_as_task(self, command)
+  local fd = C.el_process_log()
+  if fd < 0 then fail("cannot run a command: %s", errno.reason(fd)) end
+  local path, one = ("/proc/self/fd/%d"):format(fd), nil
+  local ok, failure = pcall(function()
+    one = self:start(shell.words(command), { log = path })
+    await_command(one)
+  end)
+  local output = one and one:log()
+  C.el_fd_close(fd)
+  if not ok then error(failure, 0) end
+  return output, one.exit
+end
+
+-- Runs a shell command inside and waits for it: blocks the task, where there is none the thread.
 ---@param command string
 ---@return string output both standard output and errors; raises an error with them when the exit status is not 0
 function namespace:run(command)
-  local output, status = self:enter(shell.run, command)
+  check_open(self)
+  local output, status
+  if may_wait() then
+    output, status = run_as_task(self, command)
+  else
+    output, status = self:enter(shell.run, command)
+  end
   if status ~= 0 then fail("command failed with status %d: %s\n%s", status, command, output) end
   return output
 end

@@ -19,7 +19,9 @@ M.NOT_FOUND = 127 -- that of one that there is not
 M.PATH = 'PATH="${PATH:-/usr/bin:/bin}:/usr/sbin:/sbin"'
 
 local KILL, TERM = 9, 15
-local GRACE, STOP_GRACE = 0.5, 0.2 -- seconds that a command has when the run is to end: to finish, and behind TERM
+local STOP_GRACE = 0.2 -- seconds behind TERM
+M.GRACE = 0.5 -- seconds that a command has to finish when the run is to end
+local GRACE = M.GRACE
 
 -- A list of texts for C; the list has to live as long.
 ---@param list string[]
@@ -74,13 +76,20 @@ local function start_failure(code)
   return ("cannot start /bin/sh, which labs need: %s"):format(errno.reason(code))
 end
 
--- Runs a shell command and waits for it. A signal that asks for the end of the run lets it have half a second more.
+-- A shell command as a program that is started, and its arguments.
+---@param command string
+---@return string[]
+function M.words(command)
+  return { "/bin/sh", "-c", ("%s; export PATH; %s"):format(M.PATH, command) }
+end
+
+-- Runs a shell command and waits for it, which blocks the thread. A signal that asks for the end of the run lets it
+-- have half a second more.
 ---@param command string
 ---@return string output both standard output and errors; why none could be started
 ---@return integer status
 function M.run(command)
-  local words = { "/bin/sh", "-c", ("%s; export PATH; %s"):format(M.PATH, command) }
-  local fd = C.el_process_log()
+  local words, fd = M.words(command), C.el_process_log()
   if fd < 0 then return start_failure(fd), M.NO_SHELL end
   local log = ("/proc/self/fd/%d"):format(fd)
   local pid, status, stopped = C.el_process_start(M.argv(words), -1, log), M.NO_SHELL, false

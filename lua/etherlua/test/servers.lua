@@ -92,6 +92,14 @@ function server:stop()
   remove_folder(self.folder)
 end
 
+-- Waits for the end of its process; a task that is cancelled meanwhile leaves nothing of it.
+local function wait_or_stop(self, seconds)
+  local ok, ended = pcall(self.process.wait, self.process, seconds)
+  if ok then return ended end
+  self:stop()
+  error(ended, 0)
+end
+
 -- Starts it and waits until its log has the line that says that it serves.
 local function start_server(name, ns, folder, argv, ready, trouble)
   local self = setmetatable({ folder = folder }, server)
@@ -102,7 +110,7 @@ local function start_server(name, ns, folder, argv, ready, trouble)
   end
   self.process = reason
   for _ = 1, READY_TRIES do
-    local ended, log = self.process:wait(READY_STEP), self:log()
+    local ended, log = wait_or_stop(self, READY_STEP), self:log()
     if log:find(trouble, 1, true) or ended then break end
     if log:find(ready, 1, true) then return self end
   end
@@ -266,14 +274,19 @@ local function script_environment(folder)
   return env
 end
 
--- Waits (blocking the thread) until it is done, ends it and removes its files.
+function client:stop()
+  self.process:stop()
+  remove_folder(self.folder)
+end
+
+-- Waits until it is done, ends it and removes its files.
 ---@param timeout? number seconds, default 20; 0 takes what is there
 ---@return table? lease ip, subnet, router, dns, lease (seconds, a number), serverid, and env with all it was told
 ---@return string? log when there is no lease
 function client:result(timeout)
   for _ = 1, (timeout or 20) / READY_STEP do
     if self:done() then break end
-    self.process:wait(READY_STEP)
+    wait_or_stop(self, READY_STEP)
   end
   self.process:stop()
   local env, log = script_environment(self.folder), self.process:log()
@@ -330,7 +343,7 @@ function M.udhcpc_start(ns, given)
   return start_client(ns, folder, argv, "$1", UDHCPC_NAMES)
 end
 
--- Runs busybox udhcpc to its end; blocks the thread meanwhile.
+-- Runs busybox udhcpc to its end; blocks the task.
 ---@param ns etherlua.namespace
 ---@param opts? etherlua.test.client_opts
 ---@return table? lease
@@ -360,7 +373,7 @@ function M.dhclient_start(ns, given)
   return start_client(ns, folder, argv, "$reason", DHCLIENT_NAMES)
 end
 
--- Runs ISC dhclient to its end; blocks the thread meanwhile.
+-- Runs ISC dhclient to its end; blocks the task.
 ---@param ns etherlua.namespace
 ---@param opts? etherlua.test.client_opts
 ---@return table? lease
