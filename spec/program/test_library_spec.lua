@@ -160,6 +160,24 @@ describe("a lab of a test", function()
     assert.matches("1 packets received", net:host("a"):run "busybox ping -c 1 10.9.0.2")
   end)
 
+  lab_it("is silent: no kernel in it has IPv6, on whatever interface, unless it is asked for", function()
+    local DEVICES = "ip -6 -o addr | awk '$2 != \"lo\" { print $2 }' | sort -u"
+    local net = test.lab { switch = { "a", "b" }, links = { { "near", "far" } }, addresses = { near = "10.9.0.1/24" } }
+    for name, host in pairs(net.hosts) do
+      host:run "ip link add late type bridge && ip link set late up"
+      assert.equal("", host:run(DEVICES), name)
+    end
+    assert.matches("inet6 ::1/128", net:host("near"):run "ip -6 addr show dev lo")
+    net = test.lab { ipv6 = true, switch = { "a", "b" } }
+    assert.equal("eth0\n", net:host("a"):run(DEVICES))
+  end)
+
+  lab_it("gives IPv6 addresses, which can be used at once, to hosts that need not have others", function()
+    local net = test.lab { addresses = { near = { "10.9.0.1/24", "2001:db8::1/64" }, far = "2001:db8::2/64" } }
+    assert.matches("1 received", net:host("near"):run "ping -c 1 -W 2 2001:db8::2")
+    assert.matches("inet 10.9.0.1/24 brd 10.9.0.255", net:host("near"):run "ip addr show dev eth0")
+  end)
+
   lab_it("refuses what is not there in one line", function()
     local net = test.lab()
     assert.equal('no host "x" in this lab: there are far, near', misuse.words(failure_of(net.host, net, "x")))

@@ -47,13 +47,19 @@ local function link_words(name, mac, opts)
   return table.concat(words, " ")
 end
 
--- Before the link is up, or the kernel's router solicitation and MLD reports would be the first frames on it.
-local function silence(ns, name)
-  ns:run(("f=/proc/sys/net/ipv6/conf/%s/disable_ipv6; [ ! -e $f ] || echo 1 >$f"):format(name))
+local SET_IPV6 = "for n in %s; do f=/proc/sys/net/ipv6/conf/$n/disable_ipv6; [ ! -e $f ] || echo %d >$f; done"
+
+-- Turns the kernel's IPv6 on or off on an interface: before it is up, or its MLD reports would be the first frames on
+-- it. on: also on those that come later. A namespace of ours has it off already, but it may be another.
+---@param ns etherlua.namespace
+---@param name string
+---@param on boolean
+function M.set_ipv6(ns, name, on)
+  ns:configure(SET_IPV6:format(on and "default " .. name or name, on and 0 or 1))
 end
 
 local function bring_up(ns, name, opts)
-  if opts.ipv6 ~= true then silence(ns, name) end
+  M.set_ipv6(ns, name, opts.ipv6 == true)
   if opts.checksum == false then ns:configure(("ethtool -K %s tx off"):format(name)) end
   ns:configure(("ip link set dev %s up"):format(name))
 end
@@ -67,7 +73,8 @@ local WAIT_UP = [[i=0; until ip link show dev %s | grep -q 'state UP'; do
 ---@field mac_a? string
 ---@field mac_b? string
 ---@field queues? integer receive and transmit queues of each end (default 1)
----@field ipv6? boolean true: the kernel's IPv6 stays on. Default: off, so that nothing is sent of its own accord
+---@field ipv6? boolean true: the kernel's IPv6 is on, on interfaces that come later too. Default: off, so that nothing
+---  is sent of its own accord
 ---@field checksum? boolean false: the kernel's own UDP and TCP leave with complete checksums (needs ethtool)
 
 -- Those of every link.

@@ -256,6 +256,10 @@ end
 
 local LOOPBACK_UP = "ip link set lo up"
 
+-- Of interfaces that come later, bridges and VLANs too, or the kernel's MLD reports and solicitations would be the
+-- first frames on them, and some of the next. A kernel without IPv6 has no such file.
+local SILENT = "f=/proc/sys/net/ipv6/conf/default/disable_ipv6; [ ! -e $f ] || echo 1 >$f"
+
 -- A command of iproute2 or the like, with a word about the package when it is not installed.
 ---@param command string
 ---@return string output
@@ -269,11 +273,11 @@ function namespace:configure(command)
   return output
 end
 
--- A new network namespace with nothing in it but loopback, which is up.
+-- A new network namespace with nothing in it but loopback, which is up. The kernel's IPv6 is off on other interfaces.
 ---@return etherlua.namespace
 function M.new()
   local ns = wrap_namespace(C.el_netns_new(), "make a network namespace")
-  local ok, reason = pcall(ns.configure, ns, LOOPBACK_UP)
+  local ok, reason = pcall(ns.configure, ns, LOOPBACK_UP .. " && { " .. SILENT .. "; }")
   if not ok then
     ns:close()
     error(reason, 0)

@@ -54,8 +54,8 @@ local RULES = [[table bridge vlans {
   }
 }]]
 
-local function list_of(vids)
-  return type(vids) == "table" and vids or { vids }
+local function list_of(value)
+  return type(value) == "table" and value or { value }
 end
 
 -- VLAN ID -> names of the ports that carry it, quoted.
@@ -107,22 +107,30 @@ end
 ---  { { "near:eth0", "far:eth0" } } when there is no switch
 ---@field switch? table hosts whose eth0 is at a port of one switch: a list of names, or by name the VLAN IDs that the
 ---  port carries, tagged: { red = 100, core = { 100, 200 } }. It has one table of MAC addresses for all VLANs
----@field addresses? table<string, string> "HOST:INTERFACE" -> "10.0.0.1/24": of the host's own kernel
+---@field addresses? table<string, string|string[]> "HOST:INTERFACE" -> "10.0.0.1/24" or several: of the host's own
+---  kernel, whose IPv6 is on where it has an IPv6 address
 ---@field mtu? integer of all links, default 1500
 ---@field queues? integer receive and transmit queues of each interface, default 1
----@field ipv6? boolean true: the kernels' IPv6 stays on
+---@field ipv6? boolean true: the kernels' IPv6 is on. Default: off but for `addresses`, so that the lab is silent
 ---@field checksum? boolean false: the kernels' own UDP and TCP leave with complete checksums
 
 local OPTIONS = options.new("test.lab", { links = options.of_type("a list of pairs is needed", "table"),
   switch = options.of_type("a table of ports is needed", "table"),
   addresses = options.of_type("a table of addresses is needed", "table") }, lab.LINK_OPTIONS)
 
+-- nodad: or an IPv6 address could not be used for a second or two.
+local function add_address(ns, interface, address)
+  local is_ip6 = address:find(":", 1, true)
+  if is_ip6 then lab.set_ipv6(ns, interface, true) end
+  ns:configure(("ip addr add %s %s dev %s"):format(address, is_ip6 and "nodad" or "brd +", interface))
+end
+
 local function build(self, opts)
   for _, link in ipairs(opts.links or not opts.switch and DEFAULT_LINKS or {}) do join(self, link[1], link[2], opts) end
   if opts.switch then build_switch(self, opts.switch, opts) end
-  for at, address in pairs(opts.addresses or {}) do
+  for at, addresses in pairs(opts.addresses or {}) do
     local host, interface = split(at)
-    self:host(host):configure(("ip addr add %s brd + dev %s"):format(address, interface))
+    for _, address in ipairs(list_of(addresses)) do add_address(self:host(host), interface, address) end
   end
 end
 
