@@ -98,7 +98,7 @@ describe("etherlua test", function()
         assert.matches("waits\ncleaned up\ntorn down\n", out)
         assert.matches("etherlua: interrupted by SIG" .. signal, out)
         local report = folder:read "report.xml"
-        assert.matches("tests='2'", report)
+        assert.matches('tests="2"', report)
         assert.matches(("a_spec.lua:%d: interrupted by SIG%s"):format(line, signal), report)
       end)
     end

@@ -1,9 +1,11 @@
 -- program/test.lua: `etherlua test`: busted inside the program, with its own options and a few of ours.
 
 local effi = require "etherlua.core.ffi"
+local files = require "etherlua.core.files"
 local places = require "etherlua.program.places"
 local runaway = require "etherlua.core.runaway"
 local runner = require "etherlua.test.runner"
+local scope = require "etherlua.test.scope"
 local script = require "etherlua.program.script"
 local trace = require "etherlua.program.trace"
 
@@ -12,8 +14,8 @@ local C = effi.C
 local M = {}
 
 local USAGE = [[
-Usage: etherlua test [SPECS] [-i SPEC] [--lab] [--netns NAME] [--timeout S] [--trace-tasks]
-                     [OPTIONS OF BUSTED]
+Usage: etherlua test [SPECS] [-i SPEC] [--lab] [--netns NAME] [--timeout S] [--captures DIR]
+                     [--trace-tasks] [OPTIONS OF BUSTED]
 
 Run spec files with busted, each test as a task: blocking calls work in it, before_each, setup and the like.
 SPECS are files, or folders with files that end in _spec.lua (default: spec).
@@ -21,18 +23,22 @@ SPECS are files, or folders with files that end in _spec.lua (default: spec).
    -i, --relay SPEC   What test.relay() and ether.relay() open: KIND:INTERFACE such as afpacket:eth1, or just eth1.
    --lab              They open a network of their own with an emulated access network behind it.
    --netns NAME       Enter this network namespace first: a name, a path or a process id.
-   --timeout S        Seconds after which a test that still waits fails (default 30).
+   --timeout S        Seconds after which a test that has not ended fails (default 30).
+   --captures DIR     Where the frames of tests that fail are kept, in pcap files named by the test (default: TMPDIR,
+                      or /tmp, under names of their own).
    --trace-tasks      Print on standard error when a task is spawned, waits, is woken and ends.
    -h, --help         Show this help.
 
 Modules are looked for in the folders of SPECS, too; in the current directory, with its .busted and its src/, only where
 SPECS are below it and others may not write to it.
 
-All else is busted's (busted --help): -o TAP, -o junit, --filter PATTERN, --tags TAGS, --repeat N, ...
+All else is busted's (busted --help): -o TAP, --filter PATTERN, --tags TAGS, --repeat N, ...
+-o junit -Xoutput FILE writes a report for CI systems.
 Exit status: that of busted: 0 when all passed, 1 when something failed; 2 wrong usage; 130 after Ctrl-C.
 ]]
 
-local NAMES = { ["-i"] = "relay", ["--relay"] = "relay", ["--netns"] = "netns", ["--timeout"] = "timeout" }
+local NAMES = { ["-i"] = "relay", ["--relay"] = "relay", ["--netns"] = "netns", ["--timeout"] = "timeout",
+  ["--captures"] = "captures" }
 
 local FLAGS = { ["--lab"] = "lab", ["--trace-tasks"] = "trace_tasks", ["-h"] = "help", ["--help"] = "help" }
 
@@ -71,6 +77,14 @@ local function seconds(text)
   local value = tonumber(text)
   if value and value > 0 and value < math.huge then return value end
   misuse("bad --timeout %q: seconds above 0 are needed", text)
+end
+
+-- Its whole path: busted may go elsewhere (-C).
+local function use_captures(folder)
+  local pipe = io.popen(("{ mkdir -p -- %s && cd -- %s && pwd; } 2>/dev/null"):format(files.quote(folder),
+    files.quote(folder)))
+  scope.folder = pipe and pipe:read "*l" or misuse("cannot make the folder %s for captures", folder)
+  if pipe then pipe:close() end
 end
 
 local function load_busted()
@@ -154,6 +168,7 @@ function M.main(args, host)
     return script.DONE
   end
   if own.timeout then runner.limit = seconds(own.timeout) end
+  if own.captures then use_captures(own.captures) end
   local make_core = load_busted()
   runaway.keep_interpreted()
   script.enter_netns(own.netns)
@@ -165,6 +180,7 @@ function M.main(args, host)
     return core
   end
   set_places(rest)
+  package.preload["busted.outputHandlers.junit"] = function() return require("etherlua.test.junit").new end
   table.insert(rest, 1, "--ignore-lua")
   rest[0] = "etherlua test"
   _G.arg = rest -- luacheck: ignore 122

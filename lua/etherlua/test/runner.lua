@@ -154,8 +154,18 @@ end
 
 -- ---- scopes -------------------------------------------------------------------------------------------------------
 
+-- Of a test with the blocks and the file around it, as paths have it.
+local function name_of(element)
+  local names, one = {}, element
+  while one and one.descriptor ~= "suite" do
+    table.insert(names, 1, one.descriptor == "file" and tostring(one.name):match "([^/]*)%.lua$" or one.name)
+    one = core.context.parent(one)
+  end
+  return table.concat(names, " ")
+end
+
 local function push(element)
-  active = scope.new(scopes[#scopes])
+  active = scope.new(scopes[#scopes], name_of(element))
   active.element = element
   scopes[#scopes + 1] = active
   return active

@@ -13,6 +13,12 @@ local M = {}
 
 local CANCEL_TIME = 5 -- seconds for a task that was left to end
 
+-- Where captures are kept under the names of their tests; nil: in TMPDIR, under names of their own.
+---@type string?
+M.folder = nil
+
+local used = {} -- set of paths of captures in it
+
 -- ---- places in the code -------------------------------------------------------------------------------------------
 
 -- Files that are not the user's: etherlua's own modules (of this tree), busted and luassert.
@@ -64,9 +70,10 @@ function Scope:mark()
 end
 
 ---@param outer? table the scope around it
+---@param name? string of the test or block
 ---@return table scope
-function M.new(outer)
-  local self = setmetatable({ owned = {}, captures = {}, outer = outer }, Scope)
+function M.new(outer, name)
+  local self = setmetatable({ owned = {}, captures = {}, outer = outer, name = name or "test" }, Scope)
   self:mark()
   return self
 end
@@ -88,13 +95,36 @@ function Scope:owning(fn, ...)
   return unpack(results)
 end
 
--- A pcap file in TMPDIR to capture to: it is removed at the end of the scope unless the test fails.
+local NAME_MAX = 200 -- bytes, of 255 that the name of a file may have
+
+-- What stands between letters, digits and the like is a dash.
+local function file_name(text)
+  return (text:gsub("[^%w_.-]+", "-"):gsub("^[-.]+", ""):gsub("-+$", ""):sub(1, NAME_MAX))
+end
+
+local function temporary_path()
+  local unique = os.tmpname()
+  os.remove(unique)
+  return ("%s/etherlua%s.pcap"):format(os.getenv "TMPDIR" or "/tmp", unique:match("lua(_[^/]*)$"))
+end
+
+-- Named by the test, or the block or file around it, and by what is captured; by a number where that is not enough.
+local function named_path(self, of)
+  local stem, number = ("%s/%s.%s"):format(M.folder, file_name(self.name), file_name(of)), 1
+  local path = stem .. ".pcap"
+  while used[path] do
+    number = number + 1
+    path = ("%s.%d.pcap"):format(stem, number)
+  end
+  used[path] = true
+  return path
+end
+
+-- A pcap file to capture to, in M.folder or else TMPDIR: it is removed at the end of the scope unless the test fails.
 ---@param of string what is captured, for the message
 ---@return string path
 function Scope:capture(of)
-  local unique = os.tmpname()
-  os.remove(unique)
-  local pcap = ("%s/etherlua%s.pcap"):format(os.getenv "TMPDIR" or "/tmp", unique:match("lua(_[^/]*)$"))
+  local pcap = M.folder and named_path(self, of) or temporary_path()
   self.captures[#self.captures + 1] = { of = of, path = pcap }
   return pcap
 end
@@ -200,7 +230,10 @@ end
 -- Removes the captures of a scope in which nothing failed.
 function Scope:drop_captures()
   if self.keep then return end
-  for _, capture in ipairs(self.captures) do os.remove(capture.path) end
+  for _, capture in ipairs(self.captures) do
+    os.remove(capture.path)
+    used[capture.path] = nil
+  end
 end
 
 return M

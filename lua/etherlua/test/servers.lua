@@ -274,6 +274,7 @@ local function script_environment(folder)
   return env
 end
 
+-- Ends it and removes its files.
 function client:stop()
   self.process:stop()
   remove_folder(self.folder)
