@@ -90,8 +90,9 @@ end
 
 ---@param environment table of the lines: relay
 ---@param hidden table<table, boolean> tasks that are the prompt's own
+---@param last table calls: what traceback() prints, nil: there is nothing
 ---@return table<string, function>
-function M.new(environment, hidden)
+function M.new(environment, hidden, last)
   local commands = {}
 
   -- What there is; what a function does; what is in a table.
@@ -99,6 +100,9 @@ function M.new(environment, hidden)
 
   -- The tasks and what each waits for, since when and where; of one by its number every call that it is in.
   function commands.tasks(id) print(id and tasks.traceback(id) or tasks.list(hidden)) end
+
+  -- The calls that led to the last error.
+  function commands.traceback() print(last.calls or "the last error was in the line itself, or there was none") end
 
   -- Counters of the open relays and endpoints.
   function commands.stats() print_stats(environment.relay) end

@@ -22,6 +22,7 @@ Tab completes, Ctrl-R searches the history, Ctrl-D ends.
 
   help(x)                  what a function does, what is in a table: help(conn.send), help(ether)
   tasks()                  the tasks, and what each of them waits for; tasks(3) tells where in its code
+  traceback()              the calls that led to the last error
   stats()                  counters of relays and endpoints
   sniff()                  every frame, decoded, until Ctrl-C; sniff(relay, "udp port 67")
   decode(x), hex(x)        a frame layer by layer; bytes]]

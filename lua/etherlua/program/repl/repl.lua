@@ -8,6 +8,7 @@ local complete = require "etherlua.program.repl.complete"
 local ether = require "etherlua"
 local files = require "etherlua.core.files"
 local input = require "etherlua.program.repl.input"
+local misuse = require "etherlua.core.misuse"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local random = require "etherlua.net.random"
@@ -75,6 +76,13 @@ end
 local Session = {}
 Session.__index = Session
 
+-- Whether one of our modules raised it on purpose: then the message says all, and our calls behind it nothing.
+local function is_told(task)
+  if not task.co then return false end
+  local raised, by = debug.getinfo(task.co, 0, "f"), debug.getinfo(task.co, 1, "S")
+  return raised ~= nil and raised.func == error and by ~= nil and misuse.is_own(by.source)
+end
+
 -- The beginning of a line of the message; the rest are the calls that led to it, but for ours.
 local function trim(traceback, message)
   local calls, lua = {}, 0
@@ -97,7 +105,9 @@ function Session:task_failed(task, failure, traceback)
     self.failed = true
   end
   local name = task == self.line and "" or tostring(task) .. ": "
-  io.stderr:write(show.paint("error", name .. message), trim(traceback, tostring(failure)), "\n")
+  local calls = trim(traceback, tostring(failure))
+  self.last.calls = calls ~= "" and name .. message .. calls or nil
+  io.stderr:write(show.paint("error", name .. message), is_told(task) and "" or calls, "\n")
 end
 
 -- Ctrl-C: gives up the line that is typed or the one that runs; at the second time the prompt comes back although the
@@ -232,9 +242,9 @@ end
 local function new_session(host)
   local modules = module_names()
   local self = setmetatable({ environment = new_environment(modules), hidden = setmetatable({}, { __mode = "k" }),
-    terminal = input.has_terminal(), lines = 0 }, Session)
+    terminal = input.has_terminal(), lines = 0, last = {} }, Session)
   self.name = self.terminal and "=prompt" or "=stdin"
-  for name, fn in pairs(commands.new(self.environment, self.hidden)) do self.environment[name] = fn end
+  for name, fn in pairs(commands.new(self.environment, self.hidden, self.last)) do self.environment[name] = fn end
   self.completer = { environment = self.environment, scripts = host.scripts, globals = function()
     local names = {}
     for name in pairs(modules) do names[#names + 1] = name end
