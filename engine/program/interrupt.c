@@ -7,14 +7,19 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
 #include "program/interrupt.h"
+
+enum { TRACES_MAX = 4096, PLACE_MAX = 96, TEXT_MAX = 256 };
 
 static const long GRACE = 100000000;   /* ns between a signal and the hook, and from then on */
 static const double CPU_TIME = 0.5;    /* s in which compiled code that was asked to end keeps the processor */
@@ -78,6 +83,58 @@ static void arm(void)
 	lua_sethook(scheduler, hook, LUA_MASKCOUNT, 1);
 }
 
+/* ---- compiled code ---- */
+
+/* A trace, and the place in the source where it begins. They are of the program's life: flushed ones stay. */
+struct trace {
+	uintptr_t begin, end;
+	char place[PLACE_MAX];
+};
+
+static struct trace traces[TRACES_MAX]; /* the last ones */
+static unsigned int trace_count;
+static const char *volatile place; /* of what ran when the timer was last there, NULL: not known */
+
+enum { STACK_WORDS = 128 };
+
+static const char *place_of(uintptr_t counter)
+{
+	unsigned int count = trace_count < TRACES_MAX ? trace_count : TRACES_MAX;
+
+	for (unsigned int i = 0; i < count; i++)
+		if (counter >= traces[i].begin && counter < traces[i].end)
+			return traces[i].place;
+	return NULL;
+}
+
+/* In the trace, or in a function of C that it has called: then its return address is near the top of the stack. */
+static __attribute__((no_sanitize("address"))) void look_at(const ucontext_t *at)
+{
+#if defined(__x86_64__)
+	const char *found = place_of((uintptr_t)at->uc_mcontext.gregs[REG_RIP]);
+	const uintptr_t *stack = (const uintptr_t *)at->uc_mcontext.gregs[REG_RSP];
+
+	for (int i = 0; i < STACK_WORDS && !found; i++)
+		found = place_of(stack[i]);
+	if (found)
+		place = found;
+#else
+	(void)at;
+#endif
+}
+
+/* compiled(address, size, place): a trace. */
+static int compiled(lua_State *L)
+{
+	struct trace *trace = &traces[trace_count++ % TRACES_MAX];
+
+	trace->begin = trace->end = 0;
+	snprintf(trace->place, sizeof trace->place, "%s", luaL_checkstring(L, 3));
+	trace->begin = (uintptr_t)luaL_checknumber(L, 1);
+	trace->end = trace->begin + (uintptr_t)luaL_checknumber(L, 2);
+	return 0;
+}
+
 /* ---- signals ---- */
 
 /* After `delay`, and then every GRACE; 0: no more. */
@@ -93,21 +150,26 @@ static void set_timer(double delay)
 /* Compiled code is not left. The kernel takes away what there is; what Lua deferred is lost, and so it says. */
 static void end_process(void)
 {
-	static const char words[] =
-		"etherlua: interrupted in compiled code that never waits: "
-		"deferred functions have not run\n";
+	char line[TEXT_MAX];
+	int length = snprintf(line, sizeof line,
+	                      "etherlua: interrupted%s%s, in compiled code that never waits: deferred functions have "
+	                      "not run\n",
+	                      place ? " at " : "", place ? place : "");
 
 	signal(pending, SIG_DFL);
-	if (write(STDERR_FILENO, words, sizeof words - 1) >= 0)
+	if (write(STDERR_FILENO, line, (size_t)length) >= 0)
 		raise(pending);
 	_exit(128 + pending);
 }
 
-static void on_time(int number)
+static void on_time(int number, siginfo_t *info, void *context)
 {
 	int saved = errno;
 
 	(void)number;
+	(void)info;
+	if (pending)
+		look_at(context);
 	if (pending && !patient && !looked && armed && seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_at > CPU_TIME)
 		end_process();
 	arm();
@@ -127,6 +189,7 @@ static void on_signal(int number)
 	if (!is_repeated()) {
 		pending = number;
 		looked = 0;
+		place = NULL;
 		signalled_at = seconds(CLOCK_MONOTONIC);
 		cpu_at = seconds(CLOCK_PROCESS_CPUTIME_ID);
 		set_timer((double)GRACE / 1e9);
@@ -182,7 +245,7 @@ static int after(lua_State *L)
 /* Nobody who reads from a pipe expects the timer: system calls go on. */
 static int open_timer(void)
 {
-	struct sigaction action = {.sa_handler = on_time, .sa_flags = SA_RESTART};
+	struct sigaction action = {.sa_sigaction = on_time, .sa_flags = SA_RESTART | SA_SIGINFO};
 	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
 
 	sigemptyset(&action.sa_mask);
@@ -192,7 +255,7 @@ static int open_timer(void)
 int luaopen_etherlua_interrupt(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{"watch_signals", watch_signals}, {"ask", ask}, {"after", after}, {NULL, NULL}};
+		{"watch_signals", watch_signals}, {"ask", ask}, {"after", after}, {"compiled", compiled}, {NULL, NULL}};
 
 	if (open_timer())
 		return luaL_error(L, "cannot open a timer: %s", strerror(errno));

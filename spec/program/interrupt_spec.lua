@@ -75,10 +75,11 @@ describe("Ctrl-C of etherlua run", function()
     end
   end)
 
-  it("ends the process where LuaJIT has compiled the loop, and says what did not run", function()
+  it("ends the process where LuaJIT has compiled the loop, and says where and what did not run", function()
     for _, loop in ipairs { "while true do end", "while true do ether.now() end" } do
-      assert.matches("\netherlua: interrupted in compiled code that never waits: deferred functions have not run\n$",
-        interrupted(loop))
+      assert.matches("\netherlua: interrupted[^\n]*, in compiled code that never waits: " ..
+        "deferred functions have not run\n$", interrupted(loop))
     end
+    assert.matches("\netherlua: interrupted at a.lua:2, in compiled code", interrupted "while true do end")
   end)
 end)

@@ -19,6 +19,7 @@ local told          -- see watch_signals()
 local limit         -- { at =, over = }, see set_limit()
 local ending        -- what ends now: a function that was told so, or is to be
 local spared_until
+local on_prototype  -- see keep_interpreted()
 
 -- ---- whose code it is ---------------------------------------------------------------------------------------------
 
@@ -61,6 +62,19 @@ native.ask(decide)
 
 -- ---- for programs -------------------------------------------------------------------------------------------------
 
+-- Where each trace begins: all that is known of compiled code that is interrupted.
+local function note_traces()
+  local util, places = require "jit.util", {}
+  jit.attach(function(what, trace, fn, pc)
+    if what == "start" then
+      places[trace] = util.funcinfo(fn, pc).loc
+    elseif what == "stop" and places[trace] then
+      local code, address = util.tracemc(trace)
+      if code then native.compiled(address, #code, places[trace]) end
+    end
+  end, "trace")
+end
+
 -- Signals that are caught (el_signals_catch) end code that never waits. Of compiled code they end the process, unless
 -- patient. fn, which may not wait, is told before.
 ---@param patient boolean
@@ -68,6 +82,7 @@ native.ask(decide)
 function M.watch_signals(patient, fn)
   told = fn
   native.watch_signals(patient)
+  if found and not patient and not on_prototype then note_traces() end
 end
 
 -- The loop has heard of the signals.
@@ -82,8 +97,6 @@ function M.set_limit(seconds, fn)
   limit = seconds and { at = loop.now() + seconds, over = fn } or nil
   rearm()
 end
-
-local on_prototype
 
 -- Code that is loaded from now on is not compiled, so that it can be ended: all but ours and that of libraries.
 function M.keep_interpreted()
