@@ -22,7 +22,8 @@
 enum { TRACES_MAX = 4096, PLACE_MAX = 96, TEXT_MAX = 256 };
 
 static const long GRACE = 100000000;   /* ns between a signal and the hook, and from then on */
-static const double CPU_TIME = 0.5;    /* s in which compiled code that was asked to end keeps the processor */
+static const double CPU_TIME = 0.5;    /* s that compiled code keeps the processor when the hook is set */
+static const double CLEANING_UP = 2;   /* the same, when tasks have been cancelled */
 static const double SECOND_SIGNAL = 2; /* s in which another signal does not end a patient program */
 static const int LOOK_AGAIN = 101;     /* instructions, and up to twice as many: no loop may have the same period */
 
@@ -31,8 +32,9 @@ static const char DECIDE[] = "etherlua.interrupt.decide"; /* in the registry */
 static lua_State *scheduler;
 static timer_t timer;
 static struct sigaction before[NSIG];
-static volatile sig_atomic_t armed, first, pending, patient, looked;
-static double signalled_at, cpu_at;
+static volatile sig_atomic_t armed, first, pending, patient;
+static volatile sig_atomic_t looked; /* the hook was there since the timer was */
+static double signalled_at, cpu_at, cpu_time;
 
 static double seconds(clockid_t clock)
 {
@@ -75,17 +77,18 @@ static void hook(lua_State *L, lua_Debug *activation)
 		disarm(L);
 }
 
+/* Again and again: a handler may come in the middle of what LuaJIT itself does with hooks, and then it is lost. */
 static void arm(void)
 {
-	if (armed)
-		return;
-	armed = first = 1;
+	if (!armed)
+		first = 1;
+	armed = 1;
 	lua_sethook(scheduler, hook, LUA_MASKCOUNT, 1);
 }
 
 /* ---- compiled code ---- */
 
-/* A trace, and the place in the source where it begins. They are of the program's life: flushed ones stay. */
+/* A trace, and the place in the source where it begins. */
 struct trace {
 	uintptr_t begin, end;
 	char place[PLACE_MAX];
@@ -123,15 +126,19 @@ static __attribute__((no_sanitize("address"))) void look_at(const ucontext_t *at
 #endif
 }
 
-/* compiled(address, size, place): a trace. */
+/* compiled(address, size, place): a trace, which is counted when it is whole; compiled(): they are all gone. */
 static int compiled(lua_State *L)
 {
-	struct trace *trace = &traces[trace_count++ % TRACES_MAX];
+	struct trace *trace = &traces[trace_count % TRACES_MAX];
 
-	trace->begin = trace->end = 0;
+	if (lua_isnoneornil(L, 1)) {
+		trace_count = 0;
+		return 0;
+	}
 	snprintf(trace->place, sizeof trace->place, "%s", luaL_checkstring(L, 3));
 	trace->begin = (uintptr_t)luaL_checknumber(L, 1);
 	trace->end = trace->begin + (uintptr_t)luaL_checknumber(L, 2);
+	trace_count++;
 	return 0;
 }
 
@@ -170,26 +177,30 @@ static void on_time(int number, siginfo_t *info, void *context)
 	(void)info;
 	if (pending)
 		look_at(context);
-	if (pending && !patient && !looked && armed && seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_at > CPU_TIME)
+	if (looked) /* LuaJIT is interpreting */
+		cpu_at = seconds(CLOCK_PROCESS_CPUTIME_ID);
+	looked = 0;
+	if (pending && !patient && seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_at > cpu_time)
 		end_process();
 	arm();
 	errno = saved;
 }
 
 /* Whoever leans on Ctrl-C at the prompt wants the line to end, and not the session. */
-static int is_repeated(void)
+static int is_repeated(int number)
 {
-	return pending && patient && seconds(CLOCK_MONOTONIC) - signalled_at < SECOND_SIGNAL;
+	return number == SIGINT && pending && patient && seconds(CLOCK_MONOTONIC) - signalled_at < SECOND_SIGNAL;
 }
 
 static void on_signal(int number)
 {
 	int saved = errno;
 
-	if (!is_repeated()) {
+	if (!is_repeated(number)) {
 		pending = number;
 		looked = 0;
 		place = NULL;
+		cpu_time = CPU_TIME;
 		signalled_at = seconds(CLOCK_MONOTONIC);
 		cpu_at = seconds(CLOCK_PROCESS_CPUTIME_ID);
 		set_timer((double)GRACE / 1e9);
@@ -242,6 +253,14 @@ static int after(lua_State *L)
 	return 0;
 }
 
+/* cancelled(): because of the signal. The timer goes on, for those that clean up and do not end. */
+static int cancelled(lua_State *L)
+{
+	(void)L;
+	cpu_time = CLEANING_UP;
+	return 0;
+}
+
 /* Nobody who reads from a pipe expects the timer: system calls go on. */
 static int open_timer(void)
 {
@@ -254,8 +273,8 @@ static int open_timer(void)
 
 int luaopen_etherlua_interrupt(lua_State *L)
 {
-	static const luaL_Reg functions[] = {
-		{"watch_signals", watch_signals}, {"ask", ask}, {"after", after}, {"compiled", compiled}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"watch_signals", watch_signals}, {"ask", ask},           {"after", after},
+	                                     {"cancelled", cancelled},         {"compiled", compiled}, {NULL, NULL}};
 
 	if (open_timer())
 		return luaL_error(L, "cannot open a timer: %s", strerror(errno));

@@ -65,6 +65,8 @@ describe("Ctrl-C of etherlua run", function()
 
   it("ends a loop that never waits, says where, and runs what is deferred", function()
     for _, loop in ipairs {
+      "while true do end",
+      "local n = 0 while true do n = n + 1 ether.now() end",
       "while true do print(pcall(error)) end",
       "while true do pcall(function() while true do local _ = function() end end end) end",
       "coroutine.wrap(function() while true do coroutine.yield() end end)() while true do (function() end)() end",
@@ -75,11 +77,21 @@ describe("Ctrl-C of etherlua run", function()
     end
   end)
 
-  it("ends the process where LuaJIT has compiled the loop, and says where and what did not run", function()
-    for _, loop in ipairs { "while true do end", "while true do ether.now() end" } do
-      assert.matches("\netherlua: interrupted[^\n]*, in compiled code that never waits: " ..
-        "deferred functions have not run\n$", interrupted(loop))
-    end
-    assert.matches("\netherlua: interrupted at a.lua:2, in compiled code", interrupted "while true do end")
+  it("ends a task that catches its cancellation and goes on without waiting, and leaves it time for what it has to do",
+    function()
+      local out = interrupted [[
+        pcall(ether.sleep, 100)
+        local stop = ether.now() + 0.3
+        while ether.now() < stop do local function f() end f() end
+        print "summary"
+        while true do local function f() end f() end
+      ]]
+      assert.matches("summary\netherlua: interrupted at a.lua:6, in code that never waits\ndeferred\n$", out)
+    end)
+
+  it("ends the process where there is no way out of compiled code, and says where and what did not run", function()
+    local out = interrupted "local n = 0 while true do n = n + 1 if n < 0 then print(n) end end"
+    assert.matches("\netherlua: interrupted at a.lua:2, in compiled code that never waits: " ..
+      "deferred functions have not run\n$", out)
   end)
 end)

@@ -63,9 +63,9 @@ end
 
 -- Sends the signal, once, when the command has printed the text; else as shell().
 function Folder:interrupted(signal, text, command)
-  local status = output_of(([[cd '%s' && {
+  local status = output_of(([[cd '%s' && rm -f log && {
     timeout --foreground -s KILL 60 %s >log 2>&1 </dev/null & pid=$!
-    i=0; until grep -q '%s' log; do i=$((i + 1)); [ $i -lt 500 ] || break; sleep 0.02; done
+    i=0; until grep -qs '%s' log; do i=$((i + 1)); [ $i -lt 500 ] || break; sleep 0.02; done
     kill -%s $pid; wait $pid; echo $?; }]]):format(self.path, command, text, signal))
   return tonumber(status), self:read "log"
 end

@@ -52,8 +52,10 @@ local function interrupt(self)
   local interrupted = self.attendant and self.attendant.interrupted
   if interrupted and C.el_signals_last() == INTERRUPT then
     C.el_signals_forget()
+    runaway.heard(false)
     return interrupted()
   end
+  runaway.heard(true)
   task.cancel_all()
 end
 
@@ -68,7 +70,6 @@ function Run:signalled(count)
   end
   if count - asked <= interrupts then return end
   interrupts = count - asked
-  runaway.heard()
   interrupt(self)
 end
 

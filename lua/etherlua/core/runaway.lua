@@ -3,22 +3,29 @@
 -- program (engine/program/interrupt.c); elsewhere nothing is ended.
 --
 -- Our code and that of libraries is passed over for a second: its loops end, and then what called it is ended. LuaJIT
--- asks nobody in compiled code: see keep_interpreted(). Where that is not wanted the process ends at the signal.
+-- asks nobody in compiled code. So that is not compiled (keep_interpreted) or, where it has to be fast, loops that
+-- nothing can end are not. From other compiled loops there is no way out: the process ends at the signal.
 
+local bit = require "bit"
 local loop = require "etherlua.core.loop"
 local misuse = require "etherlua.core.misuse"
 
 local M = {}
 
-local SPARED = 1 -- seconds that ours and libraries may go on
+local SPARED = 1      -- seconds that ours and libraries may go on
+local CLEANING_UP = 1 -- seconds that a task may go on that a signal has cancelled
 
 local found, native = pcall(require, "etherlua.interrupt")
-if not found then native = { ask = function() end, after = function() end, watch_signals = function() end } end
+if not found then
+  local function nothing() end
+  native = { ask = nothing, after = nothing, cancelled = nothing, watch_signals = nothing }
+end
 
 local told          -- see watch_signals()
 local limit         -- { at =, over = }, see set_limit()
 local ending        -- what ends now: a function that was told so, or is to be
-local spared_until
+local since         -- when it began to ask
+local winding_up    -- a signal has cancelled all tasks
 local on_prototype  -- see keep_interpreted()
 
 -- ---- whose code it is ---------------------------------------------------------------------------------------------
@@ -38,22 +45,31 @@ end
 local function reason()
   if loop.signal_pending() then return told end
   if limit and loop.now() >= limit.at then return limit.over end
+  local task = loop.running()
+  if winding_up and task and task.cancelled then return told end
+end
+
+-- Whether it is too early to end what runs.
+local function is_spared_yet(info)
+  local passed, lasts = loop.now() - since, 0
+  if is_spared(info.source) or info.short_src:find "^%[builtin:" then lasts = SPARED end -- such as table.remove
+  if ending == told and not loop.signal_pending() then lasts = CLEANING_UP end
+  return passed < lasts
 end
 
 -- For interrupt.c, in the coroutine that runs. first: it has just begun to ask.
 ---@return boolean again true: it has to ask again soon
 local function decide(first)
   if first then
-    ending, spared_until = reason(), loop.now() + SPARED
+    ending, since = reason(), loop.now()
     if not ending then
       rearm()
       return false
     end
   end
-  local source = debug.getinfo(2, "S").source
-  if is_spared(source) and loop.now() < spared_until then return true end
+  if is_spared_yet(debug.getinfo(2, "S")) then return true end
   local tell = ending
-  ending = function() end
+  ending, since = function() end, loop.now() -- ours has time to clean up
   tell(misuse.place() or "?", (debug.traceback("", 2):gsub("^\n", "")))
   error(loop.CANCELLED, 0)
 end
@@ -62,15 +78,39 @@ native.ask(decide)
 
 -- ---- for programs -------------------------------------------------------------------------------------------------
 
--- Where each trace begins: all that is known of compiled code that is interrupted.
-local function note_traces()
-  local util, places = require "jit.util", {}
+local GUARD = 0x80 -- of an instruction's type: lj_ir.h
+
+-- The number of the instruction in front of the loop of a trace; not known where LuaJIT's own modules are missing.
+local function loop_instruction()
+  local known, vmdef = pcall(require, "jit.vmdef")
+  local at = known and vmdef.irnames:find("LOOP  ", 1, true)
+  return at and (at - 1) / 6
+end
+
+-- Whether nothing in the loop of a trace can end it.
+local function is_endless(util, trace, marker)
+  local info = util.traceinfo(trace)
+  for i = info.linktype == "loop" and info.nins or 0, 1, -1 do
+    local _, op_and_type = util.traceir(trace, i)
+    if bit.rshift(op_and_type, 8) == marker then return true end
+    if bit.band(op_and_type, GUARD) ~= 0 then return false end
+  end
+  return false
+end
+
+-- A loop that nothing can end is not left compiled: interpreted it can be interrupted. Where other traces begin is
+-- noted, which is all that is known of compiled code that is interrupted.
+local function look_at_traces()
+  local util, starts, marker = require "jit.util", {}, loop_instruction()
   jit.attach(function(what, trace, fn, pc)
     if what == "start" then
-      places[trace] = util.funcinfo(fn, pc).loc
-    elseif what == "stop" and places[trace] then
+      starts[trace] = { fn = fn, place = util.funcinfo(fn, pc).loc }
+    elseif what == "stop" and starts[trace] then
+      if is_endless(util, trace, marker) then return jit.off(starts[trace].fn) end
       local code, address = util.tracemc(trace)
-      if code then native.compiled(address, #code, places[trace]) end
+      if code then native.compiled(address, #code, starts[trace].place) end
+    elseif what == "flush" then
+      native.compiled()
     end
   end, "trace")
 end
@@ -82,12 +122,14 @@ end
 function M.watch_signals(patient, fn)
   told = fn
   native.watch_signals(patient)
-  if found and not patient and not on_prototype then note_traces() end
+  if found and not patient and not on_prototype then look_at_traces() end
 end
 
 -- The loop has heard of the signals.
-function M.heard()
-  rearm(true)
+---@param all_cancelled boolean
+function M.heard(all_cancelled)
+  winding_up = all_cancelled
+  if all_cancelled then native.cancelled() else rearm(true) end
 end
 
 -- Code that runs then without having waited is ended. fn, which may not wait, is told before.
