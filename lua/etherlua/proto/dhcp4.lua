@@ -33,7 +33,8 @@ local FIXED_RANK = { [MESSAGE_TYPE] = 0, [RELAY_AGENT] = 255 }
 
 -- ---- Reading ------------------------------------------------------------------------------------------------------
 
--- One option more. raw.parts has those that came several times, by code.
+-- One option more. raw.parts has those that came several times, by code; they are joined when all are there: each one
+-- joined to those before would copy these again and again.
 local function take(raw, order, code, value)
   local before = raw[code]
   order[#order + 1] = code
@@ -44,7 +45,11 @@ local function take(raw, order, code, value)
   raw.parts = raw.parts or {}
   local parts = raw.parts[code] or { before }
   parts[#parts + 1] = value
-  raw.parts[code], raw[code] = parts, before .. value
+  raw.parts[code] = parts
+end
+
+local function join_parts(raw)
+  for code, parts in pairs(raw.parts or {}) do raw[code] = concat(parts) end
 end
 
 -- The options between two positions: bytes into raw by code, those of one code joined (RFC 3396), and codes into order
@@ -74,8 +79,15 @@ local OVERLOAD_BITS = { file = 1, sname = 2, both = 3, [true] = 3 }
 -- counts, as of any option.
 local function take_overload(raw, order)
   local overload = OVERLOAD_NAMES[sub(raw[OVERLOAD] or "", 1, 1)]
-  for i = overload and #order or 0, 1, -1 do
-    if order[i] == OVERLOAD then table.remove(order, i) end
+  if not overload then return nil end
+  local kept = 0
+  for i = 1, #order do
+    local code = order[i]
+    order[i] = nil
+    if code ~= OVERLOAD then
+      kept = kept + 1
+      order[kept] = code
+    end
   end
   return overload
 end
@@ -85,10 +97,12 @@ end
 local function scan_all(message, raw, order)
   local end_at, no_end = scan(message, HEADER_SIZE + 1, #message, raw, order)
   if not end_at then return nil, no_end end
+  join_parts(raw)
   local overload, ok, reason = take_overload(raw, order), true, nil
   if overload == "file" or overload == "both" then ok, reason = scan(message, 109, 236, raw, order) end
   if ok and (overload == "sname" or overload == "both") then ok, reason = scan(message, 45, 108, raw, order) end
   if not ok then return nil, reason end
+  join_parts(raw)
   return end_at, overload, no_end or nil
 end
 

@@ -42,13 +42,14 @@ end
 local router_solicitation = with_options({ { "reserved", "u32" } }, function() return "" end)
 
 local function prefixes_text(fields)
-  local text = ""
+  local texts = {}
   for _, option in ipairs(fields.options) do
     if option.prefix then
-      text = format("%s%s %s/%d", text, option.type == ROUTE and " route" or "", option.prefix, option.prefix_length)
+      local kind = option.type == ROUTE and " route" or ""
+      texts[#texts + 1] = format("%s %s/%d", kind, option.prefix, option.prefix_length)
     end
   end
-  return text
+  return table.concat(texts)
 end
 
 local router_advertisement = with_options({ { "cur_hop_limit", "u8" },

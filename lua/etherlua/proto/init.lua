@@ -93,6 +93,10 @@ function M.find(name)
   return ok and is_protocol(module) and name or nil
 end
 
+-- How many layers are looked into. No honest packet has that many, but somebody may send errors about errors about
+-- errors (RFC 1122 section 3.2.2 forbids the second), and each one holds, and sums up, all of those inside.
+M.LAYERS_MAX = 32
+
 ---@param frame string
 ---@param first? string name of the first layer; default "ethernet"
 ---@param quoted? boolean it is quoted by an ICMP error, which may have cut it off
@@ -112,6 +116,7 @@ function M.dissect(frame, first, quoted)
     local note
     name, note = module.child(fields)
     payload, quoted = fields.payload, quoted or note == "quoted"
+    if #layers == M.LAYERS_MAX then name, note = nil, "too many layers" end
     if not name and payload and payload ~= "" then
       layers[#layers + 1] = { name = "data", fields = { payload = payload, note = note } }
     end

@@ -178,29 +178,45 @@ local function build_layer(packet, i, payload)
   return built
 end
 
+-- The layers without padding, and the bytes from each of them to the end of the last.
+local function build_layers(packet)
+  local layers, count = {}, #packet
+  if count > 1 and packet[count].name == "padding" then count = count - 1 end
+  for i = 1, count do layers[i] = packet[i] end
+  local built = { [count + 1] = "" }
+  for i = count, 1, -1 do built[i] = build_layer(layers, i, built[i + 1]) end
+  return layers, built
+end
+
 -- The bytes of the packet; tostring() does the same.
 ---@return string bytes; raises for bad values, and for a layer that lacks what it needs
 function methods:build()
-  local count, payload, padding = #self, "", ""
-  if count > 1 and self[count].name == "padding" then count, padding = count - 1, self[count].fields.payload end
-  local packet = { unpack(self, 1, count) }
-  for i = count, 1, -1 do payload = build_layer(packet, i, payload) end
-  return payload .. padding
+  local layers, built = build_layers(self)
+  return built[1] .. (#layers < #self and self[#self].fields.payload or "")
 end
 
 Packet.__tostring = methods.build
 
 -- ---- Reading ------------------------------------------------------------------------------------------------------
 
+-- Whether layer i and its neighbours, which alone look at its fields, still make the same bytes. The whole packet is
+-- not built for that: it may have many layers and fields.
+local function makes_the_same(layers, built, i)
+  for at = math.max(i - 1, 1), math.min(i + 1, #layers) do
+    local ok, now = pcall(build_layer, layers, at, built[at + 1])
+    if not ok or now ~= built[at] then return false end
+  end
+  return true
+end
+
 -- Take those fields away that build() fills in by itself.
 local function simplify(packet, names_of)
-  local whole = packet:build()
-  for _, layer in ipairs(packet) do
+  local layers, built = build_layers(packet)
+  for i, layer in ipairs(layers) do
     for _, name in ipairs(names_of(layer)) do
       local value = layer.fields[name]
       layer.fields[name] = nil
-      local ok, built = pcall(methods.build, packet)
-      if not ok or built ~= whole then layer.fields[name] = value end
+      if value ~= nil and not makes_the_same(layers, built, i) then layer.fields[name] = value end
     end
   end
   return packet
