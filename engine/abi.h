@@ -160,12 +160,12 @@ struct el_frame {
 	uint16_t l3;        /* Ethernet payload, Ethernet padding not included where IP tells */
 	uint16_t l4;        /* header behind the IP header and its options or extension headers */
 	uint16_t flags;
-	uint16_t cut;     /* bytes behind len that are missing, which it had on the wire; 65535: or more */
 	uint8_t tags;     /* VLAN tags */
 	uint8_t protocol; /* of the header at l4 */
+	uint32_t cut;     /* bytes behind len that are missing, which it had on the wire */
+	uint32_t conn;    /* id of the EtherConn that it came to */
 	uint8_t state;    /* EL_FRAME_... below: who has it */
 	uint8_t pad;
-	uint32_t conn; /* id of the EtherConn that it came to */
 };
 
 enum { EL_FRAME_UNUSED, EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED };

@@ -3,11 +3,8 @@
  */
 #include "frame_memory.h"
 #include "endpoint.h"
-#include "frame.h"
 #include "kind.h"
 #include "pool.h"
-
-enum { MAX_LARGE_BYTES = 64 << 20 }; /* of frames that are too large for the pool */
 
 /* Drops the oldest frame of a queue in which one with these flags waits; false when there is none. */
 static bool evict(struct el_relay *relay, uint16_t flags)
@@ -35,7 +32,7 @@ struct el_frame *el_relay_large_frame(struct el_relay *relay, uint32_t len)
 	struct el_frame *frame;
 
 	if (len > relay->pool.frame_size - EL_HEADROOM)
-		while (relay->pool.large + len > MAX_LARGE_BYTES)
+		while (relay->pool.large + len > EL_LARGE_MAX)
 			if (!evict(relay, EL_FRAME_LARGE))
 				return NULL;
 	frame = el_relay_frame(relay);
@@ -53,17 +50,14 @@ void el_relay_no_frame(struct el_relay *relay)
 
 struct el_frame *el_relay_copy_in(struct el_relay *relay, const uint8_t *bytes, uint32_t have, uint32_t len)
 {
-	struct el_frame *frame = el_relay_frame(relay);
-	uint32_t kept = have < len ? have : len, room = relay->pool.frame_size - EL_HEADROOM;
+	struct el_frame *frame = el_relay_large_frame(relay, have);
 
 	if (!frame) {
 		el_relay_no_frame(relay);
 		return NULL;
 	}
-	if (kept > room)
-		kept = room;
-	memcpy(frame->data, bytes, kept);
-	frame->len = kept;
-	frame->cut = el_cut(len - kept);
+	memcpy(frame->data, bytes, have);
+	frame->len = have;
+	frame->cut = len > have ? len - have : 0;
 	return frame;
 }

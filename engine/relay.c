@@ -11,6 +11,7 @@
 #include "endpoint.h"
 #include "fail.h"
 #include "filter.h"
+#include "frame_memory.h"
 #include "kind.h"
 #include "parse.h"
 #include "pool.h"
@@ -149,15 +150,15 @@ static bool reader_starves(const struct el_relay *relay)
 }
 
 /*
- * How many frames of a paced relay readers are ready for: until half of what may be queued is queued. None when it is,
- * while frames are being read, and while a timer may wake who reads them; else one.
+ * How many frames of a paced relay readers are ready for: until half of what may be queued, or of the memory for large
+ * ones, is queued. None when it is, while frames are being read, and while a timer may wake who reads them; else one.
  */
 static uint32_t room_of_readers(struct el_relay *relay)
 {
 	uint32_t room = relay->recv_depth < relay->pool.count ? relay->recv_depth : relay->pool.count;
 	uint64_t half = (room + 1) / 2, queued = relay->stats.rx_queued;
 
-	if (queued < half)
+	if (queued < half && relay->pool.large < EL_LARGE_MAX / 2)
 		return half - queued < EL_BURST ? (uint32_t)(half - queued) : EL_BURST;
 	relay->wake_at = INFINITY;
 	if (relay->seen_delivered != relay->stats.rx_delivered) {

@@ -49,7 +49,8 @@ local function options()
   parser:option("--count", "End after so many frames."):argname("N"):convert(script.number(1, 1e15, true))
   parser:option("--filter", "Only frames that this pcap-filter text matches, in VLAN tags or not."):argname("FILTER")
   add_rewrites(parser)
-  parser:epilog("Frames are sent as they are, short or malformed ones too. `late` is how long after its time a " ..
+  parser:epilog("Frames are sent as they are, short or malformed ones too; what does not fit the interface's MTU is " ..
+    "not sent, and the summary names those frames. `late` is how long after its time a " ..
     "frame was sent.\n\nExit status: 0 all frames were sent, 3 some were too long or short for the interface, cut " ..
     "short in the file or lost, or Ctrl-C came first, 1 the file is broken or the interface gone, 2 wrong usage.")
   return script.parse(parser, arg)
@@ -79,7 +80,8 @@ end
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
-local SUMMARY = { "frames", "bytes", "seconds", "rate", "bits_per_second", "passes", "lost", "skipped", "late_ms" }
+local SUMMARY = { "frames", "bytes", "seconds", "rate", "bits_per_second", "passes", "lost", "skipped",
+  "skipped_frames", "late_ms" }
 
 local relay, player
 
@@ -101,11 +103,23 @@ local function bits_text(value)
   end
 end
 
+local SHOWN = 10 -- numbers of frames behind one reason
+
+local function skipped_text(reason, count, numbers)
+  local what = reason == "too long" and ("too long for MTU %d"):format(relay.mtu) or reason
+  local more = count > SHOWN and ", ..." or ""
+  return ("  %d not sent: %s: frame%s %s%s"):format(count, what, count > 1 and "s" or "",
+    table.concat(numbers, ", ", 1, math.min(#numbers, SHOWN)), more)
+end
+
 local function print_summary(values)
   print(("%d %s, %d bytes in %.3f s (%.0f/s, %s)"):format(values.frames, values.frames == 1 and "frame" or "frames",
     values.bytes, values.seconds, values.rate, bits_text(values.bits_per_second)))
   if values.late_ms.count > 0 then print("  late ms  " .. script.times_text(values.late_ms)) end
-  for reason, count in pairs(values.skipped) do print(("  %d not sent: %s"):format(count, reason)) end
+  for _, reason in ipairs { "too long", "too short", "cut short" } do
+    local count = values.skipped[reason]
+    if count then print(skipped_text(reason, count, values.skipped_frames[reason])) end
+  end
   if values.lost > 0 then print(("  %d lost on sending"):format(values.lost)) end
 end
 

@@ -11,7 +11,6 @@
 
 #include "clock.h"
 #include "fail.h"
-#include "frame.h"
 #include "frame_memory.h"
 #include "kind.h"
 #include "kinds/packet_socket.h"
@@ -140,7 +139,7 @@ static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
 
 	if (kept > room)
 		kept = room;
-	frame->cut = el_cut(slot->tp_len - kept);
+	frame->cut = slot->tp_len - kept;
 	if (!(slot->tp_status & TP_STATUS_VLAN_VALID) || kept < ETH_HEADER) {
 		memcpy(frame->data, from, kept);
 		frame->len = kept;

@@ -150,7 +150,7 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 		if (!frame)
 			continue;
 		frame->timestamp = el_clock_from_stamp(relay->engine, wall, self->empty_at);
-		frame->flags = is_outgoing(relay, frame) ? EL_FRAME_OUTGOING : 0;
+		frame->flags |= is_outgoing(relay, frame) ? EL_FRAME_OUTGOING : 0;
 		frames[count++] = frame;
 	}
 	if (got == 0)

@@ -47,7 +47,7 @@ local function parts(one, i)
 end
 
 local function pcap_with(word, magic, unit, list, link)
-  local text = { word(magic), word == le32 and le16(2) .. le16(4) or "\0\2\0\4", word(0), word(0), word(65535),
+  local text = { word(magic), word == le32 and le16(2) .. le16(4) or "\0\2\0\4", word(0), word(0), word(262144),
     word(link or ETHERNET) }
   for i, one in ipairs(list) do
     local frame, at, len = parts(one, i)

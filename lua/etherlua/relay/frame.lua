@@ -48,7 +48,7 @@ end
 ---@field timestamp number when the kernel got it, seconds of the engine's clock
 ---@field outgoing boolean a mirror's: sent by this relay, or by the host on a relay with `outgoing`
 ---@field invalid boolean lengths in it cannot be, or it was cut: only data, len, cut and timestamp say something
----@field cut integer bytes behind len that are missing, which it had on the wire; 65535: or more
+---@field cut integer bytes behind len that are missing, which it had on the wire
 ---@field fragment boolean one of several: no UDP header is looked for
 ---@field body string what recv would return, copied: Ethernet payload, or UDP payload at a RUDPConn
 ---@field data ffi.cdata* pointer to its first byte

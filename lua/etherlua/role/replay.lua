@@ -50,7 +50,8 @@ local OPTIONS = options.new("a replay", {
 function M.new(relay, given)
   role.check("a replay", relay, "relay")
   local opts = OPTIONS:read(given)
-  local self = setmetatable({ relay = relay, opts = opts, frames = 0, passes = 0, skipped = {}, late = histogram.new(),
+  local self = setmetatable({ relay = relay, opts = opts, frames = 0, passes = 0, number = 0, skipped = {},
+    skipped_frames = {}, late = histogram.new(),
     loops = opts.loops, count = opts.count, rewrite = opts.rewrite, top_speed = opts.top_speed, speed = opts.speed,
     rate = opts.rate or opts.bits, by_bits = opts.bits ~= nil, units = 0 }, Replay)
   self.file, self.source = open(opts.path, opts.filter)
@@ -86,13 +87,18 @@ end
 
 -- ---- what ---------------------------------------------------------------------------------------------------------
 
+-- How many frames are named that were not sent for one reason.
+local NAMED = 100
+
 local function skip(self, reason)
-  self.skipped[reason] = (self.skipped[reason] or 0) + 1
+  local count, named = self.skipped[reason] or 0, self.skipped_frames[reason] or {}
+  self.skipped[reason], self.skipped_frames[reason] = count + 1, named
+  if self.passes == 1 and #named < NAMED then named[#named + 1] = self.number end
 end
 
 -- Returns why no more can be sent. A frame that is lost because the link is down is one of the relay's counters.
 local function send(self, frame)
-  if frame.cut > 0 then return skip(self, frame.len > self.relay.mtu and "too long" or "cut short") end
+  if frame.cut > 0 then return skip(self, "cut short") end
   local data, len = frame.data, frame.len
   if self.rewrite then data, len = self.rewrite:apply(data, len) end
   local ok, reason = self.relay:send(data, len)
@@ -105,11 +111,12 @@ end
 
 -- Sends the file once. Returns why no more is to be sent, nil at its end.
 local function pass(self)
-  self.passes, self.stamp = self.passes + 1, nil
+  self.passes, self.stamp, self.number = self.passes + 1, nil, 0
   if not self.rate then self.start = self.due end
   while self.frames < self.count do
     local frame, ended = self.source:recv_frame()
     if not frame then return ended ~= "closed" and ended or nil end
+    self.number = self.number + 1
     wait(self, frame)
     self.began = self.began or sched.now()
     local reason = send(self, frame)
@@ -162,15 +169,20 @@ end
 ---@field passes integer begun so far
 ---@field skipped table<string, integer> frames that were not sent, by reason: "too long" for the MTU, "too short" for
 ---  an Ethernet header, "cut short" by the capture
+---@field skipped_frames table<string, integer[]> by reason: which of the frames that were read these are in the first
+---  pass; of many the first 100
 ---@field seconds number since the first frame, until the last one
 ---@field whole boolean all of it was sent
 ---@field late etherlua.summary how long after their time in the schedule frames were handed over
 
 ---@return etherlua.replay_summary
 function Replay:summary()
-  local skipped, now = {}, sched.now()
-  for reason, count in pairs(self.skipped) do skipped[reason] = count end
-  return { frames = self.frames, passes = self.passes, skipped = skipped, whole = self.whole or false,
+  local skipped, named, now = {}, {}, sched.now()
+  for reason, count in pairs(self.skipped) do
+    skipped[reason], named[reason] = count, { unpack(self.skipped_frames[reason]) }
+  end
+  return { frames = self.frames, passes = self.passes, skipped = skipped, skipped_frames = named,
+    whole = self.whole or false,
     seconds = (self.ended or now) - (self.began or now), late = self.late:summary() }
 end
 
