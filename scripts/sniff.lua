@@ -7,6 +7,7 @@ local bytes = require "etherlua.net.bytes"
 local capture = require "etherlua.relay.capture"
 local ether = require "etherlua"
 local filter = require "etherlua.relay.filter"
+local json = require "etherlua.program.json"
 local proto = require "etherlua.proto"
 local script = require "etherlua.script"
 local view = require "etherlua.proto.view"
@@ -28,7 +29,7 @@ local function options()
   parser:flag("--relative", "Times in seconds since the first frame (default: the time of day).")
   parser:flag("-p --no-promiscuous", "Only what the interface is meant to receive.")
   parser:epilog("The arrow behind the time: < received, > sent by this host. With --json `time` is seconds since " ..
-    "1970, `layers` has the fields of each protocol, bytes in them are in hex.\n\n" ..
+    "1970, `layers` has the fields of each protocol in the order of the wire, bytes in them are in hex.\n\n" ..
     "Exit status: 0 done, 3 frames were lost before they could be shown, 1 something could not be read or written, " ..
     "2 wrong usage.")
   return script.parse(parser, arg)
@@ -96,28 +97,44 @@ local function frame_lines(frame, whole, layers, malformed, wall)
   return line .. "\n"
 end
 
--- A field as JSON has it: bytes in hex, tables with names of one type, nil for an empty one.
-local function plain(value)
+local LAYER = { "name", "fields" }
+
+-- The names of a table that is in a list, in the order of the wire; its schema may depend on what it is.
+local function names_of(inside, item)
+  local schema = type(inside) == "table" and (inside.fields or inside) or nil
+  if type(schema) == "function" then schema = schema(item) end
+  return schema and schema.names, schema and schema.inside or {}
+end
+
+-- A field as JSON has it: bytes in hex, nil for an empty table. inside: what its schema says of it.
+local function plain(value, inside)
   if type(value) == "string" then return value:find("[^\32-\126]") and bytes.hex(value) or value end
   if type(value) ~= "table" then return value end
+  if next(value) == nil then return nil end
   local out, is_list = {}, #value > 0
-  for name, item in pairs(value) do
-    local key = is_list and type(name) == "number" and name or tostring(name)
-    out[key] = plain(item)
-  end
-  return next(out) ~= nil and out or nil
+  local names, deeper = nil, {}
+  if not is_list then names, deeper = names_of(inside, value) end
+  for name, item in pairs(value) do out[name] = plain(item, is_list and inside or deeper[name]) end
+  return names and json.ordered(names, out) or out
+end
+
+-- A field with what is in it in the order of the wire.
+local function plain_field(schema, name, fields)
+  local order = schema.orders[name]
+  local out = plain(fields[name], schema.inside[name])
+  return out and order and json.ordered(order(fields), out) or out
 end
 
 local function layer_object(layer, is_last)
-  local fields = {}
+  local fields, schema = {}, proto.ends[layer.name] or proto[layer.name].fields
   for name, value in pairs(layer.fields) do
     if name == "payload" then
       fields.payload = is_last and bytes.hex(value) or nil
     else
-      fields[name] = plain(value)
+      fields[name] = plain_field(schema, name, layer.fields)
     end
   end
-  return { name = layer.name, fields = fields }
+  return json.ordered(LAYER, { name = layer.name, fields = json.ordered(schema.names, fields) })
 end
 
 local function frame_json(frame, _, layers, malformed, wall)

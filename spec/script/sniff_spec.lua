@@ -77,6 +77,30 @@ describe("sniff on a file", function()
     end)
   end
 
+  it("prints JSON with all names in the order of the wire, in every run", function()
+    local message = proto.dhcp4.build { options = { message_type = "REQUEST", host_name = "x", requested_address =
+      "10.0.0.9", client_id = "\1\2", relay_agent = { remote_id = "r", circuit_id = "c" } },
+      option_order = { "client_id", "message_type", 12 } }
+    local path = pcap.file { frames.frame(proto.ipv4.build { src = "0.0.0.0", dst = "10.0.0.1", protocol = 17,
+      options = { { type = 148, data = "\0\0" } }, payload = proto.udp.build { src_port = 68, dst_port = 67,
+      checksum = 0, payload = message } }, { ethertype = 0x0800, vlans = { 7 } }) }
+    local _, out = run("--json -r " .. path)
+    local names, at = {}, 1
+    for name in out:match("[^\n]+"):gmatch '"([%w_]+)":' do names[#names + 1] = name end
+    for _, name in ipairs { "frame", "time", "length", "vlans", "malformed", "layers", "name", "fields", "dst", "src",
+      "vlans", "tpid", "pcp", "dei", "vid", "ethertype", "version", "ihl", "tos", "total_length", "ttl", "protocol",
+      "src", "dst", "options", "type", "data", "src_port", "dst_port", "length", "checksum", "op", "htype", "xid",
+      "ciaddr", "options", "client_id", "message_type", "host_name", "requested_address", "relay_agent", "circuit_id",
+      "remote_id" } do
+      local before = at
+      while names[at] and names[at] ~= name do at = at + 1 end
+      assert.is_truthy(names[at], ("%s is not behind %s in %s"):format(name, names[before - 1], out))
+      at = at + 1
+    end
+    local seconds = '"seconds":[^}]+'
+    for _ = 1, 3 do assert.equal((out:gsub(seconds, "")), (select(2, run("--json -r " .. path)):gsub(seconds, ""))) end
+  end)
+
   it("agrees with tshark and tcpdump on what it wrote: count, times, lengths, VLANs", function()
     local missing = shell.missing "tshark" or shell.missing "tcpdump"
     if missing then return pending(missing) end

@@ -4,10 +4,10 @@
 
 local addr = require "etherlua.net.addr"
 local argparse = require "argparse"
-local cjson = require "cjson"
 local chosen = require "etherlua.relay.chosen"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
+local json = require "etherlua.program.json"
 local lab = require "etherlua.lab.lab"
 local misuse = require "etherlua.core.misuse"
 local outside = require "etherlua.core.outside"
@@ -257,9 +257,8 @@ local function utf8(value)
 end
 
 local function encode(value)
-  if value == nil then return "null" end
   if type(value) == "number" and value % 1 ~= 0 then return ("%.6g"):format(value) end
-  return cjson.encode(utf8(value))
+  return json.encode(utf8(value))
 end
 
 -- One JSON object on a line of its own, names in the order given. A byte that is no UTF-8 is \xNN in it.
@@ -268,7 +267,7 @@ end
 ---@return string
 function M.json_line(names, values)
   local parts = {}
-  for i, name in ipairs(names) do parts[i] = ("%s:%s"):format(cjson.encode(name), encode(values[name])) end
+  for i, name in ipairs(names) do parts[i] = ("%s:%s"):format(json.encode(name), encode(values[name])) end
   return "{" .. table.concat(parts, ",") .. "}\n"
 end
 
@@ -317,6 +316,7 @@ function M.tag_text(vlans)
 end
 
 local TIMES = { "min", "mean", "p50", "p90", "p99", "p99_9", "max" }
+local WITH_COUNT = { "count", unpack(TIMES) }
 
 -- What a histogram says, for print_json and times_text.
 ---@param given etherlua.histogram|etherlua.summary
@@ -325,7 +325,7 @@ function M.milliseconds(given)
   local times = given.summary and given:summary() or given
   local out = { count = times.count }
   for _, name in ipairs(TIMES) do out[name] = times[name] and math.floor(times[name] * 1e6 + 0.5) / 1000 end
-  return out
+  return json.ordered(WITH_COUNT, out)
 end
 
 ---@param times etherlua.summary from milliseconds(), of at least one time

@@ -5,6 +5,7 @@
 
 local bytes = require "etherlua.net.bytes"
 local dhcp4_options = require "etherlua.proto.dhcp4_options"
+local dhcp4_order = require "etherlua.proto.dhcp4_order"
 local misuse = require "etherlua.core.misuse"
 local schema = require "etherlua.proto.schema"
 
@@ -17,19 +18,15 @@ local M = {}
 
 local COOKIE, HEADER_SIZE, BOOTP_SIZE = "\x63\x82\x53\x63", 240, 300
 local SNAME_SIZE, FILE_SIZE = 64, 128
-local OVERLOAD, MESSAGE_TYPE, RELAY_AGENT, END = 52, 53, 82, 255
+local OVERLOAD, END = 52, 255
 
 M.fields = schema.new("dhcp4", { "op", "htype", "hlen", "hops", "xid", "secs", "flags", "broadcast", "ciaddr", "yiaddr",
   "siaddr", "giaddr", "chaddr", "sname", "file", "options", "option_order", "option_bytes", "no_end", "overload",
   "pad", "max_size" },
-  { inside = dhcp4_options.inside })
+  { inside = dhcp4_options.inside, orders = { options = dhcp4_order.keys } })
 
 ---@type table<string, integer> name of an option -> its code
 M.option_codes = dhcp4_options.codes
-
--- The order of options when nothing else is asked for: the message type first, the relay agent's last (RFC 3046
--- section 2.1), the others by code.
-local FIXED_RANK = { [MESSAGE_TYPE] = 0, [RELAY_AGENT] = 255 }
 
 -- ---- Reading ------------------------------------------------------------------------------------------------------
 
@@ -128,7 +125,7 @@ local function typed(raw, order, overload)
     local key, value, loose = decode(code, raw[code], parts[code])
     options[key] = value
     if loose or parts[code] then kept = dhcp4_options.keep(kept, code, raw[code], loose or apart, parts[code]) end
-    local rank = FIXED_RANK[code] or code
+    local rank = dhcp4_order.rank(code)
     is_usual = is_usual and rank > last_rank
     last_rank = rank
   end
@@ -208,32 +205,6 @@ local function raw_options(options)
   return raw
 end
 
--- The codes in the order in which they are sent: the usual one, but for those that the caller lists. A code that is
--- listed again stands for another part of its option.
-local function ordered_codes(raw, order)
-  local listed, ranks, code_of_rank = {}, {}, {}
-  -- Insertion sort: they are few (JIT 8).
-  local function add(rank, code)
-    code_of_rank[rank] = code
-    local at = #ranks
-    while at > 0 and ranks[at] > rank do
-      ranks[at + 1] = ranks[at]
-      at = at - 1
-    end
-    ranks[at + 1] = rank
-  end
-  for i, key in ipairs(order or {}) do
-    local code = dhcp4_options.code_of(key)
-    listed[code] = (listed[code] or 0) + 1
-    if raw[code] then add(i / 1000, code) end
-  end
-  for code in pairs(raw) do
-    if not listed[code] then add(FIXED_RANK[code] or code, code) end
-  end
-  for i, rank in ipairs(ranks) do ranks[i] = code_of_rank[rank] end
-  return ranks, listed
-end
-
 -- The parts of an option from the first to the last as code, length, value. Returns their size.
 local function add_pieces(pieces, code, parts, first, last)
   local size = 0
@@ -248,7 +219,7 @@ end
 -- part, and the last one the rest.
 local function option_pieces(fields)
   local raw, pieces, size, all, sent = raw_options(fields.options or {}), {}, 0, {}, {}
-  local codes, listed = ordered_codes(raw, fields.option_order)
+  local codes, listed = dhcp4_order.codes(raw, fields.option_order)
   for _, code in ipairs(codes) do
     all[code] = all[code] or dhcp4_options.parts(code, raw[code], fields.option_bytes and fields.option_bytes[code])
     local first, count = sent[code] or 1, #all[code]

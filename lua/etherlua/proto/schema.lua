@@ -28,19 +28,21 @@ local next, type = next, type
 ---@field derived string[] those that build() fills in unless given
 ---@field inside table<string, etherlua.proto.list|etherlua.proto.schema|function> field that holds a table -> its list,
 ---  the fields of each table in its list, or a function that checks its value (value, is_pattern)
+---@field orders table<string, fun(fields: table): any[]> field -> the names in the table that it holds, in wire order
 local Schema = {}
 Schema.__index = Schema
 
 ---@param protocol string as messages name it
 ---@param names string[] in wire order; those that only build() takes come last
----@param more? table aliases, defaults, derived, inside: see etherlua.proto.schema
+---@param more? table aliases, defaults, derived, inside, orders: see etherlua.proto.schema
 ---@return etherlua.proto.schema
 function M.new(protocol, names, more)
   more = more or {}
   local known = {}
   for _, name in ipairs(names) do known[name] = true end
   return setmetatable({ protocol = protocol, names = names, known = known, aliases = more.aliases or {},
-    defaults = more.defaults or {}, derived = more.derived or {}, inside = more.inside or {} }, Schema)
+    defaults = more.defaults or {}, derived = more.derived or {}, inside = more.inside or {},
+    orders = more.orders or {} }, Schema)
 end
 
 -- The names of several lists, each once.
