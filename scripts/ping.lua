@@ -30,7 +30,8 @@ local function options()
   parser:option("-W --timeout", "Seconds to wait for an answer.", "1"):argname("SECONDS")
     :convert(script.number(0.001, 1e6))
   parser:flag("-q --quiet", "Print no line for each answer.")
-  parser:epilog("Exit status: 0 every request was answered, 3 not all were, or the host got no address, 2 wrong usage.")
+  parser:epilog("Exit status: 0 every request was answered with its own data, 3 not all were, or the host got no " ..
+    "address, 2 wrong usage.")
   return script.parse(parser, arg)
 end
 
@@ -52,8 +53,8 @@ end
 -- ---- output -------------------------------------------------------------------------------------------------------
 
 local ANSWER = { "icmp_seq", "from", "bytes", "ttl", "rtt_ms", "duplicate", "error", "notice" }
-local SUMMARY = { "target", "source", "transmitted", "received", "duplicates", "errors", "unsent", "loss_percent",
-  "seconds", "rtt_ms" }
+local SUMMARY = { "target", "source", "transmitted", "received", "duplicates", "corrupted", "errors", "unsent",
+  "loss_percent", "seconds", "rtt_ms" }
 
 local function print_reply(pong)
   print(("%d bytes from %s: icmp_seq=%d ttl=%d%s%s"):format(pong.size, pong.from, pong.sequence, pong.ttl,
@@ -67,6 +68,10 @@ local function show(pong)
   end
   local words = pong.error or pong.notice
   if not words then return print_reply(pong) end
+  if pong.damaged then
+    print_reply(pong)
+    return print(words)
+  end
   print(("%sicmp_seq=%d %s"):format(pong.from and ("From %s "):format(pong.from) or "", pong.sequence, words))
 end
 
@@ -83,9 +88,9 @@ end
 
 local function print_summary(all)
   print(("\n--- %s ping statistics ---"):format(all.target))
-  print(("%d packets transmitted, %d received%s%s, %.6g%% packet loss, time %.0fms"):format(all.transmitted,
-    all.received, extra("duplicates", all.duplicates), extra("errors", all.errors + all.unsent), all.loss_percent,
-    all.seconds * 1000))
+  print(("%d packets transmitted, %d received%s%s%s, %.6g%% packet loss, time %.0fms"):format(all.transmitted,
+    all.received, extra("duplicates", all.duplicates), extra("corrupted", all.corrupted),
+    extra("errors", all.errors + all.unsent), all.loss_percent, all.seconds * 1000))
   for reason, number in pairs(quiet and all.reasons or {}) do print(("%d not sent: %s"):format(number, reason)) end
   local rtt = all.rtt_ms
   if rtt.count == 0 then return end
@@ -99,7 +104,8 @@ end
 ether.defer(function()
   local all = values()
   if opts.json then script.print_json(SUMMARY, all) else print_summary(all) end
-  script.status = all.transmitted > 0 and all.received == all.transmitted and script.DONE or script.REFUSED
+  script.status = all.transmitted > 0 and all.received == all.transmitted and all.corrupted == 0 and script.DONE
+    or script.REFUSED
 end)
 
 if not opts.json then

@@ -7,6 +7,7 @@ local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local neighbour = require "etherlua.host.neighbour"
+local pcap = require "support.pcap"
 local ping = require "etherlua.role.ping"
 local program = require "support.program"
 local proto = require "etherlua.proto"
@@ -23,8 +24,12 @@ local function on_wire(replies, fn)
     kinds.run(function()
       local relay, other = ether.wire()
       local far = replies and other:host { mac = MAC2, ip = PEER .. "/24" }.conn or other:conn { mac = MAC2 }
-      if not replies then neighbour.of(far):claim(PEER) end
-      fn(relay:host { mac = MAC, ip = ME .. "/24" }, function(packet) far:send(packet, MAC) end)
+      if not replies then
+        neighbour.of(far):claim(PEER)
+        neighbour.of(far):claim "2001:db8::2"
+      end
+      local host = relay:host { mac = MAC, ip = ME .. "/24", ip6 = "2001:db8::1/64", dad = false }
+      fn(host, function(packet) far:send(packet, MAC) end)
     end)
   end
 end
@@ -80,6 +85,47 @@ describe("role.ping", function()
     assert.is_true(asker:drain(0))
   end))
 
+  for version, ends in pairs { [4] = { ME, PEER }, [6] = { "2001:db8::1", "2001:db8::2" } } do
+    it("compares the data of a reply with what was sent, on IPv" .. version, on_wire(false, function(host, send)
+      local message, me, peer = version == 4 and proto.icmp or proto.icmp6, ends[1], ends[2]
+      assert.is_true((host:ready(1)))
+      local asker = ping.new(host, peer, { size = 20 })
+      local good = ""
+      for octet = 0, 19 do good = good .. string.char(octet) end
+      for sequence, case in ipairs {
+        { good }, { good:sub(1, 16) .. "\239" .. good:sub(18), "wrong data byte #16 should be 0x10 but was 0xef" },
+        { good:sub(1, 12), "12 bytes of data, 20 were sent (truncated)" },
+        { "", "0 bytes of data, 20 were sent (truncated)" },
+        { good .. "x", "21 bytes of data, 20 were sent" }, { "\1\2", "wrong data byte #0 should be 0x0 but was 0x1" },
+      } do
+        assert.is_true(asker:send(sequence))
+        send(proto.ip.build { src = peer, dst = me, protocol = version == 4 and 1 or 58, payload = message.build({
+          type = message.ECHO_REPLY, identifier = asker.identifier, sequence = sequence, payload = case[1] },
+          { src = peer, dst = me }) })
+        local pong = asker:recv(1)
+        assert.same({ case[2], case[2] and true, 8 + #case[1] }, { pong.error, pong.damaged, pong.size })
+        assert.is_true(pong.rtt >= 0)
+      end
+      local all = asker:summary()
+      assert.same({ 6, 5, 0 }, { all.received, all.corrupted, all.errors })
+    end))
+  end
+
+  it("has no good answer in damaged data", function()
+    kinds.run(function()
+      local relay, other = ether.wire()
+      local host, far, change = relay:host { mac = MAC, ip = ME .. "/24" }, other:conn { mac = MAC2 }, tostring
+      neighbour.of(far):claim(PEER)
+      far:answer { match = { icmp = { type = 8 } }, reply = function(asked) return change(asked.data.payload) end }
+      assert.is_true(host:ping(PEER) > 0)
+      change = function(data) return data:sub(1, -2) .. "x" end
+      assert.same({ nil, PEER .. " answered with wrong data byte #55 should be 0x37 but was 0x78" },
+        { host:ping(PEER) })
+      change = function(data) return data:sub(1, -2) end
+      assert.same({ nil, PEER .. " answered with 55 bytes of data, 56 were sent (truncated)" }, { host:ping(PEER) })
+    end)
+  end)
+
   it("has its own replies alone when several ask at once, also where sequences begin anew", on_wire(true, function(host)
     local askers = { ping.new(host, PEER), ping.new(host, PEER) }
     assert.is_true(askers[1].identifier ~= askers[2].identifier)
@@ -119,6 +165,17 @@ describe("role.ping", function()
 end)
 
 -- ---- the script ---------------------------------------------------------------------------------------------------
+
+-- A host that changes an octet of what it echoes.
+local DAMAGING = [[
+local ether = require "etherlua"
+local conn = ether.open("eth0"):conn { mac = "02:00:00:00:00:02", multicast = true }
+require("etherlua.host.neighbour").of(conn):claim "10.0.0.2"
+conn:answer { match = { icmp = { type = 8 } }, reply = function(asked)
+  local data = asked.data.payload
+  return data:sub(1, 30) .. "!" .. data:sub(32)
+end }:join()
+]]
 
 local reason = select(2, lab.root())
 
@@ -238,6 +295,25 @@ describe("the script ping", function()
     assert.is_truthy(text:find("\nicmp_seq=1 no answer\nicmp_seq=2 no answer\n\n---", 1, true), text)
     assert.same({ 1, "no answer" }, { program.objects(json)[1].icmp_seq, program.objects(json)[1].error })
     assert.is_truthy(quiet:find("3 packets transmitted, 0 received, 100% packet loss", 1, true), quiet)
+  end)
+
+  root_it("says which data is damaged, as ping does, counts it, and ends with status 3", function()
+    local pair, script = lab.new(), pcap.write_file(DAMAGING)
+    local far = program.start(pair.far, script)
+    program.wait_for_socket(pair.far)
+    local arguments = "ping -i eth0 --ip 10.0.0.1/24 --interval 0.05 --count 2 10.0.0.2"
+    local status, text = program.said(pair.near, arguments)
+    assert.equal(3, status, text)
+    assert.matches("\n64 bytes from 10%.0%.0%.2: icmp_seq=1 ttl=64 time=[%d.]+ ms\n"
+      .. "wrong data byte #30 should be 0x1e but was 0x21\n64 bytes", text)
+    assert.is_truthy(text:find("2 packets transmitted, 2 received, +2 corrupted, 0% packet loss", 1, true), text)
+    local _, json = program.said(pair.near, arguments .. " --json")
+    local said = program.objects(json)
+    assert.same({ "wrong data byte #30 should be 0x1e but was 0x21", 2, 2, 0 }, { said[1].error, said[3].received,
+      said[3].corrupted, said[3].errors })
+    far:interrupt()
+    pair:close()
+    pcap.remove_files()
   end)
 
   root_it("goes on until Ctrl-C, and prints the summary then", function()

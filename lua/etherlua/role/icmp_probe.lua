@@ -133,6 +133,34 @@ function Request:set_sequence(sequence)
   end
 end
 
+-- Data as iputils has it: each octet its place.
+---@param size integer
+---@return string
+function M.data(size)
+  local octets = {}
+  for i = 1, size do octets[i] = string.char((i - 1) % 256) end
+  return table.concat(octets)
+end
+
+local function words_of_damage(sent, got)
+  for i = 1, math.min(#sent, #got) do
+    local should, was = sent:byte(i), got:byte(i)
+    if should ~= was then return ("wrong data byte #%d should be 0x%x but was 0x%x"):format(i - 1, should, was) end
+  end
+  return ("%d bytes of data, %d were sent%s"):format(#got, #sent, #got < #sent and " (truncated)" or "")
+end
+
+-- What is wrong with the data of an echo reply: it has to be that of the request (RFC 792, RFC 4443 section 4.2). Makes
+-- no garbage where nothing is: a string that is there already is not made again.
+---@param frame etherlua.frame
+---@param sent string
+---@return string|nil words such as "wrong data byte #16 should be 0x10 but was 0xef"
+function M.damage(frame, sent)
+  local size = frame.l3 + frame.l3_len - frame.l4 - ECHO_HEADER
+  local got = ffi.string(frame.data + frame.l4 + ECHO_HEADER, size)
+  return got ~= sent and words_of_damage(sent, got) or nil
+end
+
 -- Octets in front of the data of a request.
 ---@param version table
 ---@return integer

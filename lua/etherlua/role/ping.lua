@@ -35,7 +35,9 @@ local ANSWERED = -1      -- in place of the time at which a request was sent
 ---@field ttl? integer or hop limit with which it arrived
 ---@field size? integer octets of the ICMP message
 ---@field duplicate? boolean there was a reply already
----@field error? string what went wrong, such as "destination unreachable (host)"
+---@field error? string what went wrong, such as "destination unreachable (host)"; of a reply, which has damaged = true,
+---  what is wrong with its data, such as "wrong data byte #16 should be 0x10 but was 0xef"
+---@field damaged? boolean a reply without the data that was sent
 ---@field notice? string what somebody on the way has to say, such as "redirect (host) to 10.0.0.2": a reply may follow
 
 -- The defaults are in brackets.
@@ -91,9 +93,11 @@ local function hear_reply(self, frame)
   local rtt = sent_at ~= ANSWERED and math.max(frame.timestamp - sent_at, 0) or nil
   if rtt then count_reply(self, rtt) else self.duplicates = self.duplicates + 1 end
   self.sent_at[sequence] = ANSWERED
+  local damage = probe.damage(frame, self.data)
+  if damage then self.corrupted = self.corrupted + 1 end
   if not self.quiet then
     local pong = pong_of(self, frame, sequence, rtt)
-    pong.duplicate = not rtt or nil
+    pong.duplicate, pong.error, pong.damaged = not rtt or nil, damage, damage and true
     put(self, pong)
   end
   wake_waiters(self)
@@ -125,13 +129,6 @@ end
 
 -- ---- asking -------------------------------------------------------------------------------------------------------
 
--- Data as iputils has it: each octet its place.
-local function data_of(size)
-  local octets = {}
-  for i = 1, size do octets[i] = string.char((i - 1) % 256) end
-  return table.concat(octets)
-end
-
 local OPTIONS = options.new("a ping", {
   target = options.text():needed(), count = options.number(1, math.huge, math.huge), interval = options.seconds(1),
   timeout = options.seconds(1), rate = options.number(1e-6, 1e9), flood = options.boolean(false),
@@ -156,8 +153,9 @@ function M.new(host, given, more)
   local version = probe.version_of(opts.target)
   local to = addr.ip_text(addr.ip_bytes(opts.target)) -- as those who answer write it
   local self = setmetatable({ host = host, to = to, version = version, key = segment.key(to), times = opts.times,
-    quiet = opts.quiet or opts.flood or opts.rate ~= nil, sent = 0, received = 0, duplicates = 0, errors = 0,
-    squares = 0, sent_at = {}, pongs = {}, waiters = {}, fresh = false, data = data_of(opts.size) }, Ping)
+    quiet = opts.quiet or opts.flood or opts.rate ~= nil, sent = 0, received = 0, duplicates = 0, corrupted = 0,
+    errors = 0, squares = 0, sent_at = {}, pongs = {}, waiters = {}, fresh = false,
+    data = probe.data(opts.size) }, Ping)
   set_schedule(self, opts)
   self.target = addr.addr(addr.with_port(to))
   self.ttl, self.fields = opts.ttl, { dst = to, tos = opts.tos, df = opts.df }
@@ -308,6 +306,7 @@ end
 ---@field sent integer
 ---@field received integer first replies
 ---@field duplicates integer further replies
+---@field corrupted integer replies, of both, without the data that was sent
 ---@field errors integer
 ---@field unsent integer
 ---@field reasons table<string, integer> of these, by reason
@@ -324,7 +323,7 @@ function Ping:summary()
   rtt.mdev = deviation(self, rtt.mean)
   local tried = math.max(self.tried, self.sent)
   return { target = self.to, source = self.source, transmitted = tried, sent = self.sent, received = self.received,
-    duplicates = self.duplicates, errors = self.errors, unsent = unsent, reasons = reasons,
+    duplicates = self.duplicates, corrupted = self.corrupted, errors = self.errors, unsent = unsent, reasons = reasons,
     loss_percent = tried > 0 and (tried - self.received) * 100 / tried or 0,
     seconds = self.first_at and self.last_at - self.first_at or 0, rtt = rtt }
 end
@@ -346,7 +345,9 @@ local function ask(self, timeout)
   local pong, reason = self:recv(timeout)
   while pong and pong.notice do pong, reason = self:recv(deadline - sched.now()) end
   if not pong then return nil, reason end
-  if pong.error then return nil, ("%s says %s"):format(pong.from, pong.error) end
+  if pong.error then
+    return nil, ("%s %s %s"):format(pong.from, pong.damaged and "answered with" or "says", pong.error)
+  end
   return pong.rtt, pong
 end
 
