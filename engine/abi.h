@@ -196,14 +196,17 @@ int el_filter_matches(const struct el_filter *filter, const struct el_frame *fra
 
 struct el_capture;
 
-/* A pcap file in nanoseconds, overwritten. NULL and err when it cannot be written. */
-struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX]);
+/* A pcap file in nanoseconds, overwritten; link_type: see el_relay_info. NULL and err when it cannot be written. */
+struct el_capture *el_capture_open(const char *path, uint32_t link_type, char err[EL_ERR_MAX]);
 void el_capture_close(struct el_capture *capture);
-/* Writes one frame; wall is nanoseconds since 1970. After a write error nothing more is written. */
+/*
+ * Writes one frame; wall is nanoseconds since 1970, up to the year 2106. After a write error, or a time that such a
+ * file cannot hold, nothing more is written.
+ */
 void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, int64_t wall);
 /* Brings what was captured so far to the file. */
 void el_capture_flush(struct el_capture *capture);
-/* The errno for which it stopped, 0 while it works. */
+/* The errno for which it stopped, 0 while it works; EOVERFLOW: a time. */
 int el_capture_error(const struct el_capture *capture);
 
 /* ---- relays ---------------------------------------------------------------------------------------------------- */
@@ -224,6 +227,7 @@ struct el_relay_opts {
 	const char *output; /* pcap file that gets what is sent (none), each frame when it is flushed */
 	uint32_t timing;    /* receive with the timing of the file, not as fast as it is read */
 	uint32_t follow;    /* receive what is appended to the file (pcap, not pcapng) too; not together with timing */
+	uint32_t any_link;  /* other link types than Ethernet, too; to who asks for invalid frames alone */
 	/* xdp only */
 	const char *program;     /* ELF file with an XDP program to use instead of the steering program (none) */
 	uint32_t queues;         /* receive queues to serve, from the first (all) */
@@ -234,6 +238,7 @@ struct el_relay_opts {
 	uint16_t steer_ethertypes[EL_ETHERTYPES_MAX]; /* up to the first 0 */
 };
 
+enum { EL_LINK_ETHERNET = 1 };
 enum { EL_XDP_AUTO, EL_XDP_NATIVE, EL_XDP_GENERIC };
 enum { EL_COPY_AUTO, EL_COPY, EL_ZEROCOPY };
 
@@ -246,6 +251,7 @@ struct el_relay_info {
 	char detail[64];        /* what was picked on opening, for people */
 	uint32_t capture_error; /* errno for which the capture stopped, 0: none */
 	uint32_t was_left;      /* xdp: rxvlan was off because a process was killed; it is on again behind this relay */
+	uint32_t link_type;     /* what its frames begin with: EL_LINK_ETHERNET, or another of libpcap's DLT_ numbers */
 };
 
 /*

@@ -18,7 +18,7 @@ struct el_capture {
 	bool dirty;
 };
 
-struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX])
+struct el_capture *el_capture_open(const char *path, uint32_t link_type, char err[EL_ERR_MAX])
 {
 	struct el_capture *capture = calloc(1, sizeof *capture);
 
@@ -26,7 +26,7 @@ struct el_capture *el_capture_open(const char *path, char err[EL_ERR_MAX])
 		el_fail(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
-	capture->format = pcap_open_dead_with_tstamp_precision(DLT_EN10MB, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
+	capture->format = pcap_open_dead_with_tstamp_precision((int)link_type, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
 	if (capture->format)
 		capture->file = pcap_dump_open(capture->format, path);
 	capture->dirty = true; /* the file's own header */
@@ -50,6 +50,8 @@ void el_capture_frame(struct el_capture *capture, const struct el_frame *frame, 
 {
 	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len + frame->cut};
 
+	if (wall < 0 || wall / 1000000000 > UINT32_MAX)
+		capture->error = EOVERFLOW;
 	if (capture->error)
 		return;
 	header.ts.tv_sec = wall / 1000000000;

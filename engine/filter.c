@@ -26,9 +26,9 @@ struct el_filter {
 };
 
 /* A long filter is cut, so that the reason behind it is seen. */
-static int compile(struct bpf_program *program, const char *text, char err[EL_ERR_MAX])
+static int compile(struct bpf_program *program, const char *text, uint32_t link_type, char err[EL_ERR_MAX])
 {
-	pcap_t *handle = pcap_open_dead(DLT_EN10MB, SNAPLEN);
+	pcap_t *handle = pcap_open_dead((int)link_type, SNAPLEN);
 	int error = 0;
 
 	if (!handle)
@@ -96,13 +96,18 @@ static void compile_for_kernel(struct el_filter *self)
 
 struct el_filter *el_filter_open(const char *text, char err[EL_ERR_MAX])
 {
+	return el_filter_compile(text, EL_LINK_ETHERNET, err);
+}
+
+struct el_filter *el_filter_compile(const char *text, uint32_t link_type, char err[EL_ERR_MAX])
+{
 	struct el_filter *self = calloc(1, sizeof *self);
 
 	if (!self) {
 		el_fail(err, -ENOMEM, "out of memory");
 		return NULL;
 	}
-	if (compile(&self->wire, text, err)) {
+	if (compile(&self->wire, text, link_type, err)) {
 		free(self);
 		return NULL;
 	}
@@ -133,7 +138,7 @@ int el_filter_attach(struct el_filter *self, int fd, double now)
 
 int el_filter_matches(const struct el_filter *self, const struct el_frame *frame)
 {
-	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len};
+	struct pcap_pkthdr header = {.caplen = frame->len, .len = frame->len + frame->cut};
 
 	if (self->kernel.bf_len && frame->timestamp > self->settled && !(self->again && el_frame_is_tagged(frame)))
 		return 1;

@@ -45,6 +45,7 @@ struct el_relay {
 	void *private;
 	struct el_mac mac;
 	uint32_t mtu;
+	uint32_t link_type;   /* EL_LINK_ETHERNET, unless the kind says otherwise */
 	uint32_t headroom;    /* bytes that the kernel needs in front of a received frame */
 	uint32_t tx_inflight; /* frames that were sent and are in a ring of the kernel's */
 	char detail[64];

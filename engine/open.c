@@ -88,7 +88,7 @@ static int open_stages(struct el_relay *relay, const char *name, const struct el
 		error = el_relay_filter(relay, opts->filter, err);
 	if (!error && relay->kind->start)
 		error = relay->kind->start(relay, opts, err);
-	if (!error && opts->capture && !(relay->capture = el_capture_open(opts->capture, err)))
+	if (!error && opts->capture && !(relay->capture = el_capture_open(opts->capture, relay->link_type, err)))
 		return -EIO;
 	return error;
 }
@@ -122,6 +122,7 @@ static struct el_relay *open_kind(struct el_engine *engine, const struct el_kind
 	live_relays++;
 	relay->kind = kind;
 	relay->engine = engine;
+	relay->link_type = EL_LINK_ETHERNET;
 	relay->wake_at = INFINITY;
 	relay->wall_offset = &engine->wall_offset;
 	relay->recv_depth = opts->recv_depth ? opts->recv_depth : DEFAULT_DEPTH;

@@ -42,6 +42,7 @@ void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)
 	out->mtu = relay->mtu;
 	memcpy(out->detail, relay->detail, sizeof out->detail);
 	out->was_left = relay->was_left;
+	out->link_type = relay->link_type;
 	if (relay->capture) {
 		el_capture_flush(relay->capture);
 		out->capture_error = (uint32_t)el_capture_error(relay->capture);
@@ -62,7 +63,7 @@ int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MA
 	struct el_filter *filter = NULL;
 	int error = 0;
 
-	if (*text && !(filter = el_filter_open(text, err)))
+	if (*text && !(filter = el_filter_compile(text, relay->link_type, err)))
 		return -EINVAL;
 	if (relay->kind->filter)
 		error = relay->kind->filter(relay, filter);
@@ -96,7 +97,7 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	}
 	if (unlikely(relay->capture))
 		el_capture_frame(relay->capture, frame, el_relay_wall(relay, frame->timestamp));
-	if (unlikely(el_frame_parse(frame, &key))) {
+	if (unlikely(relay->link_type != EL_LINK_ETHERNET || el_frame_parse(frame, &key))) {
 		el_demux_invalid(relay, frame);
 		return;
 	}

@@ -8,6 +8,7 @@ local capture = require "etherlua.relay.capture"
 local ether = require "etherlua"
 local filter = require "etherlua.relay.filter"
 local json = require "etherlua.program.json"
+local link_types = require "etherlua.proto.link_types"
 local proto = require "etherlua.proto"
 local script = require "etherlua.script"
 local view = require "etherlua.proto.view"
@@ -19,8 +20,10 @@ local function options()
   parser:argument("filter", "pcap-filter text, such as: arp or udp port 67. It is about what is behind a frame's " ..
     "VLAN tags, unless it speaks of vlan, mpls, pppoes, geneve or vxlan itself."):args("*"):argname("FILTER")
   parser:option("--filter", "The filter, given as an option."):target("filter_option"):argname("FILTER")
-  parser:option("-r --read", "Show the frames of this pcap or pcapng file (the same as -i file:FILE)."):argname("FILE")
-  parser:option("-w --write", "Write the frames that are shown to this pcap file, too."):argname("FILE")
+  parser:option("-r --read", "Show the frames of this pcap or pcapng file, of Ethernet, Linux cooked (SLL, " ..
+    "SLL2), BSD loopback (NULL, LOOP) or raw IP (the same as -i file:FILE)."):argname("FILE")
+  parser:option("-w --write", "Write the frames that are shown to this pcap file, too, with their link type.")
+    :argname("FILE")
   parser:option("-c --count", "End after so many frames."):argname("N"):convert(script.number(1, 1e15, true))
   parser:option("--duration", "End after so many seconds."):argname("SECONDS"):convert(script.number(0, math.huge))
   parser:flag("-v --verbose", "Each layer with its offset, fields and bytes.")
@@ -42,7 +45,7 @@ local function filter_text()
   if opts.filter_option and words ~= "" then
     script.exit(script.USAGE, "two filters given: as --filter or behind the options is allowed")
   end
-  return script.check(filter.any_vlans, opts.filter_option or words)
+  return opts.filter_option or words
 end
 
 if opts.read and opts.relay then script.exit(script.USAGE, "-i and --read given: one of them is allowed") end
@@ -54,10 +57,27 @@ end
 -- What a burst may be long, in frames.
 local DEPTH = 8192
 
-local relay = script.relay(opts, { filter = filter_text(), recv_depth = DEPTH, outgoing = true,
-  promiscuous = not opts.no_promiscuous })
-local is_file = relay.kind == "file"
-local written = opts.write and script.check(capture.new, opts.write)
+-- What a filter can say depends on the link type of a file, which opening tells. Nothing is read meanwhile.
+local function open_file()
+  local file = script.relay(opts, { filter = "", recv_depth = DEPTH, any_link = true })
+  if not link_types.is_known(file.link_type) then
+    script.exit(script.USAGE, ("%s has %s: Ethernet, LINUX_SLL, LINUX_SLL2, NULL, LOOP, RAW, IPV4 or IPV6 is possible")
+      :format(file.name:gsub("^file:", ""), file.detail))
+  end
+  local text = filter_text()
+  script.check(function() file:filter(file.link_type == link_types.ETHERNET and filter.any_vlans(text) or text) end)
+  return file
+end
+
+local function open_interface()
+  return script.relay(opts, { filter = script.check(filter.any_vlans, filter_text()), recv_depth = DEPTH,
+    outgoing = true, promiscuous = not opts.no_promiscuous })
+end
+
+local is_file = opts.relay ~= nil and opts.relay:find "^file:" ~= nil and not opts.lab
+local relay = (is_file and open_file or open_interface)()
+local is_ethernet = relay.link_type == link_types.ETHERNET
+local written = opts.write and script.check(capture.new, opts.write, relay.link_type)
 
 -- ---- one frame ----------------------------------------------------------------------------------------------------
 
@@ -67,19 +87,22 @@ local counts = { shown = 0, bytes = 0, malformed = 0, cut = 0 }
 local began = ether.now()
 local first -- nanoseconds: when the first frame was there
 
--- Nanoseconds as seconds with so many digits behind the point.
-local function seconds_text(ns, digits)
-  local whole = tonumber(ns / 1000000000)
-  return whole, (("%09d"):format(tonumber(ns % 1000000000)):sub(1, digits))
+local NS = 1000000000LL
+
+-- Seconds since 1970 with all their digits; before that they are negative.
+local function seconds_text(ns)
+  local size = ns < 0 and -ns or ns
+  return ("%s%d.%09d"):format(ns < 0 and "-" or "", tonumber(size / NS), tonumber(size % NS))
 end
 
 local day = { second = nil, text = nil } -- the last time of day that was made
 
 local function time_text(wall)
   if opts.relative then return ("%11.6f"):format(tonumber(wall - first) / 1e9) end
-  local whole, fraction = seconds_text(wall, 6)
+  local rest = (wall % NS + NS) % NS -- counted from the second before, also before 1970
+  local whole = tonumber((wall - rest) / NS)
   if whole ~= day.second then day.second, day.text = whole, os.date("%H:%M:%S", whole) end
-  return day.text .. "." .. fraction
+  return ("%s.%06d"):format(day.text, tonumber(rest / 1000))
 end
 
 local function direction_of(frame)
@@ -88,11 +111,16 @@ end
 
 local ARROWS = { ["in"] = "< ", out = "> " }
 
+-- What the frames of this relay begin with.
+local function first_layer(whole)
+  return link_types.first_layer(relay.link_type, whole)
+end
+
 local function frame_lines(frame, whole, layers, malformed, wall)
   local line = ("%s %s%s"):format(time_text(wall), ARROWS[direction_of(frame)] or "", proto.describe_layers(layers))
   if frame.cut > 0 then line = ("%s (cut: %d of %d bytes)"):format(line, frame.len, frame.len + frame.cut) end
   if malformed and layers[#layers].name ~= "malformed" then line = line .. " (malformed)" end
-  if opts.verbose then line = line .. "\n" .. view.describe(whole) end
+  if opts.verbose then line = line .. "\n" .. view.describe(whole, first_layer(whole)) end
   if opts.hex then line = line .. "\n" .. bytes.dump(whole) end
   return line .. "\n"
 end
@@ -140,7 +168,7 @@ end
 local function frame_json(frame, _, layers, malformed, wall)
   local objects = {}
   for i, layer in ipairs(layers) do objects[i] = layer_object(layer, i == #layers) end
-  return script.json_line(FRAME, { frame = counts.shown, time = ("%d.%s"):format(seconds_text(wall, 9)),
+  return script.json_line(FRAME, { frame = counts.shown, time = seconds_text(wall),
     direction = direction_of(frame), length = frame.len + frame.cut, cut = frame.cut, vlans = tostring(frame.vlans),
     malformed = malformed, layers = objects })
 end
@@ -177,8 +205,8 @@ local function show(frame)
   if frame.cut > 0 then counts.cut = counts.cut + 1 end
   if written then written:write(frame, wall) end
   local whole = tostring(frame)
-  local layers = proto.dissect(whole)
-  local malformed = frame.cut == 0 and (frame.invalid or layers[#layers].name == "malformed")
+  local layers = proto.dissect(whole, first_layer(whole))
+  local malformed = frame.cut == 0 and (is_ethernet and frame.invalid or layers[#layers].name == "malformed")
   if malformed then counts.malformed = counts.malformed + 1 end
   if not opts.quiet then lines[#lines + 1] = to_text(frame, whole, layers, malformed, wall) end
   pending = pending + 1

@@ -37,6 +37,9 @@ enum { MTU = 9216 };
 /* The longest part of a second that is a whole number of nanoseconds and that doubles add up without rounding. */
 static const double STEP = 1.0 / 512;
 
+/* Seconds of a pcap file have 32 bits and no sign (draft-ietf-opsawg-pcap 5), which libpcap takes for one. */
+static const int64_t ERA = 1LL << 32;
+
 /* First block of a pcapng file, the same in either byte order (draft-ietf-opsawg-pcapng 4.1). */
 static const uint32_t SECTION_HEADER = 0x0a0d0d0a;
 
@@ -44,6 +47,7 @@ struct file {
 	pcap_t *input;
 	struct el_capture *output;
 	bool timing, follow;
+	bool is_pcap;               /* and not pcapng */
 	bool at_end;                /* of a file that is followed */
 	int changes;                /* inotify: that file has changed */
 	struct pcap_pkthdr *header; /* of the frame that is due next, NULL: not read yet */
@@ -89,10 +93,29 @@ static int open_changes(struct el_relay *relay, const char *path, const struct e
 
 static int open_output(struct file *self, const char *path, char err[EL_ERR_MAX])
 {
-	self->output = el_capture_open(path, err);
+	self->output = el_capture_open(path, EL_LINK_ETHERNET, err);
 	if (!self->output)
 		return -EIO;
 	el_capture_flush(self->output); /* who follows it finds a header */
+	return 0;
+}
+
+static int set_link_type(struct el_relay *relay, struct file *self, const char *path, const struct el_relay_opts *opts,
+                         char err[EL_ERR_MAX])
+{
+	int number = pcap_datalink(self->input);
+	const char *name = pcap_datalink_val_to_name(number);
+	char unknown[16];
+
+	if (!name) {
+		snprintf(unknown, sizeof unknown, "%d", number);
+		name = unknown;
+	}
+	if (number != EL_LINK_ETHERNET && !opts->any_link)
+		return el_fail(err, -EINVAL, "%.180s has link type %s: only Ethernet is possible", path, name);
+	if (number != EL_LINK_ETHERNET)
+		snprintf(relay->detail, sizeof relay->detail, "link type %s", name);
+	relay->link_type = (uint32_t)number;
 	return 0;
 }
 
@@ -118,10 +141,9 @@ static int open_file(struct el_relay *relay, const char *path, const struct el_r
 		return el_fail(err, -EIO, "cannot read capture file %.220s", reason);
 	if (!self->input)
 		return el_fail(err, -EIO, "cannot read capture file %.110s: %.110s", path, reason);
-	if (pcap_datalink(self->input) != DLT_EN10MB)
-		return el_fail(err, -EINVAL, "%s has link type %s: only Ethernet is possible", path,
-		               pcap_datalink_val_to_name(pcap_datalink(self->input)));
-	if (self->follow)
+	self->is_pcap = pcap_major_version(self->input) == PCAP_VERSION_MAJOR;
+	error = set_link_type(relay, self, path, opts, err);
+	if (!error && self->follow)
 		error = open_changes(relay, path, opts, err);
 	if (!error && opts->output)
 		error = open_output(self, opts->output, err);
@@ -145,9 +167,11 @@ static void close_file(struct el_relay *relay)
 
 /* ---- receiving ---- */
 
-static int64_t stamp_of(const struct pcap_pkthdr *header)
+static int64_t stamp_of(const struct file *self)
 {
-	return (int64_t)header->ts.tv_sec * NS + header->ts.tv_usec;
+	int64_t seconds = self->header->ts.tv_sec;
+
+	return (seconds < 0 && self->is_pcap ? seconds + ERA : seconds) * NS + self->header->ts.tv_usec;
 }
 
 /* Back to where the record starts of which not all is there; feof() is false again. What is written now is a change. */
@@ -187,7 +211,7 @@ static void set_clock(struct el_relay *relay, struct file *self)
 {
 	double start = el_clock_now(relay->engine);
 
-	self->first = stamp_of(self->header);
+	self->first = stamp_of(self);
 	if (self->follow)
 		start = el_clock_from_wall(relay->engine, self->first);
 	self->start = ceil(start / STEP) * STEP;
@@ -229,7 +253,7 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 	if (self->at_end && !has_changed(self))
 		return 0;
 	while (count < max && read_next(relay, self)) {
-		double due = self->start + (double)(stamp_of(self->header) - self->first) / NS;
+		double due = self->start + (double)(stamp_of(self) - self->first) / NS;
 		struct el_frame *frame;
 
 		if (self->timing && due > el_clock_now(relay->engine)) {

@@ -34,9 +34,10 @@ local function protocols()
 end
 
 -- Name -> all its layers in the good packets: fields, and those of the layer around it.
-local fixtures = {}
-for what, one in pairs(packets.all()) do
-  local layers, quoted = proto.dissect(one:build()), false
+local fixtures, good = {}, packets.all()
+for what, one in pairs(packets.of_other_links()) do good[what] = one end
+for what, one in pairs(good) do
+  local layers, quoted = proto.dissect(one:build(), one[1].name), false
   for i, layer in ipairs(layers) do
     fixtures[layer.name] = fixtures[layer.name] or {}
     local outer = layers[i - 1] and layers[i - 1].fields

@@ -203,7 +203,7 @@ describe("sniff on a file", function()
       ["-r /nowhere/x"] = "cannot read capture file /nowhere/x: No such file or directory",
       ["-r /tmp"] = "cannot read capture file /tmp: ",
       ["-r " .. pcap.write_file ""] = "truncated",
-      ["-r " .. pcap.file({}, 101)] = "has link type RAW: only Ethernet",
+      ["-r " .. pcap.file({}, 127)] = "has link type IEEE802_11_RADIO: Ethernet, LINUX_SLL, ",
       ["-i lo -r " .. path] = "-i and --read given: one of them is allowed",
       ["-w /nowhere/x -r " .. path] = "cannot write capture file /nowhere/x: No such file or directory",
       [("-w %s -r %s"):format(path, path)] = "cannot write to the file that is read: " .. path,

@@ -109,6 +109,24 @@ local function add_icmp6(all)
     target_link_layer_address = B, options = { { type = 4, packet = quoted6():build() } } }, "fe80::b")
 end
 
+-- Those that begin with something else than Ethernet, as capture files have them.
+---@return table<string, table> name -> packet
+function M.of_other_links()
+  local inner4 = ip4 { src = "10.0.0.1", dst = "10.0.0.2" } / udp { sport = 1000, dport = 2000 } / "data"
+  local inner6 = ip6 { src = "2001:db8::1", dst = "2001:db8::2" } / udp { sport = 1000, dport = 2000 } / "data"
+  local tags = { { vid = 7, pcp = 5 }, { vid = 8 } }
+  return {
+    ["cooked"] = packet.sll { address = A } / inner4,
+    ["cooked in tags"] = packet.sll { address = A, packet_type = 4, vlans = tags } / inner6,
+    ["cooked without an address"] = packet.sll { arphrd_type = 772 } / inner4,
+    ["cooked 2"] = packet.sll2 { address = A, interface_index = 3 } / inner6,
+    ["cooked 2 in tags"] = packet.sll2 { address = "abc", interface_index = 70000, packet_type = 4, vlans = tags }
+      / inner4,
+    ["loopback"] = packet.loopback { byte_order = "little" } / inner4,
+    ["loopback in network order"] = packet.loopback { family = 30 } / inner6,
+  }
+end
+
 -- Each call makes them anew.
 ---@return table<string, table> name -> packet
 function M.all()

@@ -59,17 +59,24 @@ function M.tags_in_mtu(count, outer)
   return TAG_SIZE * count
 end
 
-local function parse_tags(frame)
-  local vlans, at, ethertype = {}, 13, u16(frame, 13)
+-- The VLAN tags that follow an EtherType which says so.
+---@param protocol string for the reason
+---@param frame string
+---@param ethertype integer
+---@param at integer behind it
+---@return table[]? vlans as of parse, or nil
+---@return integer|string ethertype behind the last tag, or the reason
+---@return integer? at where the payload begins
+function M.parse_tags(protocol, frame, ethertype, at)
+  local vlans = {}
   while M.tpids[ethertype] do
-    if #frame < at + 5 then return bytes.short("ethernet", #frame, at + 5) end
-    local tci = u16(frame, at + 2)
+    if #frame < at + 3 then return bytes.short(protocol, #frame, at + 3) end
+    local tci = u16(frame, at)
     local dei = band(tci, 0x1000) ~= 0
     vlans[#vlans + 1] = { tpid = ethertype, vid = band(tci, 0xfff), pcp = rshift(tci, 13), dei = dei }
-    at = at + 4
-    ethertype = u16(frame, at)
+    ethertype, at = u16(frame, at + 2), at + 4
   end
-  return vlans, ethertype, at + 2
+  return vlans, ethertype, at
 end
 
 ---@param frame string
@@ -77,7 +84,7 @@ end
 ---@return string? reason
 function M.parse(frame)
   if #frame < 14 then return bytes.short("ethernet", #frame, 14) end
-  local vlans, ethertype, at = parse_tags(frame)
+  local vlans, ethertype, at = M.parse_tags("ethernet", frame, u16(frame, 13), 15)
   if not vlans then return nil, ethertype end
   return {
     dst = bytes.mac_at(frame, 1),
@@ -95,14 +102,22 @@ local function tag_bytes(tag)
   return bytes.put16("VLAN TPID", tag.tpid or TYPES.DOT1Q) .. bytes.put16("VLAN TCI", tci)
 end
 
+-- An EtherType with VLAN tags in front of it.
+---@param vlans? (table|integer)[] as of build
+---@param ethertype integer
+---@return string octets
+function M.build_tags(vlans, ethertype)
+  local tags = {}
+  for i, tag in ipairs(vlans or {}) do tags[i] = tag_bytes(tag) end
+  return table.concat(tags) .. bytes.put16("ethertype", ethertype)
+end
+
 ---@param fields table as from parse; vlans may hold plain VIDs, none is untagged
 ---@return string frame
 function M.build(fields)
   M.fields:check(fields)
-  local tags = {}
-  for i, tag in ipairs(fields.vlans or {}) do tags[i] = tag_bytes(tag) end
-  return bytes.mac("ethernet dst", fields.dst) .. bytes.mac("ethernet src", fields.src) .. table.concat(tags)
-    .. bytes.put16("ethertype", fields.ethertype) .. bytes.string("ethernet payload", fields.payload)
+  return bytes.mac("ethernet dst", fields.dst) .. bytes.mac("ethernet src", fields.src)
+    .. M.build_tags(fields.vlans, fields.ethertype) .. bytes.string("ethernet payload", fields.payload)
 end
 
 local function same_vlans(one, other)
@@ -130,7 +145,9 @@ function M.turn(request, mac)
   return { dst = request.src, src = M.is_group(request.dst) and mac or request.dst, vlans = request.vlans }
 end
 
-local function vlan_text(vlans)
+---@param vlans table[]
+---@return string such as " vlan 100.200 pcp 5.0", "" without tags
+function M.vlan_text(vlans)
   local vids, pcps, marked = {}, {}, false
   for i, tag in ipairs(vlans) do
     vids[i], pcps[i] = tag.vid, tag.pcp
@@ -149,7 +166,7 @@ function M.describe(fields)
   elseif not M.child(fields) then
     kind = format(" ethertype 0x%04x", fields.ethertype)
   end
-  return format("%s > %s%s%s", fields.src, fields.dst, vlan_text(fields.vlans), kind)
+  return format("%s > %s%s%s", fields.src, fields.dst, M.vlan_text(fields.vlans), kind)
 end
 
 return M

@@ -23,9 +23,10 @@ local err = ffi.new("char[?]", C.EL_ERR_MAX)
 
 -- Begins a file, in place of what was there. Raises a one-line error when that is not possible.
 ---@param path string
+---@param link_type? integer what the frames begin with, as relay.link_type says it (Ethernet)
 ---@return etherlua.capture
-function M.new(path)
-  local handle = C.el_capture_open(path, err)
+function M.new(path, link_type)
+  local handle = C.el_capture_open(path, link_type or C.EL_LINK_ETHERNET, err)
   if handle == nil then misuse.raise("%s", ffi.string(err)) end
   local self = setmetatable({ path = path, handle = handle }, Capture)
   sched.close_at_end(self)

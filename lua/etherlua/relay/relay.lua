@@ -23,6 +23,7 @@ local M = {}
 ---@field kind string "afpacket", "xdp", "pcap", "file" or "wire"
 ---@field mac string of the interface
 ---@field mtu integer bytes of Ethernet payload in an untagged frame
+---@field link_type integer what its frames begin with: 1 (Ethernet), or another of libpcap's numbers, see any_link
 ---@field detail string what was picked on opening, for people; "" when there was nothing to pick
 local Relay = {}
 Relay.__index = Relay
@@ -110,6 +111,8 @@ local COPIES = { auto = C.EL_COPY_AUTO, copy = C.EL_COPY, zerocopy = C.EL_ZEROCO
 ---@field mtu? integer bytes; wire (1500) and file (9216) only
 ---@field timing? boolean file: receive with the gaps of the file, not as fast as it is read (false)
 ---@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
+---@field any_link? boolean file: open those of other link types than Ethernet, too; a default endpoint with `invalid`
+---  gets their frames, as they are (false)
 ---@field output? string file: pcap file that gets what is sent; it is overwritten
 ---@field queues? integer xdp: receive queues to serve, from the first (all)
 ---@field mode? "auto"|"native"|"generic" xdp ("auto")
@@ -123,7 +126,7 @@ local OPTIONS = options.new("a relay", {
   recv_depth = options.whole(1, nil, 0), frame_size = options.whole(1, nil, 0), frames = options.whole(1, nil, 0),
   mtu = options.whole(1, nil, 0), queues = options.whole(1, nil, 0), -- 0 asks the engine for its default
   promiscuous = options.boolean(true), outgoing = options.boolean(false), timing = options.boolean(false),
-  follow = options.boolean(false), need_wakeup = options.boolean(true),
+  follow = options.boolean(false), any_link = options.boolean(false), need_wakeup = options.boolean(true),
   mode = options.one_of({ "auto", "native", "generic" }, "auto"),
   copy = options.one_of({ "auto", "copy", "zerocopy" }, "auto"), steer = options.any("endpoints"),
 })
@@ -144,7 +147,7 @@ end
 
 local TEXTS = { "filter", "capture", "output", "program" }
 local NUMBERS = { "recv_depth", "frame_size", "frames", "mtu", "queues" }
-local SWITCHES = { "promiscuous", "outgoing", "timing", "follow" }
+local SWITCHES = { "promiscuous", "outgoing", "timing", "follow", "any_link" }
 
 -- The C struct, and the strings it points to, which the caller keeps alive for the call. types: EtherTypes that the
 -- default filter lets in.
@@ -197,6 +200,7 @@ local function wrap(handle, types, capture)
     kind = ffi.string(info.kind),
     mac = tostring(info.mac),
     mtu = info.mtu,
+    link_type = info.link_type,
     detail = ffi.string(info.detail),
     types = types,
     capture = capture,
