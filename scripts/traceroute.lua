@@ -3,8 +3,11 @@
 --   etherlua run traceroute --lab --icmp 10.0.0.1
 --   etherlua run traceroute -i eth1 --vlan 100 --ip 10.0.0.5/24 --gateway 10.0.0.1 192.0.2.7
 
+local bytes = require "etherlua.net.bytes"
 local cjson = require "cjson"
 local ether = require "etherlua"
+local extensions = require "etherlua.proto.icmp_extensions"
+local json = require "etherlua.program.json"
 local script = require "etherlua.script"
 local script_host = require "etherlua.program.script_host"
 local traceroute = require "etherlua.role.traceroute"
@@ -28,8 +31,10 @@ local function options()
     :argname("PORT"):convert(script.number(1, 65535, true))
   parser:option("--size", "Octets of data in a packet.", "32"):argname("N"):convert(script.number(0, 65507, true))
   parser:epilog("Behind a time: !N network, !H host, !P protocol unreachable, !X prohibited, !F-MTU fragmentation " ..
-    "needed, !S source route failed or beyond scope, !<CODE> others. Exit status: 0 the target was reached, 3 it " ..
-    "was not, or the host got no address, 2 wrong usage.")
+    "needed, !S source route failed or beyond scope, !<CODE> others. Behind an address: the labels " ..
+    "that a packet had there, <MPLS:L=label,E=class,S=bottom of the stack,T=ttl>, and other extensions (RFC 4884), " ..
+    "<class/type:hex>.\n\nExit status: 0 the target was reached, 3 it was not, or the host got no address, 2 wrong " ..
+    "usage.")
   return script.parse(parser, arg)
 end
 
@@ -37,28 +42,44 @@ local opts = options()
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
+local ANSWER = { "from", "rtt_ms", "mark", "extensions" }
 local HOP = { "ttl", "answers" }
 local SUMMARY = { "target", "source", "reached", "hops", "seconds", "error" }
+
+-- Octets in hex.
+local function objects_of(answer)
+  local list = {}
+  for i, object in ipairs(answer.extensions or {}) do
+    list[i] = json.ordered(extensions.fields.names, { class = object.class, type = object.type,
+      labels = object.labels, data = object.data and bytes.hex(object.data) })
+    for _, label in ipairs(object.labels or {}) do json.ordered(extensions.label_fields.names, label) end
+  end
+  return list[1] and list or nil
+end
 
 local function answers_of(hop)
   local list = {}
   for i = 1, opts.queries do
     local answer = hop.answers[i]
-    list[i] = answer and { from = answer.from, rtt_ms = math.floor(answer.rtt * 1e6 + 0.5) / 1000, mark = answer.mark }
-      or cjson.null
+    list[i] = answer and json.ordered(ANSWER, { from = answer.from, rtt_ms = math.floor(answer.rtt * 1e6 + 0.5) / 1000,
+      mark = answer.mark, extensions = objects_of(answer) }) or cjson.null
   end
   return list
 end
 
--- As traceroute prints it: an address where it is another one than before.
+-- An address, and the labels that it tells, where either is another one than before.
+local function add_source(words, answer, before)
+  local from = answer.from .. extensions.text(answer.extensions)
+  if from ~= before then words[#words + 1] = " " .. from end
+  return from
+end
+
+-- As traceroute prints it.
 local function print_hop(hop)
   local words, from = {}, nil
   for i = 1, opts.queries do
     local answer = hop.answers[i]
-    if answer and answer.from ~= from then
-      from = answer.from
-      words[#words + 1] = " " .. from
-    end
+    if answer then from = add_source(words, answer, from) end
     words[#words + 1] = answer and ("  %.3f ms%s"):format(answer.rtt * 1000, answer.mark and " " .. answer.mark or "")
       or " *"
   end

@@ -2,10 +2,12 @@
 
 local cjson = require "cjson"
 local ether = require "etherlua"
+local extensions = require "etherlua.proto.icmp_extensions"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local neighbour = require "etherlua.host.neighbour"
+local pcap = require "support.pcap"
 local program = require "support.program"
 local proto = require "etherlua.proto"
 local root_it = require "support.root_it"
@@ -115,6 +117,26 @@ describe("role.traceroute", function()
     end)
   end)
 
+  it("tells the extensions of an error, such as MPLS labels", function()
+    local objects = { { class = 1, type = 1, labels = { { label = 16, traffic_class = 3, bottom = true, ttl = 1 } } } }
+    local hops = trace_with({ tries = 1, max_ttl = 3, timeout = 0.1 }, function(whole, _, i)
+      local length = i == 1 and 32 or 0 -- some do not say it
+      return { { ROUTER, i == 3 and error_about(whole, 11, 0)
+        or { type = 11, code = 0, rest = length * 0x10000, payload = extensions.build(whole, objects) } } }
+    end)
+    assert.same({ objects, objects }, { hops[1].answers[1].extensions, hops[2].answers[1].extensions })
+    assert.same({ 3, nil }, { #hops, hops[3].answers[1].extensions })
+  end)
+
+  it("knows its own packet where who quotes it has changed the length", function()
+    for _, length in ipairs { "\0\0", "\60\0", "\0\19" } do
+      local hops = trace_with({ tries = 1, max_ttl = 1, timeout = 0.1 }, function(whole)
+        return { { ROUTER, { type = 11, code = 0, payload = whole:sub(1, 2) .. length .. whole:sub(5, 28) } } }
+      end)
+      assert.equal(ROUTER, hops[1].answers[1].from)
+    end
+  end)
+
   it("says what kind of end it is, and goes no further", function()
     local marks = { { 3, 0, "!N" }, { 3, 1, "!H" }, { 3, 2, "!P" }, { 3, 4, "!F-1400", { next_hop_mtu = 1400 } },
       { 3, 5, "!S" }, { 3, 9, "!X" }, { 3, 10, "!X" }, { 3, 13, "!X" }, { 3, 14, "!V" }, { 3, 15, "!C" },
@@ -147,6 +169,23 @@ describe("role.traceroute", function()
 end)
 
 -- ---- the script ---------------------------------------------------------------------------------------------------
+
+-- A router that says which labels a packet had, and, from the second hop on, something else.
+local LABELLING = [[
+local extensions, proto = require "etherlua.proto.icmp_extensions", require "etherlua.proto"
+local conn = require("etherlua").open("eth0"):conn { mac = "02:00:00:00:00:02" }
+require("etherlua.host.neighbour").of(conn):claim "10.0.0.254"
+while true do
+  local whole, from = conn:recv()
+  local packet = whole and proto.ipv4.parse(whole)
+  local objects = {
+    { labels = { { label = 416240, ttl = 1 }, { label = 3, traffic_class = 5, bottom = true, ttl = 2 } } },
+    packet and packet.ttl > 1 and { class = 2, type = 10, data = "ab" } or nil }
+  if not whole then return end
+  local message = proto.icmp.build { type = 11, rest = 32 * 0x10000, payload = extensions.build(whole, objects) }
+  conn:send(proto.ipv4.build { src = "10.0.0.254", dst = packet.src, protocol = 1, payload = message }, from.mac)
+end
+]]
 
 local reason = select(2, lab.root())
 
@@ -213,6 +252,23 @@ describe("the script traceroute", function()
         said[3].error })
     end)
   end
+
+  root_it("prints the MPLS labels that routers tell, as traceroute -e does", function()
+    local pair = lab.new()
+    local router = program.start(pair.far, pcap.write_file(LABELLING))
+    program.wait_for_socket(pair.far)
+    local arguments = "traceroute -i eth0 --ip 10.0.0.1/24 --gateway 10.0.0.254 --max-ttl 2 --queries 2 192.0.2.7"
+    local _, text = program.said(pair.near, arguments)
+    local _, json = program.said(pair.near, arguments .. " --json")
+    router:interrupt()
+    pair:close()
+    pcap.remove_files()
+    local labels = "<MPLS:L=416240,E=0,S=0,T=1/L=3,E=5,S=1,T=2>"
+    assert.equal((" 1  10.0.0.254 %s t t\n 2  10.0.0.254 %s <2/10:6162> t t"):format(labels, labels), route_of(text))
+    assert.is_truthy(json:find('"extensions":[{"class":1,"type":1,"labels":[{"label":416240,"traffic_class":0,"bottom"'
+      .. ':false,"ttl":1},{"label":3,"traffic_class":5,"bottom":true,"ttl":2}]},{"class":2,"type":10,"data":"6162"}]',
+      1, true), json)
+  end)
 
   root_it("prints a star for each answer that does not come, and null to machines", function()
     net:host("r2"):run "nft add table ip t && nft add chain ip t o '{ type filter hook output priority 0; }' && \z

@@ -3,6 +3,7 @@
 -- What it shares with ICMPv6 is in icmp_messages.lua. A new kind of message is an entry in M.types.
 
 local bytes = require "etherlua.net.bytes"
+local extensions = require "etherlua.proto.icmp_extensions"
 local icmp_messages = require "etherlua.proto.icmp_messages"
 local schema = require "etherlua.proto.schema"
 
@@ -18,12 +19,14 @@ local fixed = icmp_messages.fixed
 
 local unreachable = fixed("icmp", { { "reserved", "u16" }, { "next_hop_mtu", "u16" } }, function(fields)
   return fields.code == M.FRAGMENTATION_NEEDED and format(" mtu %d", fields.next_hop_mtu or 0) or ""
-end, true)
+end, true, icmp_messages.quoted_len4)
 
 local redirect = fixed("icmp", { { "gateway", "ip4" } }, function(fields) return " to " .. fields.gateway end, true)
 
 local parameter_problem = fixed("icmp", { { "pointer", "u8" }, { "reserved", "u24" } },
-  function(fields) return format(" at %d", fields.pointer) end, true)
+  function(fields) return format(" at %d", fields.pointer) end, true, icmp_messages.quoted_len4)
+
+local time_exceeded = fixed("icmp", { { "rest", "u32" } }, nil, true, icmp_messages.quoted_len4)
 
 -- Milliseconds since midnight UT.
 local timestamp = fixed("icmp", { { "identifier", "u16" }, { "sequence", "u16" }, { "originate_timestamp", "u32" },
@@ -37,7 +40,7 @@ M.types = {
   [4] = { name = "source quench", kind = icmp_messages.error },
   [5] = { name = "redirect", kind = redirect, codes = { [0] = "net", "host", "net and tos", "host and tos" } },
   [8] = { name = "echo request", kind = icmp_messages.echo, answer = 0 },
-  [11] = { name = "time exceeded", kind = icmp_messages.error, codes = { [0] = "in transit", "in reassembly" } },
+  [11] = { name = "time exceeded", kind = time_exceeded, codes = { [0] = "in transit", "in reassembly" } },
   [12] = { name = "parameter problem", kind = parameter_problem },
   [13] = { name = "timestamp request", kind = timestamp, answer = 14 },
   [14] = { name = "timestamp reply", kind = timestamp },
@@ -45,11 +48,13 @@ M.types = {
 
 local messages = icmp_messages.new("icmp", "ICMP", "ipv4", M.types)
 
-M.fields = schema.new("icmp", messages:names(), { derived = { "checksum" } })
+M.fields = schema.new("icmp", messages:names(),
+  { derived = { "checksum" }, inside = { extensions = extensions.fields } })
 
 ---@param fields table
 ---@return string? name of the module for the payload
 ---@return string? note "quoted" if so: the packet may be cut off
+---@return string? quoted the payload without extensions
 function M.child(fields)
   return messages:child(fields)
 end
@@ -58,13 +63,15 @@ end
 ---@return table? fields type, code, checksum, payload, and: identifier, sequence (echo, timestamp);
 ---  originate_timestamp, receive_timestamp, transmit_timestamp (milliseconds since midnight UT); next_hop_mtu
 ---  (destination unreachable); gateway (redirect); pointer (parameter problem); or rest, the second word as a number;
----  reserved if it is not zero
+---  reserved if it is not zero; extensions (RFC 4884), which are behind what is quoted in payload, if there are some:
+---  see icmp_extensions.lua
 ---@return string? reason
 function M.parse(message)
   return messages:parse(message)
 end
 
----@param fields table as from parse; type is needed, and gateway for a redirect
+---@param fields table as from parse; type is needed, and gateway for a redirect; extensions have to be in payload, see
+---  icmp_extensions.build
 ---@return string message
 function M.build(fields)
   M.fields:check(fields)

@@ -5,6 +5,7 @@
 
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
+local extensions = require "etherlua.proto.icmp_extensions"
 local group = require "etherlua.net.group"
 local icmp_messages = require "etherlua.proto.icmp_messages"
 local layout = require "etherlua.proto.layout"
@@ -77,12 +78,14 @@ local too_big = icmp_messages.fixed("icmp6", { { "mtu", "u32" } },
 local parameter_problem = icmp_messages.fixed("icmp6", { { "pointer", "u32" } },
   function(fields) return format(" at %d", fields.pointer) end, true)
 
+local extensible = icmp_messages.fixed("icmp6", { { "rest", "u32" } }, nil, true, icmp_messages.quoted_len6)
+
 -- As of etherlua.proto.icmp_messages.
 M.types = {
-  [1] = { name = "destination unreachable", kind = icmp_messages.error,
+  [1] = { name = "destination unreachable", kind = extensible,
     codes = { [0] = "no route", "prohibited", "scope", "address", "port" } },
   [2] = { name = "packet too big", kind = too_big },
-  [3] = { name = "time exceeded", kind = icmp_messages.error, codes = { [0] = "in transit", "in reassembly" } },
+  [3] = { name = "time exceeded", kind = extensible, codes = { [0] = "in transit", "in reassembly" } },
   [4] = { name = "parameter problem", kind = parameter_problem,
     codes = { [0] = "header field", "next header", "option" } },
   [128] = { name = "echo request", kind = icmp_messages.echo, answer = 129 },
@@ -97,7 +100,8 @@ M.types = {
 
 local messages = icmp_messages.new("icmp6", "ICMPv6", "ipv6", M.types)
 
-M.fields = schema.new("icmp6", messages:names(), { derived = { "checksum" }, inside = { options = options.list } })
+M.fields = schema.new("icmp6", messages:names(),
+  { derived = { "checksum" }, inside = { options = options.list, extensions = extensions.fields } })
 
 -- Where a neighbour solicitation for an address is sent: the group of its last 24 bits (RFC 4291 section 2.7.1) and the
 -- MAC address of that.
@@ -123,6 +127,7 @@ end
 ---@param fields table
 ---@return string? name of the module for the payload
 ---@return string? note "quoted" if so: the packet may be cut off
+---@return string? quoted the payload without extensions
 function M.child(fields)
   return messages:child(fields)
 end
@@ -133,7 +138,7 @@ end
 ---  (see icmp6_options.lua) and target (solicitation, advertisement, redirect), destination (redirect), router,
 ---  solicited, override (advertisement), or cur_hop_limit, managed, other, home_agent, preference (0 medium, 1 high,
 ---  3 low), router_lifetime (s), reachable_time, retrans_timer (ms); else rest, the second word as a number, and
----  payload; reserved if it is not zero
+---  payload; reserved if it is not zero; extensions as those of icmp.parse
 ---@return string? reason
 function M.parse(message)
   return messages:parse(message)

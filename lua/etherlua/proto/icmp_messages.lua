@@ -2,6 +2,7 @@
 -- says. A protocol is a table of types; icmp.lua and icmp6.lua have theirs.
 
 local bytes = require "etherlua.net.bytes"
+local extensions = require "etherlua.proto.icmp_extensions"
 local layout = require "etherlua.proto.layout"
 local schema = require "etherlua.proto.schema"
 
@@ -20,6 +21,8 @@ local M = {}
 ---@field build fun(fields: table): string
 ---@field describe fun(fields: table): string the end of a line
 ---@field quotes? boolean the payload is the beginning of a packet
+---@field quoted_len? fun(message: string): integer octets of the payload that are quoted, extensions follow (RFC 4884
+---  section 4); 0: the message does not say
 
 -- identifier, sequence, payload
 ---@type etherlua.proto.icmp_kind
@@ -41,8 +44,9 @@ M.echo = {
 ---@param entries table[] as for layout.new; 4 octets or more
 ---@param text? fun(fields: table): string the end of a line
 ---@param quotes? boolean
+---@param quoted_len? fun(message: string): integer
 ---@return etherlua.proto.icmp_kind
-function M.fixed(protocol, entries, text, quotes)
+function M.fixed(protocol, entries, text, quotes, quoted_len)
   local fixed = layout.new(protocol, entries)
   local size = 4 + fixed.size
   return {
@@ -55,12 +59,22 @@ function M.fixed(protocol, entries, text, quotes)
     build = function(fields) return fixed:build(fields) .. bytes.string(protocol .. " payload", fields.payload) end,
     describe = text or function() return "" end,
     quotes = quotes,
+    quoted_len = quoted_len,
   }
 end
 
 -- rest (the second word as a number), payload
 M.other = M.fixed("icmp", { { "rest", "u32" } })
 M.error = M.fixed("icmp", { { "rest", "u32" } }, nil, true)
+
+-- For errors that may have extensions: the octet of ICMP or ICMPv6 that says how much is quoted, in units of theirs.
+---@param message string
+---@return integer octets
+function M.quoted_len4(message) return byte(message, 6) * 4 end
+
+---@param message string
+---@return integer octets
+function M.quoted_len6(message) return byte(message, 5) * 8 end
 
 -- ---- the messages of a protocol -----------------------------------------------------------------------------------
 
@@ -94,6 +108,7 @@ function Messages:names()
   for i, name in ipairs(names) do
     if name == "payload" then table.insert(names, table.remove(names, i)) break end
   end
+  names[#names + 1] = "extensions"
   return names
 end
 
@@ -110,7 +125,11 @@ end
 function Messages:parse(message)
   if #message < 8 then return bytes.short(self.protocol, #message, 8) end
   local number, code = byte(message, 1, 2)
-  return self:kind_of(number).parse(message, { type = number, code = code, checksum = u16(message, 3) })
+  local kind = self:kind_of(number)
+  local fields, reason = kind.parse(message, { type = number, code = code, checksum = u16(message, 3) })
+  if not fields then return nil, reason end
+  if kind.quoted_len then fields.extensions = extensions.parse(fields.payload, kind.quoted_len(message)) end
+  return fields
 end
 
 -- The parts of a message in front of and behind the checksum.
@@ -122,12 +141,19 @@ function Messages:parts(fields)
   return before, self:kind_of(fields.type).build(fields)
 end
 
+-- What a message quotes, without the extensions behind it.
+local function quoted_of(fields)
+  if not fields.extensions then return fields.payload end
+  return sub(fields.payload, 1, #fields.payload - extensions.size(fields.extensions))
+end
+
 -- The module of the packet that a message quotes.
 ---@param fields table
 ---@return string? name nil if the message is no error
 ---@return string? note
+---@return string? quoted what is to be read of the payload
 function Messages:child(fields)
-  if self:kind_of(fields.type).quotes then return self.quoted, "quoted" end
+  if self:kind_of(fields.type).quotes then return self.quoted, "quoted", quoted_of(fields) end
 end
 
 -- What a request and its answers have in common.
@@ -161,7 +187,7 @@ function Messages:describe(fields)
   local code_name = known and known.codes and known.codes[fields.code]
   local code = code_name and format(" (%s)", code_name) or fields.code ~= 0 and format(" code %d", fields.code) or ""
   return self.label .. " " .. (known and known.name or format("type %d", fields.type)) .. code
-    .. self:kind_of(fields.type).describe(fields)
+    .. self:kind_of(fields.type).describe(fields) .. extensions.text(fields.extensions)
 end
 
 return M

@@ -17,8 +17,8 @@
 --   next                     number -> name of the module that reads the payload
 --   selectors                the fields that the numbers stand in, for composing; of two, the first takes the lowest of
 --                            the child's numbers, the second the highest
---   child(fields)            -> name of the module for fields.payload, or nil; and a note: "quoted" if an ICMP error
---                            quotes it, or why there is none
+--   child(fields)            -> name of the module for fields.payload, or nil; a note: "quoted" if an ICMP error quotes
+--                            it, or why there is none; and the octets that it reads, where these are not all
 --   carrier(fields)          -> what it needs of the fields of the layer that carries it
 --
 -- Where it is asked and answers, for proto/answers.lua; without a rule everything answers everything:
@@ -113,9 +113,9 @@ function M.dissect(frame, first, quoted)
     end
     layers[#layers + 1] = { name = name, fields = fields }
     if not module.child then return layers end
-    local note
-    name, note = module.child(fields)
-    payload, quoted = fields.payload, quoted or note == "quoted"
+    local note, inner
+    name, note, inner = module.child(fields)
+    payload, quoted = inner or fields.payload, quoted or note == "quoted"
     if #layers == M.LAYERS_MAX then name, note = nil, "too many layers" end
     if not name and payload and payload ~= "" then
       layers[#layers + 1] = { name = "data", fields = { payload = payload, note = note } }

@@ -60,6 +60,7 @@ local function lengths(packet, quoted)
   local size, total = band(first, 15) * 4, u16(packet, 3)
   if rshift(first, 4) ~= 4 then return nil, format("ipv4: version %d", rshift(first, 4)) end
   if size < 20 then return nil, format("ipv4: ihl %d is under 5", size / 4) end
+  if total < size and quoted then return size, have end -- some who quote have changed it
   if total < size then return nil, format("ipv4: total_length %d is under its %d header bytes", total, size) end
   local needed = quoted and size or total
   if have < needed then return bytes.short("ipv4", have, needed, "bytes") end
@@ -83,7 +84,7 @@ function M.parse(packet, quoted)
     version = 4,
     ihl = size / 4,
     tos = byte(packet, 2),
-    total_length = total,
+    total_length = u16(packet, 3),
     identification = u16(packet, 5),
     reserved_flag = band(fragment, 0x8000) ~= 0 or nil,
     df = band(fragment, 0x4000) ~= 0,

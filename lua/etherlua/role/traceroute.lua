@@ -36,6 +36,8 @@ M.PORT = 33434
 ---@class etherlua.trace_answer
 ---@field from string IP address
 ---@field rtt number seconds
+---@field extensions? table[] what the error has behind the packet that it quotes, such as MPLS labels: see
+---  proto/icmp_extensions.lua
 ---@field mark? string why the way ends there: "!N" network, "!H" host, "!P" protocol unreachable, "!X" prohibited,
 ---  "!F-1400" fragmentation needed and the MTU, "!S" source route or scope, "!V", "!C" precedence, "!<CODE>" others
 
@@ -96,10 +98,11 @@ end
 
 -- ---- what comes back ----------------------------------------------------------------------------------------------
 
-local function answer(self, number, frame, mark, ends)
+local function answer(self, number, frame, mark, ends, extensions)
   local sent = self.sent[number]
   if not sent or sent.answer or sent.late then return end
-  sent.answer = { from = frame.src_ip, rtt = math.max(frame.timestamp - sent.time, 0), mark = mark or nil }
+  sent.answer = { from = frame.src_ip, rtt = math.max(frame.timestamp - sent.time, 0), mark = mark or nil,
+    extensions = extensions }
   sent.ends, sent.reached = ends, ends and not mark
   self.event:close()
 end
@@ -118,7 +121,7 @@ local function hear_error(self, message, frame)
   local mark, ends = self.meaning(message)
   local packet = mark ~= nil and probe.quoted(self.version, message, self.source, self.to)
   local number = packet and number_of(self, packet)
-  if number then answer(self, number, frame, mark, ends) end
+  if number then answer(self, number, frame, mark, ends, message.extensions) end
 end
 
 local function hear_reply(self, frame)
