@@ -252,6 +252,7 @@ struct el_relay_info {
 	uint32_t capture_error; /* errno for which the capture stopped, 0: none */
 	uint32_t was_left;      /* xdp: rxvlan was off because a process was killed; it is on again behind this relay */
 	uint32_t link_type;     /* what its frames begin with: EL_LINK_ETHERNET, or another of libpcap's DLT_ numbers */
+	char problem[EL_ERR_MAX]; /* of a file that is broken: why it cannot be read on; "": it breaks off, or is not */
 };
 
 /*

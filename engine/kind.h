@@ -49,8 +49,9 @@ struct el_relay {
 	uint32_t headroom;    /* bytes that the kernel needs in front of a received frame */
 	uint32_t tx_inflight; /* frames that were sent and are in a ring of the kernel's */
 	char detail[64];
-	bool was_left;  /* see struct el_relay_info */
-	double wake_at; /* the next frame is due then, by the engine's clock; INFINITY: nothing is known */
+	bool was_left;            /* see struct el_relay_info */
+	char problem[EL_ERR_MAX]; /* see el_relay_info */
+	double wake_at;           /* the next frame is due then, by the engine's clock; INFINITY: nothing is known */
 	/* nanoseconds: time since 1970 of a received frame minus its time by the engine's clock */
 	const int64_t *wall_offset;
 	bool paced; /* nothing is lost by receiving later: no more than readers read, so nothing overflows */

@@ -42,6 +42,7 @@ void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)
 	out->mtu = relay->mtu;
 	memcpy(out->detail, relay->detail, sizeof out->detail);
 	out->was_left = relay->was_left;
+	memcpy(out->problem, relay->problem, sizeof out->problem);
 	out->link_type = relay->link_type;
 	if (relay->capture) {
 		el_capture_flush(relay->capture);

@@ -148,5 +148,7 @@ end)
 
 local _, reason = player:run()
 if reason then
-  script.exit(script.FAILED, ("%s: %s behind frame %d"):format(opts.file, reason, player:summary().frames))
+  local values = player:summary()
+  script.exit(script.FAILED, ("%s: %s behind frame %d%s"):format(opts.file, reason, values.frames,
+    values.problem and ": " .. values.problem or ""))
 end

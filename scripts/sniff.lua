@@ -269,5 +269,7 @@ while counts.shown ~= opts.count and ether.now() < deadline do
 end
 flush()
 if reason and reason ~= "timeout" and reason ~= "closed" then
-  script.exit(script.FAILED, ("%s: %s behind frame %d"):format(relay.name, reason, counts.shown))
+  local problem = relay:problem()
+  script.exit(script.FAILED, ("%s: %s behind frame %d%s"):format(relay.name, reason, counts.shown,
+    problem and ": " .. problem or ""))
 end

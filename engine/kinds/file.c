@@ -189,6 +189,15 @@ static void wait_for_more(struct el_relay *relay, struct file *self, off_t recor
 		self->at_end = true;
 }
 
+/* What libpcap does not read on for, such as interfaces of two link types. That the file breaks off is no such thing. */
+static void note_problem(struct el_relay *relay, struct file *self)
+{
+	const char *reason = pcap_geterr(self->input);
+
+	if (strncmp(reason, "truncated", 9))
+		snprintf(relay->problem, sizeof relay->problem, "%s", reason);
+}
+
 /* False at the end, or where the file is broken. */
 static bool read_record(struct el_relay *relay, struct file *self)
 {
@@ -199,6 +208,8 @@ static bool read_record(struct el_relay *relay, struct file *self)
 	if (got == 1)
 		return true;
 	self->header = NULL;
+	if (got == PCAP_ERROR)
+		note_problem(relay, self);
 	if (self->follow && feof(file))
 		wait_for_more(relay, self, record);
 	else

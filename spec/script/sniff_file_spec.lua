@@ -17,11 +17,18 @@ local function judged(path)
     "-e frame.protocols -e ip.dst -e ipv6.dst -e udp.dstport 2>/dev/null"):format(path))
 end
 
+local SECTION = pcap.block(0x0a0d0d0a, le32(0x1a2b3c4d) .. le16(1) .. le16(0) .. ("\255"):rep(8))
+
+local function interface(link, snap) return pcap.block(1, le16(link) .. le16(0) .. le32(snap)) end
+
+local function packet_of(number, frame)
+  return pcap.block(6, le32(number) .. le32(0) .. le32(0) .. le32(#frame) .. le32(#frame) .. frame)
+end
+
 -- A pcapng file whose interface counts from some seconds since 1970 on.
 local function from(offset, list)
-  local section = pcap.block(0x0a0d0d0a, le32(0x1a2b3c4d) .. le16(1) .. le16(0) .. ("\255"):rep(8))
   local low = offset % 2 ^ 32
-  local text = { section, pcap.block(1, le16(1) .. le16(0) .. le32(0) .. le16(14) .. le16(8) .. le32(low)
+  local text = { SECTION, pcap.block(1, le16(1) .. le16(0) .. le32(0) .. le16(14) .. le16(8) .. le32(low)
     .. le32(offset < 0 and 0xffffffff or math.floor(offset / 2 ^ 32)) .. le32(0)) }
   for i, one in ipairs(list) do
     text[i + 2] = pcap.block(6, le32(0) .. le32(0) .. le32(one.us) .. le32(#one[1]) .. le32(#one[1]) .. one[1])
@@ -102,6 +109,27 @@ describe("sniff on a file", function()
     assert.same({ 4294967200, 7000 }, { pcap.records(copy)[1].sec, pcap.records(copy)[1].ns })
     local status, _, err = sniff(("-r %s -w %s"):format(from(-10, { { frame, us = 7 } }), copy))
     assert.same({ 1, ("etherlua: cannot write %s: a time before 1970 or after 2106\n"):format(copy) }, { status, err })
+  end)
+
+  it("reads several interfaces and sections of one kind, and says why it cannot where they differ", function()
+    local one, first = packet_of(0, frame), SECTION .. interface(1, 0)
+    local whole = pcap.write_file(first .. interface(1, 0) .. one .. packet_of(1, frame) .. first .. one)
+    assert.matches("^3 frames", select(2, sniff("-q -r " .. whole)))
+    for text, words in pairs {
+      [first .. one .. interface(1, 96) .. packet_of(1, frame)] =
+        "an interface has a snapshot length 96 different from the snapshot length of the first interface",
+      [first .. one .. interface(113, 0) .. one] =
+        "an interface has a type 113 different from the type of the first interface",
+      [first .. one .. pcap.block(6, le32(7) .. ("\0"):rep(16))] = "a packet arrived on interface 7, but there's no " ..
+        "Interface Description Block for that interface",
+    } do
+      local path = pcap.write_file(text)
+      local status, out, err = sniff("-r " .. path)
+      assert.same({ 1, ("etherlua: file:%s: file broken behind frame 1: %s\n"):format(path, words) }, { status, err })
+      assert.is_truthy(out:find("\n1 frame, ", 1, true), out)
+      local replayed = { program.run(nil, ("replay --top-speed %s -i file:%s"):format(path, pcap.file {})) }
+      assert.equal(("etherlua: %s: file broken behind frame 1: %s\n"):format(path, words), replayed[3])
+    end
   end)
 
   it("shows frames that offloads have made large, and writes them whole", function()

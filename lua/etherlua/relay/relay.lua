@@ -332,6 +332,16 @@ function Relay:wall(timestamp)
   return C.el_relay_wall(self.handle, timestamp)
 end
 
+-- Why a file cannot be read on, where that is not because it breaks off: such as that it has interfaces of two link
+-- types.
+---@return string|nil reason in libpcap's words
+function Relay:problem()
+  check_open(self)
+  local info = info_t()
+  C.el_relay_info(self.handle, info)
+  return info.problem[0] ~= 0 and ffi.string(info.problem) or nil
+end
+
 -- Sends what is pending now; otherwise that is done when a batch is full or the loop is about to sleep.
 ---@return boolean whether the interface took it
 function Relay:flush()

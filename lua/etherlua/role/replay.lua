@@ -143,6 +143,7 @@ end
 
 local function run(self)
   local reason = send_all(self)
+  self.problem = self.file:problem()
   self.relay:flush()
   while self.relay:stats().tx_pending > 0 do sched.sleep(0.001) end
   self.ended = sched.now()
@@ -173,6 +174,7 @@ end
 ---  pass; of many the first 100
 ---@field seconds number since the first frame, until the last one
 ---@field whole boolean all of it was sent
+---@field problem? string why the file could not be read on: see relay:problem
 ---@field late etherlua.summary how long after their time in the schedule frames were handed over
 
 ---@return etherlua.replay_summary
@@ -182,7 +184,7 @@ function Replay:summary()
     skipped[reason], named[reason] = count, { unpack(self.skipped_frames[reason]) }
   end
   return { frames = self.frames, passes = self.passes, skipped = skipped, skipped_frames = named,
-    whole = self.whole or false,
+    whole = self.whole or false, problem = self.problem,
     seconds = (self.ended or now) - (self.began or now), late = self.late:summary() }
 end
 
