@@ -97,7 +97,10 @@ describe("extensions of ICMP errors", function()
   it("are in three of IPv4's errors", function()
     for _, kind in ipairs { 3, 11, 12 } do
       local payload = extensions.build(QUOTED4, OBJECTS)
-      assert.same(OBJECTS, proto.icmp.parse(error_of(4, payload, 32, kind)).extensions)
+      local message = error_of(4, payload, 32, kind)
+      assert.equal("\0\32\0\0", message:sub(5, 8))
+      assert.same(OBJECTS, proto.icmp.parse(message).extensions)
+      assert.equal(message, proto.icmp.build(proto.icmp.parse(message)))
     end
   end)
 

@@ -70,8 +70,8 @@ function M.parse(message)
   return messages:parse(message)
 end
 
----@param fields table as from parse; type is needed, and gateway for a redirect; extensions have to be in payload, see
----  icmp_extensions.build
+---@param fields table as from parse; type is needed, and gateway for a redirect; rest may stand for all of the
+---  second word; extensions have to be in payload, see icmp_extensions.build
 ---@return string message
 function M.build(fields)
   M.fields:check(fields)

@@ -39,7 +39,8 @@ M.echo = {
   describe = function(fields) return format(" id %d seq %d", fields.identifier, fields.sequence) end,
 }
 
--- The kind of message that has some fields at fixed places and then a payload.
+-- The kind of message that has some fields at fixed places and then a payload. For build, `rest` says the second word
+-- of each as a number.
 ---@param protocol string
 ---@param entries table[] as for layout.new; 4 octets or more
 ---@param text? fun(fields: table): string the end of a line
@@ -56,7 +57,11 @@ function M.fixed(protocol, entries, text, quotes, quoted_len)
       fixed:parse(message, 5, fields).payload = sub(message, size + 1)
       return fields
     end,
-    build = function(fields) return fixed:build(fields) .. bytes.string(protocol .. " payload", fields.payload) end,
+    build = function(fields)
+      local header = fixed:build(fields)
+      if fields.rest then header = bytes.put32(protocol .. " rest", fields.rest) .. sub(header, 5) end
+      return header .. bytes.string(protocol .. " payload", fields.payload)
+    end,
     describe = text or function() return "" end,
     quotes = quotes,
     quoted_len = quoted_len,
