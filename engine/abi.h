@@ -166,6 +166,7 @@ struct el_frame {
 	uint32_t conn;    /* id of the EtherConn that it came to */
 	uint8_t state;    /* EL_FRAME_... below: who has it */
 	uint8_t pad;
+	int16_t fine; /* nanoseconds that timestamp has no digits for, of a file that spans more than 100 days */
 };
 
 enum { EL_FRAME_UNUSED, EL_FRAME_OWNED, EL_FRAME_QUEUED, EL_FRAME_BORROWED };
@@ -310,6 +311,8 @@ int el_relay_filter(struct el_relay *relay, const char *text, char err[EL_ERR_MA
  * file by its own time stamps.
  */
 int64_t el_relay_wall(const struct el_relay *relay, double timestamp);
+/* The same to the last digit, of the frame itself. */
+int64_t el_frame_wall(const struct el_relay *relay, const struct el_frame *frame);
 /*
  * Sends one whole frame as it is, Ethernet header included. -EINVAL: shorter than that header. -EMSGSIZE: longer than
  * the MTU lets a frame be. Else errors as el_conn_send.

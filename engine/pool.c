@@ -86,6 +86,7 @@ struct el_frame *el_pool_get(struct el_pool *pool)
 	frame->owner = NULL;
 	frame->len = 0;
 	frame->cut = 0;
+	frame->fine = 0;
 	frame->flags = 0;
 	frame->state = EL_FRAME_OWNED;
 	return frame;

@@ -82,6 +82,11 @@ int64_t el_relay_wall(const struct el_relay *relay, double timestamp)
 	return *relay->wall_offset + llround(timestamp * 1e9);
 }
 
+int64_t el_frame_wall(const struct el_relay *relay, const struct el_frame *frame)
+{
+	return el_relay_wall(relay, frame->timestamp) + frame->fine;
+}
+
 /* ---- in ---- */
 
 void el_relay_input(struct el_relay *relay, struct el_frame *frame)
@@ -97,7 +102,7 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 		return;
 	}
 	if (unlikely(relay->capture))
-		el_capture_frame(relay->capture, frame, el_relay_wall(relay, frame->timestamp));
+		el_capture_frame(relay->capture, frame, el_frame_wall(relay, frame));
 	if (unlikely(relay->link_type != EL_LINK_ETHERNET || el_frame_parse(frame, &key))) {
 		el_demux_invalid(relay, frame);
 		return;

@@ -199,7 +199,7 @@ local function flush()
 end
 
 local function show(frame)
-  local wall = relay:wall(frame.timestamp)
+  local wall = relay:wall(frame)
   first = first or wall
   counts.shown, counts.bytes = counts.shown + 1, counts.bytes + frame.len + frame.cut
   if frame.cut > 0 then counts.cut = counts.cut + 1 end

@@ -40,6 +40,9 @@ static const double STEP = 1.0 / 512;
 /* Seconds of a pcap file have 32 bits and no sign (draft-ietf-opsawg-pcap 5), which libpcap takes for one. */
 static const int64_t ERA = 1LL << 32;
 
+/* Seconds: two times of a file may be so far from 1970, and their distance still is a number of nanoseconds. */
+static const int64_t FARTHEST = INT64_MAX / NS / 2;
+
 /* First block of a pcapng file, the same in either byte order (draft-ietf-opsawg-pcapng 4.1). */
 static const uint32_t SECTION_HEADER = 0x0a0d0d0a;
 
@@ -171,7 +174,11 @@ static int64_t stamp_of(const struct file *self)
 {
 	int64_t seconds = self->header->ts.tv_sec;
 
-	return (seconds < 0 && self->is_pcap ? seconds + ERA : seconds) * NS + self->header->ts.tv_usec;
+	if (seconds < 0 && self->is_pcap)
+		seconds += ERA;
+	if (seconds > FARTHEST || seconds < -FARTHEST)
+		seconds = seconds < 0 ? -FARTHEST : FARTHEST;
+	return seconds * NS + self->header->ts.tv_usec;
 }
 
 /* Back to where the record starts of which not all is there; feof() is false again. What is written now is a change. */
@@ -272,10 +279,13 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 			break;
 		}
 		frame = el_relay_copy_in(relay, self->bytes, self->header->caplen, self->header->len);
+		if (frame) {
+			frame->timestamp = due;
+			frame->fine = (int16_t)(stamp_of(self) - el_relay_wall(relay, due));
+		}
 		self->header = NULL;
 		if (!frame)
 			continue;
-		frame->timestamp = due;
 		frames[count++] = frame;
 	}
 	return count;

@@ -106,7 +106,7 @@ describe("a capture", function()
       local path = pcap.new_path()
       local relay = ether.open("file:" .. pcap.file { good, { good:sub(1, 30), len = #good, at = 5.000000001 } })
       local rest, file = relay:default_conn { mirror = true, invalid = true }, capture.new(path)
-      for frame in function() return (rest:recv_frame(1)) end do file:write(frame, relay:wall(frame.timestamp)) end
+      for frame in function() return (rest:recv_frame(1)) end do file:write(frame, relay:wall(frame)) end
       assert.same({ true }, { file:flush() })
       file:close()
       local list = pcap.records(path)

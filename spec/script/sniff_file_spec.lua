@@ -29,7 +29,7 @@ end
 local function from(offset, list)
   local low = offset % 2 ^ 32
   local text = { SECTION, pcap.block(1, le16(1) .. le16(0) .. le32(0) .. le16(14) .. le16(8) .. le32(low)
-    .. le32(offset < 0 and 0xffffffff or math.floor(offset / 2 ^ 32)) .. le32(0)) }
+    .. le32(math.floor(offset / 2 ^ 32) % 2 ^ 32) .. le32(0)) }
   for i, one in ipairs(list) do
     text[i + 2] = pcap.block(6, le32(0) .. le32(0) .. le32(one.us) .. le32(#one[1]) .. le32(#one[1]) .. one[1])
   end
@@ -100,6 +100,34 @@ describe("sniff on a file", function()
         seen[#seen + 1] = cjson.decode(line).time
       end
       assert.same(expected, seen)
+    end
+  end)
+
+  it("keeps the last digit of each time in a file of a clock that began at zero", function()
+    local list = {}
+    for i, at in ipairs { 0, 1700000000, 1700000000 + 1 / 512, 5, 4000000000 } do
+      list[i] = { frame, at = at - pcap.START }
+    end
+    local path, copy = pcap.file(list), pcap.new_path()
+    local text, at = pcap.read_file(path), 24
+    for i = 1, #list do -- nanoseconds that a double has no room for
+      text = text:sub(1, at + 4) .. le32(123456780 + i) .. text:sub(at + 9)
+      at = at + 16 + #frame
+    end
+    path = pcap.write_file(text)
+    local status, out = sniff(("--json -r %s -w %s --capture %s.2"):format(path, copy, copy))
+    local other = pcap.read_file(copy .. ".2")
+    os.remove(copy .. ".2")
+    assert.equal(0, status, out)
+    assert.is_truthy(out:find('"time":"1700000000.123456782"', 1, true), out)
+    assert.is_true(text == pcap.read_file(copy) and text == other)
+  end)
+
+  it("survives times that cannot be", function()
+    for _, offset in ipairs { -2 ^ 62, 2 ^ 62, 2 ^ 40, -2 ^ 40 } do
+      local status, out, err = sniff("-r " .. from(offset, { { frame, us = 0 }, { frame, us = 1 } }))
+      assert.same({ 0, "" }, { status, err }, out)
+      assert.matches("\n2 frames, ", out)
     end
   end)
 

@@ -7,6 +7,7 @@ local conn = require "etherlua.relay.conn"
 local endpoint = require "etherlua.relay.endpoint"
 local errno = require "etherlua.core.errno"
 local filter = require "etherlua.relay.filter"
+local frames = require "etherlua.relay.frame"
 local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
@@ -325,11 +326,12 @@ function Relay:send(frame, len)
 end
 
 -- When a received frame was on the wire: by the clock on the wall, of a file by its own time stamps.
----@param timestamp number frame.timestamp
+---@param when etherlua.frame|number the frame; or its timestamp, which may lack digits in a file of more than 100 days
 ---@return ffi.cdata* nanoseconds since 1970, an int64_t
-function Relay:wall(timestamp)
+function Relay:wall(when)
   check_open(self)
-  return C.el_relay_wall(self.handle, timestamp)
+  if type(when) == "number" then return C.el_relay_wall(self.handle, when) end
+  return C.el_frame_wall(self.handle, frames.of(when))
 end
 
 -- Why a file cannot be read on, where that is not because it breaks off: such as that it has interfaces of two link
