@@ -29,6 +29,7 @@
 #include "frame_memory.h"
 #include "kind.h"
 #include "relay.h"
+#include "savefile.h"
 #include "transmit.h"
 #include "watch.h"
 
@@ -37,42 +38,32 @@ enum { MTU = 9216 };
 /* The longest part of a second that is a whole number of nanoseconds and that doubles add up without rounding. */
 static const double STEP = 1.0 / 512;
 
-/* Seconds of a pcap file have 32 bits and no sign (draft-ietf-opsawg-pcap 5), which libpcap takes for one. */
-static const int64_t ERA = 1LL << 32;
-
-/* Seconds: two times of a file may be so far from 1970, and their distance still is a number of nanoseconds. */
-static const int64_t FARTHEST = INT64_MAX / NS / 2;
-
-/* First block of a pcapng file, the same in either byte order (draft-ietf-opsawg-pcapng 4.1). */
-static const uint32_t SECTION_HEADER = 0x0a0d0d0a;
-
 struct file {
-	pcap_t *input;
+	struct el_savefile *input;
 	struct el_capture *output;
 	bool timing, follow;
-	bool is_pcap;               /* and not pcapng */
-	bool at_end;                /* of a file that is followed */
-	int changes;                /* inotify: that file has changed */
-	struct pcap_pkthdr *header; /* of the frame that is due next, NULL: not read yet */
-	const uint8_t *bytes;
+	bool at_end;  /* of a file that is followed */
+	int changes;  /* inotify: that file has changed */
+	bool is_read; /* the frame that is due next: */
+	struct el_record record;
 	bool started;
 	int64_t first; /* a time stamp, nanoseconds */
 	double start;  /* engine's time that it stands for, a multiple of STEP */
 	int64_t wall_offset;
 };
 
-/* libpcap keeps no state between the records of a pcap file, so one can be read again; with pcapng's blocks it does. */
-static int check_followed(FILE *file, const char *path, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+/* A record of a pcap file can be read again; pcapng's blocks depend on each other. */
+static int check_followed(const struct el_savefile *input, const char *path, const struct el_relay_opts *opts,
+                          char err[EL_ERR_MAX])
 {
 	struct stat facts;
-	uint32_t magic = 0;
 
 	if (opts->timing)
 		return el_fail(err, -EINVAL, "cannot follow %.180s with its timing: follow or timing is possible",
 		               path);
-	if (fstat(fileno(file), &facts) || !S_ISREG(facts.st_mode))
+	if (fstat(fileno(input->stream), &facts) || !S_ISREG(facts.st_mode))
 		return el_fail(err, -EINVAL, "cannot follow %.180s: it is no regular file", path);
-	if (pread(fileno(file), &magic, sizeof magic, 0) == sizeof magic && magic == SECTION_HEADER)
+	if (input->is_pcapng)
 		return el_fail(err, -EINVAL, "cannot follow %.180s: it is a pcapng file, only pcap is possible", path);
 	return 0;
 }
@@ -81,13 +72,13 @@ static int open_changes(struct el_relay *relay, const char *path, const struct e
                         char err[EL_ERR_MAX])
 {
 	struct file *self = relay->private;
-	FILE *file = pcap_file(self->input);
 	char opened[32];
-	int error = check_followed(file, path, opts, err);
+	int error = check_followed(self->input, path, opts, err);
 
 	if (error)
 		return error;
-	snprintf(opened, sizeof opened, "/proc/self/fd/%d", fileno(file)); /* path may be another file by now */
+	snprintf(opened, sizeof opened, "/proc/self/fd/%d",
+	         fileno(self->input->stream)); /* path may be another file by now */
 	self->changes = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (self->changes < 0 || inotify_add_watch(self->changes, opened, IN_MODIFY | IN_ATTRIB) < 0)
 		return el_fail(err, -errno, "cannot follow %.110s: inotify: %.110s", path, strerror(errno));
@@ -106,25 +97,24 @@ static int open_output(struct file *self, const char *path, char err[EL_ERR_MAX]
 static int set_link_type(struct el_relay *relay, struct file *self, const char *path, const struct el_relay_opts *opts,
                          char err[EL_ERR_MAX])
 {
-	int number = pcap_datalink(self->input);
-	const char *name = pcap_datalink_val_to_name(number);
+	uint32_t number = self->input->link_type;
+	const char *name = pcap_datalink_val_to_name((int)number);
 	char unknown[16];
 
 	if (!name) {
-		snprintf(unknown, sizeof unknown, "%d", number);
+		snprintf(unknown, sizeof unknown, "%u", number);
 		name = unknown;
 	}
 	if (number != EL_LINK_ETHERNET && !opts->any_link)
 		return el_fail(err, -EINVAL, "%.180s has link type %s: only Ethernet is possible", path, name);
 	if (number != EL_LINK_ETHERNET)
 		snprintf(relay->detail, sizeof relay->detail, "link type %s", name);
-	relay->link_type = (uint32_t)number;
+	relay->link_type = number;
 	return 0;
 }
 
 static int open_file(struct el_relay *relay, const char *path, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
-	char reason[PCAP_ERRBUF_SIZE] = "";
 	struct file *self = calloc(1, sizeof *self);
 	int error;
 
@@ -139,12 +129,9 @@ static int open_file(struct el_relay *relay, const char *path, const struct el_r
 	self->timing = opts->timing;
 	self->follow = opts->follow;
 	relay->paced = !self->timing && !self->follow;
-	self->input = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, reason);
-	if (!self->input && !strncmp(reason, path, strlen(path))) /* libpcap names the file in some of its reasons */
-		return el_fail(err, -EIO, "cannot read capture file %.220s", reason);
+	self->input = el_savefile_open(path, err);
 	if (!self->input)
-		return el_fail(err, -EIO, "cannot read capture file %.110s: %.110s", path, reason);
-	self->is_pcap = pcap_major_version(self->input) == PCAP_VERSION_MAJOR;
+		return -EIO;
 	error = set_link_type(relay, self, path, opts, err);
 	if (!error && self->follow)
 		error = open_changes(relay, path, opts, err);
@@ -159,8 +146,7 @@ static void close_file(struct el_relay *relay)
 
 	if (!self)
 		return;
-	if (self->input)
-		pcap_close(self->input);
+	el_savefile_close(self->input);
 	if (self->changes >= 0)
 		close(self->changes);
 	if (self->output)
@@ -170,21 +156,10 @@ static void close_file(struct el_relay *relay)
 
 /* ---- receiving ---- */
 
-static int64_t stamp_of(const struct file *self)
-{
-	int64_t seconds = self->header->ts.tv_sec;
-
-	if (seconds < 0 && self->is_pcap)
-		seconds += ERA;
-	if (seconds > FARTHEST || seconds < -FARTHEST)
-		seconds = seconds < 0 ? -FARTHEST : FARTHEST;
-	return seconds * NS + self->header->ts.tv_usec;
-}
-
 /* Back to where the record starts of which not all is there; feof() is false again. What is written now is a change. */
 static void wait_for_more(struct el_relay *relay, struct file *self, off_t record)
 {
-	FILE *file = pcap_file(self->input);
+	FILE *file = self->input->stream;
 	off_t end = ftello(file);
 	struct stat facts;
 
@@ -196,31 +171,19 @@ static void wait_for_more(struct el_relay *relay, struct file *self, off_t recor
 		self->at_end = true;
 }
 
-/* What libpcap does not read on for, such as interfaces of two link types. That the file breaks off is no such thing. */
-static void note_problem(struct el_relay *relay, struct file *self)
-{
-	const char *reason = pcap_geterr(self->input);
-
-	if (strncmp(reason, "truncated", 9))
-		snprintf(relay->problem, sizeof relay->problem, "%s", reason);
-}
-
 /* False at the end, or where the file is broken. */
 static bool read_record(struct el_relay *relay, struct file *self)
 {
-	FILE *file = pcap_file(self->input);
-	off_t record = self->follow ? ftello(file) : 0;
-	int got = pcap_next_ex(self->input, &self->header, &self->bytes);
+	off_t record = self->follow ? ftello(self->input->stream) : 0;
+	int got = el_savefile_next(self->input, &self->record);
 
 	if (got == 1)
-		return true;
-	self->header = NULL;
-	if (got == PCAP_ERROR)
-		note_problem(relay, self);
-	if (self->follow && feof(file))
+		return self->is_read = true;
+	snprintf(relay->problem, sizeof relay->problem, "%s", self->input->problem);
+	if (self->follow && got != -EBADMSG)
 		wait_for_more(relay, self, record);
 	else
-		el_relay_end(relay, got == PCAP_ERROR_BREAK ? ENODATA : EBADMSG);
+		el_relay_end(relay, got ? EBADMSG : ENODATA);
 	return false;
 }
 
@@ -229,7 +192,7 @@ static void set_clock(struct el_relay *relay, struct file *self)
 {
 	double start = el_clock_now(relay->engine);
 
-	self->first = stamp_of(self);
+	self->first = self->record.stamp;
 	if (self->follow)
 		start = el_clock_from_wall(relay->engine, self->first);
 	self->start = ceil(start / STEP) * STEP;
@@ -242,7 +205,7 @@ static void set_clock(struct el_relay *relay, struct file *self)
 /* Reads the next frame, if there is none yet. */
 static bool read_next(struct el_relay *relay, struct file *self)
 {
-	if (self->header)
+	if (self->is_read)
 		return true;
 	if (!read_record(relay, self))
 		return false;
@@ -271,19 +234,19 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 	if (self->at_end && !has_changed(self))
 		return 0;
 	while (count < max && read_next(relay, self)) {
-		double due = self->start + (double)(stamp_of(self) - self->first) / NS;
+		double due = self->start + (double)(self->record.stamp - self->first) / NS;
 		struct el_frame *frame;
 
 		if (self->timing && due > el_clock_now(relay->engine)) {
 			relay->wake_at = due;
 			break;
 		}
-		frame = el_relay_copy_in(relay, self->bytes, self->header->caplen, self->header->len);
+		frame = el_relay_copy_in(relay, self->record.bytes, self->record.have, self->record.len);
 		if (frame) {
 			frame->timestamp = due;
-			frame->fine = (int16_t)(stamp_of(self) - el_relay_wall(relay, due));
+			frame->fine = (int16_t)(self->record.stamp - el_relay_wall(relay, due));
 		}
-		self->header = NULL;
+		self->is_read = false;
 		if (!frame)
 			continue;
 		frames[count++] = frame;

@@ -20,7 +20,7 @@ M.ROOMS = { "core", "net", "proto", "relay", "host", "role", "ask", "lab", "api"
 M.UNITS = {
   "abi", "common", "descriptors", "abi_text engine wire_format", "addr checksum histogram fail live table clock",
   "pool frame parse",
-  "filter capture tasks", "kind", "watch", "signals os/netdev os/netns os/process",
+  "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process",
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
   "kinds/packet_socket kinds/steer kinds/offload", "kinds/*",

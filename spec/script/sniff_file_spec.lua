@@ -139,17 +139,16 @@ describe("sniff on a file", function()
     assert.same({ 1, ("etherlua: cannot write %s: a time before 1970 or after 2106\n"):format(copy) }, { status, err })
   end)
 
-  it("reads several interfaces and sections of one kind, and says why it cannot where they differ", function()
+  it("reads all interfaces and sections, and says why it cannot where they have packets of two kinds", function()
     local one, first = packet_of(0, frame), SECTION .. interface(1, 0)
-    local whole = pcap.write_file(first .. interface(1, 0) .. one .. packet_of(1, frame) .. first .. one)
-    assert.matches("^3 frames", select(2, sniff("-q -r " .. whole)))
+    local whole = pcap.write_file(first .. interface(1, 20) .. interface(113, 0) .. one .. packet_of(1, frame) .. first
+      .. one .. interface(1, 96) .. packet_of(1, frame))
+    assert.matches("^4 frames, ", select(2, sniff("-q -r " .. whole)))
     for text, words in pairs {
-      [first .. one .. interface(1, 96) .. packet_of(1, frame)] =
-        "an interface has a snapshot length 96 different from the snapshot length of the first interface",
-      [first .. one .. interface(113, 0) .. one] =
-        "an interface has a type 113 different from the type of the first interface",
-      [first .. one .. pcap.block(6, le32(7) .. ("\0"):rep(16))] = "a packet arrived on interface 7, but there's no " ..
-        "Interface Description Block for that interface",
+      [first .. one .. interface(113, 0) .. packet_of(1, frame)] =
+        "a packet has a link type that is not the first interface's: 113",
+      [first .. one .. pcap.block(6, le32(7) .. ("\0"):rep(16))] =
+        "a packet is of interface 7, which the section does not have",
     } do
       local path = pcap.write_file(text)
       local status, out, err = sniff("-r " .. path)

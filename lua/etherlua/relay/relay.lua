@@ -334,9 +334,8 @@ function Relay:wall(when)
   return C.el_frame_wall(self.handle, frames.of(when))
 end
 
--- Why a file cannot be read on, where that is not because it breaks off: such as that it has interfaces of two link
--- types.
----@return string|nil reason in libpcap's words
+-- Why a file cannot be read on, where that is not because it breaks off: such as that it has packets of two link types.
+---@return string|nil reason
 function Relay:problem()
   check_open(self)
   local info = info_t()
