@@ -316,8 +316,11 @@ describe("ether.sr", function()
     raises("bad packet: it begins with udp, not with ether, arp, ip4 or ip6", sr, conn, p.udp { dport = 1 } / "x")
     raises("bad packet: ip4 has no src, and there is none to guess: give it, or opts.src", sr, conn,
       p.ip4 { dst = IP_B } / p.icmp { type = 8 })
-    raises("10.0.0.1 and ff02::1 are not of one IP version", sr, conn,
-      p.ip6 { dst = "ff02::1" } / p.icmp6 { type = 128 }, { src = IP_A })
+    raises('bad ipv6 src "10.0.0.1"', sr, conn, p.ip6 { dst = "ff02::1" } / p.icmp6 { type = 128 }, { src = IP_A })
+    for _, dst in ipairs { "10.9.0.0/30", "nonsense", "fe80::1" } do
+      raises("10.0.0.1", sr, conn, p.ip4 { src = IP_A, dst = dst } / p.icmp { type = 8 })
+    end
+    raises('bad ipv4 dst "nil"', sr, conn, p.ip4 { src = IP_A } / p.icmp { type = 8 })
     raises('bad ethernet dst "nil"', sr, conn, { ping(), p.ether {} / p.dhcp4 {} })
     raises("bad timeout -1: seconds as a number are needed", sr, conn, ping(), { timeout = -1 })
     raises("bad retry 0.5: a whole number from 0 is needed", sr, conn, ping(), { retry = 0.5 })

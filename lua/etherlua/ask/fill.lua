@@ -2,6 +2,7 @@
 -- that it sends by itself, from the request for a reply. Source addresses are never guessed. It keeps no state but the
 -- last port that it gave away.
 
+local bytes = require "etherlua.net.bytes"
 local group = require "etherlua.net.group"
 local misuse = require "etherlua.core.misuse"
 local packet = require "etherlua.proto.packet"
@@ -11,6 +12,7 @@ local random = require "etherlua.net.random"
 local M = {}
 
 local BROADCAST = group.BROADCAST
+local ADDRESS_SIZE = { ipv4 = 4, ipv6 = 16 }
 local FIRST_PORT, PORTS = 49152, 16384 -- RFC 6335 section 6
 
 local function fill(fields, name, value)
@@ -56,11 +58,14 @@ local function has_known_port(layer, inner)
   return false
 end
 
+-- Before anybody is asked for the next hop.
 local function fill_ip(fields, name, src)
   fill(fields, "src", src)
   if not fields.src then
     misuse.raise("bad packet: %s has no src, and there is none to guess: give it, or opts.src", proto.short_of(name))
   end
+  bytes.ip(name .. " src", fields.src, ADDRESS_SIZE[name])
+  bytes.ip(name .. " dst", fields.dst, ADDRESS_SIZE[name])
 end
 
 local function fill_inside(whole, src)

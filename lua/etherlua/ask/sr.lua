@@ -4,7 +4,7 @@
 
 local answers = require "etherlua.proto.answers"
 local addr = require "etherlua.net.addr"
-local channel = require "etherlua.core.channel"
+local crew = require "etherlua.core.crew"
 local endpoint = require "etherlua.relay.endpoint"
 local ffi = require "ffi"
 local fill = require "etherlua.ask.fill"
@@ -79,25 +79,24 @@ local function new_requests(conn, packets, opts)
   return requests
 end
 
--- The hops' MAC addresses: hops is a list of those that are left, done a channel that is told of the end of each.
-local function ask(hops, done)
+-- The hops' MAC addresses: hops is a list of those that are left.
+local function ask(hops)
   while true do
     local hop = table.remove(hops)
-    if not hop then break end
+    if not hop then return end
     hop.mac, hop.reason = hop.resolve(addr.addr(hop.ip))
   end
-  done:send(true)
 end
 
--- Each once, many at a time. When the caller is cancelled, those that were not begun are left.
+-- Each once, many at a time. When the caller is cancelled, or one cannot be asked for, the others are left.
 local function ask_all(hops)
-  local askers, done = math.min(ASKERS, #hops), channel.new(ASKERS)
-  for _ = 1, askers do sched.spawn_background(ask, hops, done) end
+  local askers, helpers = {}, crew.new()
+  for i = 1, math.min(ASKERS, #hops) do askers[i] = helpers:spawn(ask, hops) end
   local ok, failure = pcall(function()
-    for _ = 1, askers do done:recv() end
+    for _, asker in ipairs(askers) do helpers:join(asker) end
   end)
   if ok then return end
-  for i = #hops, 1, -1 do hops[i] = nil end
+  for _, asker in ipairs(askers) do asker:cancel() end
   error(failure, 0)
 end
 

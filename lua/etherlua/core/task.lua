@@ -105,7 +105,8 @@ end
 ---@private
 function Task:ended(ok, ...)
   local failed = not ok and (...) ~= CANCELLED
-  if failed and run then run:failed(self, (...)) end
+  local raised = failed and self.crew and self.crew:failed((...)) -- where its helpers are waited for: see crew.lua
+  if failed and not raised and run then run:failed(self, (...)) end
   if not self.results then
     self.results = { n = select("#", ...), ... }
     self.reason = failed and "failed" or (not ok or self.cancelled) and "cancelled" or nil

@@ -13,8 +13,10 @@ local M = {}
 ---@param ethertype integer
 ---@param open function called with the EtherConn; returns the object, in which .conn is set then
 ---@param read function called with the object as a task of its own: reads until .conn is closed
+---@param spawn? function as of ether.spawn: begins that task; one that serves others is the default
 ---@return function
-function M.readers(ethertype, open, read)
+function M.readers(ethertype, open, read, spawn)
+  local begin = spawn or sched.spawn_background
   local of_relays = setmetatable({}, { __mode = "k" }) -- relay -> VLAN stack -> object
   return function(relay, vlans)
     local of_relay, key = of_relays[relay] or {}, vlan_stack.key(vlans)
@@ -25,7 +27,7 @@ function M.readers(ethertype, open, read)
     one = open(conn)
     one.conn = conn
     of_relay[key] = one
-    sched.spawn_background(read, one)
+    begin(read, one)
     return one
   end
 end

@@ -91,6 +91,9 @@ local function request(self, entry, ip, source)
   local event = entry.event
   local ok, reason = pcall(ask_until_answered, self, ip, source, event)
   event.abandoned = not ok -- its EtherConn was closed: others ask again
+  if not ok and reason ~= sched.CANCELLED and self.conn:is_open() then
+    event.failure = reason -- they raise it, or they would ask for ever
+  end
   if not event.closed then
     entry.known, entry.reason = false, reason
     entry.expires = ok and sched.now() + NEGATIVE_TIME or 0
@@ -120,6 +123,7 @@ local function wait_for(self, key, source)
   entry.waiting = entry.waiting - 1
   if not ok then error(reason, 0) end
   if not self.conn:is_open() then return nil, "closed" end
+  if event.failure then error(event.failure, 0) end
   if event.abandoned then return wait_for(self, key, source) end
   return outcome(self, key)
 end

@@ -354,11 +354,11 @@ function Scan:open()
     local conn = relay:conn { mac = addr.mac_add(self.mac, stack), vlans = self.vlans:at(stack), ethertypes = { ARP },
       multicast = true }
     self.conns[stack] = conn
-    sched.spawn_background(read, self, conn, stack)
+    role.help(self, read, self, conn, stack)
     if stack % 1000 == 999 then sched.sleep(0) end
   end
   self.stray = relay:default_conn()
-  sched.spawn_background(read, self, self.stray)
+  role.help(self, read, self, self.stray)
 end
 
 -- Closes what open() opened.

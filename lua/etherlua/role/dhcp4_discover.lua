@@ -242,7 +242,7 @@ end
 local function listen(discover, conn)
   local udp = conn:udp(LOCAL)
   discover.conns[#discover.conns + 1] = conn
-  sched.spawn_background(read, discover, udp)
+  role.help(discover, read, discover, udp)
   return udp
 end
 
@@ -258,7 +258,7 @@ function Discover:open()
   end
   local stray = relay:default_conn()
   listen(self, stray)
-  sched.spawn_background(drain, stray)
+  role.help(self, drain, stray)
 end
 
 -- Closes what open() opened.

@@ -161,7 +161,7 @@ local function listeners(load)
     return { udp = conn:udp(LOCAL) }
   end, function(listener)
     for frame in listener.udp:frames() do hear(load, frame) end
-  end)
+  end, function(...) return role.help(load, ...) end)
 end
 
 -- ---- one client ---------------------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ local function open_client(load, i, listener_of)
   local conn = relay:conn { mac = client.mac, vlans = vlans, ethertypes = IPV4 }
   if not load.heard[vlans] then load.heard[vlans] = listener_of(relay, vlans) end
   load.udps[i] = conn:udp(LOCAL)
-  load.tasks[i] = sched.spawn_background(live, load, i)
+  load.tasks[i] = role.help(load, live, load, i)
 end
 
 local function templates(load)

@@ -165,7 +165,7 @@ end
 
 local function serve(self, tell)
   self:open()
-  local watcher = tell and sched.spawn_background(look_for_duplicates, self, tell)
+  local watcher = tell and role.help(self, look_for_duplicates, self, tell)
   if watcher then sched.defer(function() watcher:cancel() end) end
   return drain(self)
 end

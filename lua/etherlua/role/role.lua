@@ -15,13 +15,15 @@
 --   :close()        frees what it opened and ends run() or serve(). It may be called twice.
 --   :summary()      what came of it so far, also after close(): a table of numbers, texts, booleans and such tables.
 --
+-- Tasks that work for a role are begun by help() below, so that an error in one of them ends run() or serve().
+--
 -- Options are known by core/options.lua, times are in seconds, and the same thing has one name everywhere: `timeout`
 -- for an answer, `interval` from one question to the next, `tries` of a question in all, `count` of what is done. Other
 -- methods are a role's own. Nobody outside of a role reads or writes its fields.
 
+local crew = require "etherlua.core.crew"
 local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
-local select = require "etherlua.core.select"
 
 local M = {}
 
@@ -73,14 +75,39 @@ end
 
 -- ---- what blocks --------------------------------------------------------------------------------------------------
 
+local function crew_of(self)
+  self.crew = self.crew or crew.new()
+  return self.crew
+end
+
+-- A background task that works for the role. An error in it ends run(), or serve(), and is raised there; by check_help
+-- elsewhere.
+---@param self table the role
+---@param fn function
+---@param ... any
+---@return etherlua.task
+function M.help(self, fn, ...)
+  return crew_of(self):spawn(fn, ...)
+end
+
+-- Raises the error that a helper of the role has died of, if one has: for what waits outside of run().
+---@param self table the role
+function M.check_help(self)
+  crew_of(self):check()
+end
+
 local function outcome(self, ok, ...)
   if ok then return ... end
   if self.closed then return nil, "closed" end -- what close() took away is no error
   error((...), 0)
 end
 
+local function join(self, task)
+  crew_of(self):join(task)
+end
+
 -- The body of run(): calls fn with the role and the rest. It is a task of its own, so that close() ends it whatever it
--- waits for. Returns what fn returns, or nil and "closed".
+-- waits for; so does an error in one of its helpers. Returns what fn returns, or nil and "closed".
 ---@param self table the role
 ---@param fn function
 ---@param ... any
@@ -91,11 +118,12 @@ function M.run(self, fn, ...)
   local results
   local task = sched.spawn_background(function(...) results = { pcall(fn, ...) } end, self, ...)
   self.runner = task
-  local waited, failure = pcall(select.wait, { task })
+  local joined, failure = pcall(join, self, task)
   self.runner = nil
-  if not waited then
+  if not joined then
     task:cancel()
-    error(failure, 0)
+    if failure == sched.CANCELLED then error(failure, 0) end
+    return outcome(self, false, failure)
   end
   return outcome(self, unpack(results or { false, sched.CANCELLED }, 1, 3))
 end

@@ -153,7 +153,7 @@ function Receiver:open()
     local conn = self.endpoints:conn(flow.dst_mac, flow.vlans, flow.dst_ip)
     if not self.tasks[conn.ep.id] then
       self.conns[#self.conns + 1] = conn
-      self.tasks[conn.ep.id] = sched.spawn_background(read, self, conn)
+      self.tasks[conn.ep.id] = role.help(self, read, self, conn)
     end
     self.opened = i + 1
     if i % 1000 == 999 then sched.sleep(0) end
@@ -164,7 +164,7 @@ end
 function Receiver:resume()
   for _, conn in ipairs(self.conns) do
     local id = conn.ep.id
-    if self.tasks[id].done and not self.ended then self.tasks[id] = sched.spawn_background(read, self, conn) end
+    if self.tasks[id].done and not self.ended then self.tasks[id] = role.help(self, read, self, conn) end
   end
 end
 
@@ -229,6 +229,7 @@ function Receiver:settle(seconds)
   repeat
     local complete = self.received >= self:expected()
     sched.sleep(step)
+    role.check_help(self)
   until complete or self.ended or sched.now() >= deadline
 end
 

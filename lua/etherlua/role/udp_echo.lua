@@ -14,7 +14,6 @@ local frames = require "etherlua.relay.frame"
 local options = require "etherlua.core.options"
 local responder = require "etherlua.host.icmp_responder"
 local role = require "etherlua.role.role"
-local sched = require "etherlua.core.sched"
 local select = require "etherlua.core.select"
 
 local C = effi.C
@@ -91,15 +90,18 @@ local function open_all(echo, ports)
   end
 end
 
+local function serve_all(echo)
+  for _, service in ipairs(echo.services) do role.help(echo, serve, echo, service) end
+  select.wait { echo.done }
+  if echo.echoed >= echo.count then return true end
+  return nil, echo.reason or "closed"
+end
+
 -- Echoes until `count` datagrams were echoed, or it or the relay is closed. Blocks.
 ---@return true|nil
 ---@return string|nil reason why nothing more can come: "closed", "interface gone"
 function Echo:serve()
-  if self.closed then return nil, "closed" end
-  for _, service in ipairs(self.services) do sched.spawn_background(serve, self, service) end
-  select.wait { self.done }
-  if self.echoed >= self.count then return true end
-  return nil, self.reason or "closed"
+  return role.run(self, serve_all)
 end
 
 -- Its ports are free again.
