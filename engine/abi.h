@@ -391,6 +391,8 @@ struct el_conn *el_conn_open(struct el_relay *relay, const struct el_conn_opts *
 /* Leaves the relay, drops its queue, makes its waiter ready. The struct stays valid until el_conn_free. */
 void el_conn_close(struct el_conn *conn);
 void el_conn_free(struct el_conn *conn);
+/* Which frames to groups an open one receives from now on: EL_MULTICAST_.... -ENOMEM: none. */
+int el_conn_multicast(struct el_conn *conn, uint32_t multicast);
 /* One of those that are open on the relay, the default one last; NULL: there is none. */
 struct el_conn *el_relay_conn(const struct el_relay *relay);
 

@@ -43,6 +43,13 @@ static int join_groups(struct el_relay *relay, struct el_conn *conn, struct el_k
 	return el_table_add(&relay->by_group, &conn->by_group, el_key_hash(&key));
 }
 
+static void leave_groups(struct el_relay *relay, struct el_conn *conn)
+{
+	if (conn->multicast == EL_MULTICAST_OWN)
+		el_table_remove(&relay->by_group, &conn->by_group);
+	el_node_unlink(&conn->by_group);
+}
+
 /* Tells the kind, unless others of the same MAC and VLAN stack are still there. */
 static int claim(struct el_relay *relay, const struct el_conn *conn, bool on)
 {
@@ -63,9 +70,7 @@ static void leave(struct el_relay *relay, struct el_conn *conn)
 	if (relay->default_conn == conn)
 		relay->default_conn = NULL;
 	el_table_remove(&relay->by_key, &conn->by_key);
-	if (conn->multicast == EL_MULTICAST_OWN)
-		el_table_remove(&relay->by_group, &conn->by_group);
-	el_node_unlink(&conn->by_group);
+	leave_groups(relay, conn);
 	el_node_unlink(&conn->by_relay);
 	claim(relay, conn, false);
 }
@@ -150,6 +155,18 @@ void el_conn_free(struct el_conn *conn)
 	el_conn_close(conn);
 	live_conns--;
 	free(conn);
+}
+
+int el_conn_multicast(struct el_conn *conn, uint32_t multicast)
+{
+	struct el_key key = {{conn->key[0], conn->key[1], conn->key[2]}};
+
+	leave_groups(conn->ep.relay, conn);
+	conn->multicast = (uint8_t)multicast;
+	if (!join_groups(conn->ep.relay, conn, key))
+		return 0;
+	conn->multicast = EL_MULTICAST_NONE;
+	return -ENOMEM;
 }
 
 struct el_conn *el_relay_conn(const struct el_relay *relay)

@@ -309,7 +309,7 @@ describe("ether.sr", function()
 
   it("refuses what cannot be sent, before anything is sent", on_wire(function(conn, _, near)
     local sr = ether.sr
-    raises("bad conn nil: an EtherConn is needed", sr, nil, ping())
+    raises("bad conn nil: an EtherConn or a host is needed", sr, nil, ping())
     raises("bad packets 5: a packet, the bytes of a frame, or a list of them is needed", sr, conn, 5)
     raises("bad packets table", sr, conn, { dst = B })
     raises("bad packet 5: one of etherlua.proto.packet", sr, conn, { ping(), 5 })

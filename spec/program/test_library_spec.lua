@@ -96,10 +96,66 @@ describe("expect(endpoint)", function()
   end)
 
   it("refuses what is no endpoint, no pattern, no time", function()
-    assert.matches("bad endpoint 5: an EtherConn or RUDPConn is needed", failure_of(test.expect, 5))
+    assert.matches("bad endpoint 5: an EtherConn, a RUDPConn or a host is needed", failure_of(test.expect, 5))
     assert.matches("bad time x: seconds are needed", failure_of(function() test.expect(conn):to_receive({}, "x") end))
     send()
     assert.matches("bad pattern 5: a table", failure_of(function() test.expect(conn):to_receive(5) end))
+  end)
+end)
+
+describe("an expectation that can never see anything", function()
+  local a, conn
+
+  before_each(function()
+    a = test.wire()
+    conn = a:conn { mac = frames.MAC_A, ethertypes = { 0x0806, 0x0800 } }
+  end)
+
+  after_each(function() a, conn = nil, nil end) -- busted keeps this block
+
+  -- It is told at once, at the line of the test, whether a frame is expected or none.
+  local function never(on, pattern, reason)
+    for _, method in ipairs { "to_receive", "to_receive_nothing" } do
+      local message = failure_of(function()
+        local expected = test.expect(on)
+        if method == "to_receive" then return expected:to_receive(pattern, 9) end
+        return expected:to_receive_nothing(9, pattern)
+      end)
+      assert.matches("^spec/program/test_library_spec.lua:%d+: ", message)
+      assert.matches(" never sees {", message, 1, true)
+      assert.matches(reason, message, 1, true)
+    end
+  end
+
+  it("is an error: a group, without multicast", function()
+    for _, dst in ipairs { frames.BROADCAST, "33:33:00:00:00:01" } do
+      never(conn, { ethernet = { dst = dst } }, "without multicast = true it receives no frames to groups")
+    end
+    local all = a:conn { mac = frames.MAC_B, multicast = true }
+    test.expect(all):to_receive_nothing(0, { ether = { dst = frames.BROADCAST } })
+  end)
+
+  it("is an error: another MAC address or EtherType than it has", function()
+    never(conn, { ether = { dst = frames.MAC_B } }, "it receives what is sent to 02:00:00:00:00:0a")
+    never(conn, { ether = { ethertype = 0x88b5 } }, "it has not the EtherType 0x88b5")
+    never(conn, { ip6 = {} }, "it has not the EtherType of ip6")
+    test.expect(conn):to_receive_nothing(0, { ip6 = false, ip4 = {}, ether = { dst = frames.MAC_A:upper() } })
+    test.expect(a:default_conn()):to_receive_nothing(0, { ip6 = {}, ether = { dst = frames.MAC_B, ethertype = 1600 } })
+  end)
+
+  it("is an error: what a RUDPConn on it takes", function()
+    local udp = conn:udp "0.0.0.0:68"
+    never(conn, { udp = { dst_port = 68 } }, "RUDPConn 0.0.0.0:68 on it receives these")
+    test.expect(conn):to_receive_nothing(0, { udp = { dst_port = 67 } })
+    test.expect(udp):to_receive_nothing(0, { udp = { dst_port = 68 }, dhcp4 = { op = 2 } })
+    never(conn:udp("10.0.0.1:9", { accept_any = true }), { arp = {} }, "a RUDPConn receives no arp")
+    never(conn, { udp = {} }, "RUDPConn 10.0.0.1:9 on it receives these")
+  end)
+
+  it("is an error: another protocol or port than that of a RUDPConn", function()
+    local udp = conn:udp "10.0.0.1:68"
+    for _, name in ipairs { "arp", "icmp", "icmp6", "tcp" } do never(udp, { [name] = {} }, "receives no " .. name) end
+    never(udp, { udp = { dport = 67 } }, "it receives what is sent to port 68")
   end)
 end)
 

@@ -12,6 +12,7 @@ local random = require "etherlua.net.random"
 local M = {}
 
 local BROADCAST = group.BROADCAST
+local ANY = "0.0.0.0"
 local ADDRESS_SIZE = { ipv4 = 4, ipv6 = 16 }
 local FIRST_PORT, PORTS = 49152, 16384 -- RFC 6335 section 6
 
@@ -58,20 +59,23 @@ local function has_known_port(layer, inner)
   return false
 end
 
--- Before anybody is asked for the next hop.
+-- Before anybody is asked for the next hop. src: an address, or a function that knows one for a destination.
 local function fill_ip(fields, name, src)
+  bytes.ip(name .. " dst", fields.dst, ADDRESS_SIZE[name])
+  local reason = "there is none to guess"
+  if not fields.src and type(src) == "function" then src, reason = src(fields.dst) end
   fill(fields, "src", src)
   if not fields.src then
-    misuse.raise("bad packet: %s has no src, and there is none to guess: give it, or opts.src", proto.short_of(name))
+    misuse.raise("bad packet: %s has no src, and %s: give it, or opts.src", proto.short_of(name), reason)
   end
   bytes.ip(name .. " src", fields.src, ADDRESS_SIZE[name])
-  bytes.ip(name .. " dst", fields.dst, ADDRESS_SIZE[name])
 end
 
 local function fill_inside(whole, src)
   local inner, carried = whole[2], whole[3]
   if inner and inner.name == "arp" then
     fill(inner.fields, "sha", whole[1].fields.src)
+    if type(src) == "function" then src = src(inner.fields.tpa or ANY) end
     fill(inner.fields, "spa", src)
   elseif is_ip(inner) then
     fill_ip(inner.fields, inner.name, src)
@@ -91,7 +95,7 @@ end
 
 ---@param conn etherlua.conn
 ---@param given etherlua.packet|string a packet from Ethernet, ARP or IP on, or the bytes of a frame
----@param opts table src: IP address, dst_mac
+---@param opts table src: IP address, or a function that returns it for a destination, or nil and a reason; dst_mac
 ---@return etherlua.packet whole with Ethernet; a source port is filled in as well
 ---@return table|nil next_hop the fields of the IP header whose dst the frame has to be sent to, if that is not known
 function M.complete(conn, given, opts)

@@ -6,6 +6,7 @@ local endpoint = require "etherlua.relay.endpoint"
 local ethernet = require "etherlua.proto.ethernet"
 local fill = require "etherlua.ask.fill"
 local guard = require "etherlua.core.guard"
+local listening = require "etherlua.host.listening"
 local match = require "etherlua.proto.match"
 local options = require "etherlua.core.options"
 local packet = require "etherlua.proto.packet"
@@ -95,7 +96,8 @@ local function server_of(conn)
   local server = servers[id]
   if server and not server.ended and not server.task.done then return server end
   if not server then endpoint.before_close(conn, function() servers[id] = nil end) end
-  server = { responders = {} }
+  local _, host = listening.place(conn)
+  server = { responders = {}, stop = host and listening.start(host, true) or function() end }
   server.task = sched.spawn_background(read, conn, server)
   servers[id] = server
   return server
@@ -132,6 +134,7 @@ function Responder:close()
   end
   if #list > 0 then return end
   self.server.ended = true
+  self.server.stop()
   self.conn:unwatch(self.server.task) -- at once, not when the task has its turn
   self.server.task:cancel()
 end

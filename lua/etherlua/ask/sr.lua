@@ -6,9 +6,9 @@ local answers = require "etherlua.proto.answers"
 local addr = require "etherlua.net.addr"
 local crew = require "etherlua.core.crew"
 local endpoint = require "etherlua.relay.endpoint"
-local ffi = require "ffi"
 local fill = require "etherlua.ask.fill"
 local group = require "etherlua.net.group"
+local listening = require "etherlua.host.listening"
 local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
 local packet = require "etherlua.proto.packet"
@@ -27,16 +27,18 @@ local BROADCAST = group.BROADCAST
 -- Addresses are checked by those who use them.
 local OPTIONS = options.new("sr", { timeout = options.seconds(1), retry = options.whole(0, nil, 0),
   inter = options.seconds(0), multi = options.boolean(false), src = options.any(), dst_mac = options.any(),
-  resolve = options.any("arp") })
+  resolve = options.any() })
 
--- Whether there is an EtherConn that this task may read.
-local function check_conn(conn)
-  if not ffi.istype("struct el_conn", conn) then misuse.raise("bad conn %s: an EtherConn is needed", tostring(conn)) end
+-- An EtherConn that this task may read, and the host that it is of, if it is.
+local function place_of(on)
+  local conn, host = listening.place(on)
+  if not conn then misuse.raise("bad conn %s: an EtherConn or a host is needed", tostring(on)) end
   endpoint.check_open(conn)
   local task = sched.current()
   local _, problem = conn:watch(task)
   if problem then misuse.raise("%s", problem) end
   conn:unwatch(task)
+  return conn, host
 end
 
 -- ---- lists of results ---------------------------------------------------------------------------------------------
@@ -70,10 +72,11 @@ local function list_of(packets)
   misuse.raise("bad packets %s: a packet, the bytes of a frame, or a list of them is needed", tostring(packets))
 end
 
-local function new_requests(conn, packets, opts)
+local function new_requests(conn, host, packets, opts)
   local requests = {}
+  local known = { dst_mac = opts.dst_mac, src = opts.src or host and function(to) return host:source(to) end }
   for i, given in ipairs(list_of(packets)) do
-    local whole, hop = fill.complete(conn, given, opts)
+    local whole, hop = fill.complete(conn, given, known)
     requests[i] = { packet = whole, hop = hop }
   end
   return requests
@@ -107,7 +110,7 @@ local function new_resolvers(conn, resolve)
     if resolve == "broadcast" then return function() return BROADCAST end end
     local hops = resolver.new(conn, addr.addr(src), resolve)
     resolvers[src] = hops.find
-    table.insert(resolvers.releases, hops.release)
+    if hops.release then table.insert(resolvers.releases, hops.release) end
     return hops.find
   end })
 end
@@ -253,8 +256,10 @@ local function build_all(requests)
   end
 end
 
-local function exchange(conn, packets, opts)
-  local requests, resolvers = new_requests(conn, packets, opts), new_resolvers(conn, opts.resolve)
+local function exchange(conn, host, packets, opts)
+  local requests = new_requests(conn, host, packets, opts)
+  local resolvers = new_resolvers(conn, opts.resolve or host or "arp")
+  if host then table.insert(resolvers.releases, listening.start(host, true)) end
   local self = setmetatable({ conn = conn, index = {}, answered = setmetatable({}, Answered), multi = opts.multi,
     outstanding = #requests }, Exchange)
   local ok, ended = pcall(function()
@@ -279,7 +284,8 @@ end
 ---@field src? string IP address of those that have none: the source of IP, the sender of ARP
 ---@field dst_mac? string destination MAC address of those that have none
 ---@field resolve? "arp"|"broadcast"|function where there is neither: as of conn:udp, but "arp" is the default: ARP or
----  neighbour discovery asks for the IP address on the link, and answers for the source address meanwhile
+---  neighbour discovery asks for the IP address on the link, and answers for the source address meanwhile (a host's:
+---  its next hops)
 
 -- Sends packets and waits for their answers: what the protocols say answers them, and ICMP errors that quote them. A
 -- packet to a group is answered by anybody. Blocks this task until all have an answer or the time is up.
@@ -287,29 +293,33 @@ end
 -- A packet may begin with ether, arp, ip4 or ip6. The MAC address, the VLANs, the source port and ARP's sender are
 -- filled in; an IP source has to be given. ARP goes to all unless told otherwise, a group to its own MAC address. An
 -- EtherConn hears answers to a group only if it was opened with `multicast`, and not what its RUDPConns take.
----@param conn etherlua.conn which nobody else reads meanwhile; what comes and answers nothing is dropped
+--
+-- A host asks its own next hops, and fills in its address as the source; it goes on answering others meanwhile, but
+-- refuses no UDP datagrams.
+---@param on etherlua.conn|etherlua.host whose EtherConn nobody else reads meanwhile; what comes and answers nothing is
+---  dropped
 ---@param packets etherlua.packet|string|table one packet or a list; a string is the bytes of a whole frame
 ---@param opts? etherlua.sr_opts
 ---@return etherlua.answer[] answered in order of arrival
 ---@return etherlua.packet[] unanswered in order of sending, whole: they can be sent again
 ---@return string|nil reason why some could not be sent or no more could come: "link down", "no answer from neighbour
 ---  10.0.0.1", "closed"
-function M.sr(conn, packets, opts)
+function M.sr(on, packets, opts)
   opts = OPTIONS:read(opts)
-  check_conn(conn)
-  return exchange(conn, packets, opts)
+  local conn, host = place_of(on)
+  return exchange(conn, host, packets, opts)
 end
 
 -- Sends one packet and waits for the first answer. Blocks this task.
----@param conn etherlua.conn
+---@param on etherlua.conn|etherlua.host
 ---@param given etherlua.packet|string
 ---@param opts? etherlua.sr_opts as of sr
 ---@return etherlua.packet|nil received
 ---@return number|string rtt in seconds, or the reason: "timeout", or one of those of sr
-function M.sr1(conn, given, opts)
+function M.sr1(on, given, opts)
   opts = OPTIONS:read(opts)
-  check_conn(conn)
-  local answered, _, reason = exchange(conn, { given }, opts)
+  local conn, host = place_of(on)
+  local answered, _, reason = exchange(conn, host, { given }, opts)
   if answered[1] then return answered[1].received, answered[1].rtt end
   return nil, reason or "timeout"
 end

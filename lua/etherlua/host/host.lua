@@ -13,6 +13,7 @@ local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
 local icmp6 = require "etherlua.proto.icmp6"
 local ip_packet = require "etherlua.proto.ip"
+local listening = require "etherlua.host.listening"
 local memory = require "etherlua.net.memory"
 local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
@@ -34,13 +35,13 @@ local M = {}
 
 local ARP = numbers.ethertype.ARP
 local ICMP, ICMP6, UDP = numbers.protocol.ICMP, numbers.protocol.ICMP6, numbers.protocol.UDP
-local TAPPED = C.EL_TAP_NEIGHBOUR + C.EL_TAP_ICMP + C.EL_TAP_UDP
 local DEPTH = 64 -- frames that nobody answers by himself, such as TCP
 local BROADCAST = addr.mac(group.BROADCAST)
 
 -- See relay:host.
 ---@class etherlua.host
----@field conn etherlua.conn what it is on: receives what the host does not answer by itself, such as TCP
+---@field conn etherlua.conn what it is on: receives what the host does not answer by itself, such as TCP; while sr, a
+---  responder or a test's expectation is at it, all that the host hears
 ---@field mac string
 ---@field ip? string IPv4 address
 ---@field gateway? string
@@ -283,6 +284,14 @@ function Host:ping(ip, opts)
   return require("etherlua.role.ping").once(self, ip, opts)
 end
 
+-- Answers frames in the background, as conn:answer. The host goes on answering ARP, neighbour discovery and ping by
+-- itself; it refuses no UDP datagrams meanwhile.
+---@param opts etherlua.responder_opts
+---@return etherlua.responder
+function Host:answer(opts)
+  return self.conn:answer(opts)
+end
+
 -- Leaves the wire; its RUDPConns are closed.
 function Host:close()
   if not self.conn:is_open() then return end
@@ -345,7 +354,7 @@ function M.open(relay, given)
     askers = {}, addresses = {}, hop_limit = 64 }, Host)
   self.neighbours = neighbour.of(conn)
   self.segment = self.neighbours.segment
-  self.tap:add(conn, TAPPED, self)
+  listening.begin(self)
   local ok, reason = pcall(function()
     if own then check_free(self, own.ip) end
     self:set_ip(opts.ip, opts.gateway)

@@ -49,6 +49,13 @@ function M.is_host4(ip)
   return first ~= 0 and first ~= 127 and (first < 0xe0 or first >= 0xf0 and ip ~= -1)
 end
 
+-- Whether frames to a MAC address are for several hosts (IEEE 802-2014 section 8.2.2).
+---@param mac string
+---@return boolean
+function M.is_group_mac(mac)
+  return addr.mac_bytes(mac):byte() % 2 == 1
+end
+
 -- Of the raw octets of a group's IP address, as text (RFC 1112 section 6.4, RFC 2464 section 7).
 local function mac_of(raw)
   if #raw == 16 then return addr.mac_text("\x33\x33" .. raw:sub(13)) end

@@ -139,8 +139,10 @@ local function fields_wanted(layer, value)
   return value
 end
 
--- A pattern whose names are known, and those that decoded frames have.
-local function checked(pattern)
+-- A pattern with the names that decoded frames have. A name that is not known is an error.
+---@param pattern table
+---@return table
+function M.named(pattern)
   local wanted = {}
   for name, value in pairs(pattern) do
     local layer = OF_FRAME[name] and name or layer_of(name)
@@ -174,7 +176,7 @@ function M.compile(pattern)
   elseif type(pattern) ~= "table" then
     misuse.raise("bad pattern %s: a table of fields, a function or a Lua pattern is needed", tostring(pattern))
   end
-  return by_fields(checked(pattern))
+  return by_fields(M.named(pattern))
 end
 
 -- Compares one frame with a pattern; for many there is compile().

@@ -2,19 +2,22 @@
 -- what came instead, decoded.
 
 local assert = require "luassert"
+local ffi = require "ffi"
 local frames = require "etherlua.test.frames"
+local listening = require "etherlua.host.listening"
 local match = require "etherlua.proto.match"
 local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
 local say = require "say"
 local scope = require "etherlua.test.scope"
+local visible = require "etherlua.test.visible"
 
 local M = {}
 
 local SHOWN = 8                        -- frames that a failure lists
 local RECEIVE_TIME, NOTHING_TIME = 1, 0.3 -- seconds, unless told
 
--- What is expected of an endpoint.
+-- What is expected of an endpoint. subject: what the test named, such as the host that the endpoint is of.
 ---@class etherlua.test.expect
 local Expect = {}
 Expect.__index = Expect
@@ -60,11 +63,12 @@ end
 ---@return etherlua.decoded decoded frame
 function Expect:to_receive(pattern, within)
   local differs, deadline = match.compile(pattern), check_time(within or RECEIVE_TIME)
+  visible.check(self.endpoint, pattern)
   local others = { count = 0 }
   while true do
     local frame, reason = next_frame(self.endpoint, deadline)
     if not frame then
-      return fail(("%s received no frame that matches %s within %g s (%s): %s"):format(tostring(self.endpoint),
+      return fail(("%s received no frame that matches %s within %g s (%s): %s"):format(tostring(self.subject),
         match.show(pattern), within or RECEIVE_TIME, reason, report(others)))
     end
     local difference = differs(frame)
@@ -78,26 +82,30 @@ end
 ---@param pattern? table|string|function as of to_receive; default any frame
 function Expect:to_receive_nothing(within, pattern)
   local differs, deadline = pattern and match.compile(pattern), check_time(within or NOTHING_TIME)
+  visible.check(self.endpoint, pattern)
   while true do
     local frame, reason = next_frame(self.endpoint, deadline)
     if not frame then
       if reason == "timeout" then return end
-      return fail(("%s could not be listened to: %s"):format(tostring(self.endpoint), reason))
+      return fail(("%s could not be listened to: %s"):format(tostring(self.subject), reason))
     end
     if not differs or not differs(frame) then
-      return fail(("%s received what it should not: %s"):format(tostring(self.endpoint), frame.line))
+      return fail(("%s received what it should not: %s"):format(tostring(self.subject), frame.line))
     end
   end
 end
 
--- What the test expects of an EtherConn or RUDPConn.
----@param endpoint ffi.cdata*
+-- What the test expects of an EtherConn, RUDPConn or host. A host, or its EtherConn, is listened to from here on: what
+-- it answers by itself is expected as well, and what it hears as one of a group.
+---@param on ffi.cdata*|etherlua.host
 ---@return { to_receive: function, to_receive_nothing: function }
-function M.expect(endpoint)
-  if type(endpoint) ~= "cdata" then
-    misuse.raise("bad endpoint %s: an EtherConn or RUDPConn is needed", tostring(endpoint))
+function M.expect(on)
+  local conn, host = listening.place(on)
+  if not conn and not ffi.istype("struct el_udp", on) then
+    misuse.raise("bad endpoint %s: an EtherConn, a RUDPConn or a host is needed", tostring(on))
   end
-  return setmetatable({ endpoint = endpoint }, Expect)
+  if host then listening.start(host) end
+  return setmetatable({ endpoint = conn or on, subject = on }, Expect)
 end
 
 -- ---- assertions ---------------------------------------------------------------------------------------------------
