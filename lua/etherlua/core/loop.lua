@@ -11,10 +11,11 @@ local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local misuse = require "etherlua.core.misuse"
-local PARK = require("etherlua.core.park").PARK
+local park = require "etherlua.core.park"
 
 local C = effi.C
 local create, resume, yield, status = coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
+local PARK, check_parkable = park.PARK, park.check
 
 local M = {}
 
@@ -140,6 +141,7 @@ end
 -- Gives up the processor until somebody calls wake(task). It may return early: callers check what they waited for.
 function M.park(task)
   check_cancelled(task) -- else one that was cancelled before would wait for ever
+  check_parkable()
   if tracer then tell_park(task, "wake") end
   yield(PARK)
   check_cancelled(task)
@@ -166,6 +168,7 @@ end
 -- Everybody else runs once before the task does again.
 local function take_turns(task)
   if task.cancelled then check_cancelled(task) end
+  check_parkable()
   if tracer then tell_park(task, "turn") end
   enqueue(task)
   yield(PARK)
@@ -201,6 +204,7 @@ function M.sleep(seconds)
   end
   if seconds <= 0 then return take_turns(task) end
   check_cancelled(task)
+  check_parkable()
   local deadline = M.now() + seconds
   repeat
     if tracer then tell_park(task, "time", nil, deadline) end
@@ -219,6 +223,7 @@ end
 function M.wait_frame(obj, deadline)
   local task = M.current()
   if task.cancelled then check_cancelled(task) end
+  check_parkable()
   waiting = waiting + 1
   local code = yield(PARK, obj, deadline)
   waiting = waiting - 1
@@ -242,6 +247,7 @@ end
 function M.wait_fd(fd, deadline)
   local task = M.current()
   check_cancelled(task)
+  check_parkable()
   if C.el_wait_fd(M.engine(), fd, task.id) ~= 0 then return take_turns(task) end
   if tracer then tell_park(task, "file", fd, deadline) end
   if deadline then C.el_timer(engine, task.id, deadline) end

@@ -2,13 +2,31 @@
 -- a user made inside the task: while an inner coroutine waits, the outer one waits too. So coroutine.resume and
 -- coroutine.wrap are others while a run is in progress. Functions that were taken from `coroutine` before the run are
 -- the usual ones: a task cannot wait inside of what they resume.
+--
+-- A yield cannot pass through a function of C, either. `dofile` and `require` are Lua while a run is in progress: see
+-- loading.lua. For all others check() says what is wrong; LuaJIT's own words for it help nobody.
 
+local misuse = require "etherlua.core.misuse"
+
+local can_yield = coroutine.isyieldable
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 
 local M = {}
 
 local PARK = {}
 M.PARK = PARK
+
+local function refuse()
+  misuse.raise("this call waits, which is not possible inside a function that string.gsub, table.sort, load, a " ..
+    "handler of xpcall, or another function of C calls: let it only note what there is to do, and wait afterwards")
+end
+
+local barred = false -- whether the running coroutine was resumed where one cannot park
+
+-- Raises an error where the running coroutine cannot park. Before anything is registered for what it waits for.
+function M.check()
+  if barred or not can_yield() then refuse() end
+end
 
 -- While the inner coroutine parks, the outer one parks too and hands on what comes back.
 local function pass_on(co, ok, value, ...)
@@ -18,7 +36,17 @@ local function pass_on(co, ok, value, ...)
   return ok, value, ...
 end
 
+local function unbar(before, ...)
+  barred = before
+  return ...
+end
+
 local function resume_through(co, ...)
+  if barred or not can_yield() then
+    local before = barred
+    barred = true
+    return unbar(before, resume(co, ...))
+  end
   return pass_on(co, resume(co, ...))
 end
 

@@ -1,9 +1,11 @@
 -- core/run.lua: a run: from its first task until that one and all that it spawned have ended and what they opened is
 -- closed. It says what ends a run early: an error that no task caught, a signal, tasks that wait for each other. What a
--- run changes in the process (coroutine.resume and coroutine.wrap, see park.lua) its end puts back.
+-- run changes in the process (coroutine.resume and coroutine.wrap, see park.lua; dofile and require, see loading.lua)
+-- its end puts back.
 
 local closables = require "etherlua.core.closables"
 local effi = require "etherlua.core.ffi"
+local loading = require "etherlua.core.loading"
 local loop = require "etherlua.core.loop"
 local park = require "etherlua.core.park"
 local runaway = require "etherlua.core.runaway"
@@ -80,6 +82,7 @@ local function begin()
   loop.serve(run)
   task.belong_to(run)
   park.install()
+  loading.install()
 end
 
 local function close(self, obj)
@@ -96,6 +99,7 @@ local function finish()
   task.cancel_all()
   while next(loop.tasks) do loop.turn() end
   for obj in this.closables.pop, this.closables do close(this, obj) end
+  loading.uninstall()
   park.uninstall()
   task.belong_to(nil)
   run = nil
@@ -127,8 +131,8 @@ end
 
 -- Runs fn as the first task; returns what it returned when it and all tasks that it spawned have ended. An error that
 -- no task caught ends the run and is raised with that task's traceback (one with a field exit_status as it is). Inside
--- a run it just calls fn. Until it returns coroutine.resume and coroutine.wrap are others, so that tasks can wait
--- inside coroutines of their own; those that were taken before it do not serve there.
+-- a run it just calls fn. Until it returns coroutine.resume, coroutine.wrap, dofile and require are others, so that
+-- tasks can wait inside of what they run; those that were taken before it do not serve there.
 ---@param fn function
 ---@param ... any that it is called with
 ---@return any ... what fn returned

@@ -5,6 +5,7 @@ local effi = require "etherlua.core.ffi"
 local loop = require "etherlua.core.loop"
 local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
+local park = require "etherlua.core.park"
 
 local C = effi.C
 
@@ -35,6 +36,7 @@ local function watch_all(sources, task)
 end
 
 local function wait_sources(sources, task, deadline)
+  park.check()
   local external = watch_all(sources, task) or deadline >= 0
   C.el_timer(loop.engine(), task.id, deadline)
   loop.suspend(external, sources, deadline)
