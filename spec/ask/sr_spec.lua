@@ -314,7 +314,7 @@ describe("ether.sr", function()
     raises("bad packets table", sr, conn, { dst = B })
     raises("bad packet 5: one of etherlua.proto.packet", sr, conn, { ping(), 5 })
     raises("bad packet: it begins with udp, not with ether, arp, ip4 or ip6", sr, conn, p.udp { dport = 1 } / "x")
-    raises("bad packet: ip4 has no src, and there is none to guess: give it, or opts.src", sr, conn,
+    raises("bad packet: ip4 has no src, and there is none to guess: give it", sr, conn,
       p.ip4 { dst = IP_B } / p.icmp { type = 8 })
     raises('bad ipv6 src "10.0.0.1"', sr, conn, p.ip6 { dst = "ff02::1" } / p.icmp6 { type = 128 }, { src = IP_A })
     for _, dst in ipairs { "10.9.0.0/30", "nonsense", "fe80::1" } do

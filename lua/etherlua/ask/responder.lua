@@ -2,6 +2,7 @@
 -- EtherConn share its one reader; each frame is for the first that matches it. What a reply leaves out is filled in by
 -- ask/fill.lua.
 
+local composed = require "etherlua.relay.composed"
 local endpoint = require "etherlua.relay.endpoint"
 local ethernet = require "etherlua.proto.ethernet"
 local fill = require "etherlua.ask.fill"
@@ -60,7 +61,7 @@ local function respond(self, request)
   local sent, reason
   for _, reply in ipairs(replies_to(self, request)) do
     local whole = fill.reply(request.decoded.layers, reply, tostring(self.conn.mac))
-    sent, reason = fill.send(self.conn, assert(ethernet.parse(whole:build())))
+    sent, reason = composed.send_frame(self.conn, assert(ethernet.parse(whole:build())))
     if not sent then break end
   end
   if sent then self.answered = self.answered + 1 elseif reason then guard.fail(self, reason) end

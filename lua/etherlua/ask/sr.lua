@@ -1,12 +1,12 @@
 -- ask/sr.lua: send requests and match the answers to them: ether.sr and ether.sr1. Which packet answers which is said
--- by proto/answers.lua, what a packet leaves out by ask/fill.lua. One call is one reader: while it runs it takes every
+-- by proto/answers.lua, what a packet leaves out by relay/composed.lua. One call is one reader: while it runs it takes every
 -- frame that comes to the EtherConn, and what answers nothing is dropped. Fragments are the EtherConn's business.
 
 local answers = require "etherlua.proto.answers"
 local addr = require "etherlua.net.addr"
+local composed = require "etherlua.relay.composed"
 local crew = require "etherlua.core.crew"
 local endpoint = require "etherlua.relay.endpoint"
-local fill = require "etherlua.ask.fill"
 local group = require "etherlua.net.group"
 local listening = require "etherlua.host.listening"
 local misuse = require "etherlua.core.misuse"
@@ -76,7 +76,7 @@ local function new_requests(conn, host, packets, opts)
   local requests = {}
   local known = { dst_mac = opts.dst_mac, src = opts.src or host and function(to) return host:source(to) end }
   for i, given in ipairs(list_of(packets)) do
-    local whole, hop = fill.complete(conn, given, known)
+    local whole, hop = composed.complete(conn, given, known)
     requests[i] = { packet = whole, hop = hop }
   end
   return requests
@@ -153,7 +153,7 @@ function Exchange:send(request)
     for _, key in ipairs(answers.request_keys(request.layers)) do put_into(self.index, key, request) end
   end
   request.sent_at = sched.now()
-  local sent, reason = fill.send(self.conn, request.layers[1].fields)
+  local sent, reason = composed.send_frame(self.conn, request.layers[1].fields)
   request.reason = reason
   return sent
 end

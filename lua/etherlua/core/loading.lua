@@ -77,13 +77,13 @@ local before -- what they were; nil outside a run
 -- A run begins.
 function M.install()
   before = { dofile = dofile, require = require }
-  dofile, require = run_file, load_once -- luacheck: ignore 121
+  _G.dofile, _G.require = run_file, load_once -- luacheck: ignore 122
 end
 
 -- It has ended: what was there is put back, unless somebody has replaced it since.
 function M.uninstall()
-  if dofile == run_file then dofile = before.dofile end -- luacheck: ignore 121
-  if require == load_once then require = before.require end -- luacheck: ignore 121
+  if _G.dofile == run_file then _G.dofile = before.dofile end -- luacheck: ignore 122
+  if _G.require == load_once then _G.require = before.require end -- luacheck: ignore 122
   before, begun = nil, {}
 end
 

@@ -8,6 +8,7 @@
 local bit = require "bit"
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
+local composed = require "etherlua.relay.composed"
 local effi = require "etherlua.core.ffi"
 local group = require "etherlua.net.group"
 local icmp = require "etherlua.proto.icmp"
@@ -19,6 +20,7 @@ local misuse = require "etherlua.core.misuse"
 local neighbour = require "etherlua.host.neighbour"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local packets = require "etherlua.proto.packet"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
 local responder = require "etherlua.host.icmp_responder"
@@ -257,13 +259,26 @@ function Host:udp(port, opts)
   return self.conn:udp(ip and addr.with_port(ip, port) or port, given)
 end
 
--- Sends an IP packet to the next hop of its destination. Blocks while that is asked for.
----@param fields table as for proto.ip; src (one of its own) and ttl are filled in
----@return true|nil
----@return string|nil reason
-function Host:send(fields)
-  local to = fields.dst
-  local source, reason = fields.src, nil
+-- Whether the packet lacks a source address, which may be more than a mistake: the host may have none yet.
+local function lacks_source(given)
+  local inner = given[given[1].name == "ethernet" and 2 or 1]
+  local is_ip = inner and (inner.name == "ipv4" or inner.name == "ipv6")
+  return is_ip and inner.fields.dst and not inner.fields.src and inner.fields.dst
+end
+
+local function send_packet(self, given)
+  local to, source, reason = lacks_source(given), nil, nil
+  if to then source, reason = self:source(to) end
+  if to and not source then return nil, reason end
+  local whole, hop = composed.complete(self.conn, given, { src = source or self.ip })
+  if hop then whole.ethernet.dst, reason = self:resolve(hop.dst) end
+  if hop and not whole.ethernet.dst then return nil, reason end
+  return self.conn:send(whole)
+end
+
+local function send_fields(self, fields)
+  local to, source, reason = fields.dst, fields.src, nil
+  if not to then misuse.raise("no destination: dst is needed") end
   if not source then source, reason = self:source(to) end
   if not source then return nil, reason end
   local mac
@@ -272,6 +287,19 @@ function Host:send(fields)
   local packet = { src = source, ttl = not fields.hop_limit and self.hop_limit or nil }
   for name, value in pairs(fields) do packet[name] = value end
   return self.conn:send(ip_packet.build(packet), mac)
+end
+
+-- Sends a packet to the next hop of its destination. Blocks while that is asked for.
+---@param given etherlua.packet|table a composed one that begins with ether, arp, ip4 or ip6, or fields as for proto.ip;
+---  src (one of its own) is filled in
+---@return true|nil
+---@return string|nil reason
+function Host:send(given)
+  if packets.is_packet(given) then return send_packet(self, given) end
+  if type(given) ~= "table" then
+    misuse.raise("bad packet %s: one of etherlua.proto.packet, or a table of fields is needed", tostring(given))
+  end
+  return send_fields(self, given)
 end
 
 -- Sends one echo request and waits for the reply.

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local addr = require "etherlua.net.addr"
+local composed = require "etherlua.relay.composed"
 local endpoint = require "etherlua.relay.endpoint"
 local frames = require "etherlua.relay.frame"
 local misuse = require "etherlua.core.misuse"
@@ -217,9 +218,20 @@ local function send_again(code, conn, payload, len, mac, ethertype, special, opt
   return endpoint.send_slowly(code, try, words_for(conn, len, opts), opts and opts.timeout)
 end
 
+-- A function of its own: composed packets are not for the hot path.
+local function send_packet(conn, packet, dst, opts)
+  if opts then SEND_OPTIONS:check(opts) end
+  return composed.send(conn, packet, dst, opts or {})
+end
+
+local function no_destination()
+  misuse.raise "no destination: give a MAC address, such as \"02:00:00:11:22:33\", behind the payload"
+end
+
 local checked -- the options of the last send, which need not be looked at again
 
 local function send(conn, payload, len, dst, opts)
+  if not dst then no_destination() end
   local mac, ethertype, special = to_mac(dst), 0, nil
   if opts then
     if opts ~= checked then SEND_OPTIONS:check(opts) end
@@ -234,7 +246,11 @@ end
 
 -- Sends one Ethernet payload. Blocks only while the relay is full. An EtherConn that fragments sends an IP packet that
 -- does not fit the MTU as fragments, all of them or none; not one with DF.
----@param payload string|ffi.cdata* a string, or a pointer followed by the length: send(pointer, length, dst, opts)
+--
+-- A composed packet may begin with ether, arp, ip4 or ip6. What it leaves out is filled in: MAC addresses, VLANs, a
+-- source port. It needs no dst when it has one, or goes to a group or, ARP, to all.
+---@param payload string|ffi.cdata*|etherlua.packet a string, or a pointer followed by the length: send(pointer, length,
+---  dst, opts)
 ---@param dst string|etherlua.mac destination MAC address
 ---@param opts? etherlua.conn_send_opts
 ---@param last? etherlua.conn_send_opts opts, behind a pointer and a length
@@ -242,7 +258,9 @@ end
 ---@return string|nil reason "link down", "interface gone", "full"
 function methods:send(payload, dst, opts, last)
   tick()
-  if type(payload) == "string" then return send(self, payload, #payload, dst, opts) end
+  local kind = type(payload)
+  if kind == "string" then return send(self, payload, #payload, dst, opts) end
+  if kind ~= "cdata" then return send_packet(self, payload, dst, opts) end
   return send(self, payload, dst, opts, last)
 end
 

@@ -3,6 +3,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local composed = require "etherlua.relay.composed"
 local conn = require "etherlua.relay.conn"
 local endpoint = require "etherlua.relay.endpoint"
 local errno = require "etherlua.core.errno"
@@ -312,13 +313,15 @@ end
 
 -- Sends a whole frame as it is, its Ethernet header included: for frames that come from somewhere else. Blocks only
 -- while the relay is full.
----@param frame string|ffi.cdata* a string, or a pointer followed by the length
+---@param frame string|ffi.cdata*|etherlua.packet a string, a pointer followed by the length, or a composed packet that
+---  begins with ether; its src may be left out, and its dst for a group
 ---@param len? integer
 ---@return true|nil
 ---@return string|nil reason "too short" for an Ethernet header, "too long" for the MTU, "link down", "interface gone"
 function Relay:send(frame, len)
   tick()
   check_open(self)
+  if type(frame) == "table" then frame = composed.frame(self.mac, frame) end
   len = len or #frame
   local code = C.el_relay_send(self.handle, frame, len)
   if code == 0 then return true end
