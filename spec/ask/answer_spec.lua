@@ -126,6 +126,19 @@ describe("conn:answer", function()
       found.icmp6.target_link_layer_address, found.icmp6.solicited, found.ip6.hop_limit })
   end))
 
+  it("sends what goes to a group to the group's MAC address", on_wire(function(conn, host)
+    local to = { ["224.0.0.251"] = "01:00:5e:00:00:fb", ["239.129.1.2"] = "01:00:5e:01:01:02",
+      ["255.255.255.255"] = frames.BROADCAST, ["ff02::1:2"] = "33:33:00:01:00:02" }
+    for dst, mac in pairs(to) do
+      local ip = dst:find ":" and p.ip6 { src = "fe80::2", dst = dst } or p.ip4 { src = IP_B, dst = dst }
+      local responder = host:answer { reply = ip / p.udp { src_port = 5353, dst_port = 5353 } / "answer" }
+      conn:send(p.ip4 { src = IP_A, dst = IP_B } / p.udp { src_port = 5353, dst_port = 5353 } / "question", B)
+      local frame = assert(conn:recv_frame(1))
+      assert.same({ mac, dst }, { frame.dst_mac, frame.dst_ip })
+      responder:close()
+    end
+  end))
+
   it("answers protocols that nobody knows", on_wire(function(conn, host)
     host:answer { match = { ethernet = { ethertype = 0x88b5 } }, reply = "pong" }
     local other = conn:relay():conn { mac = A, ethertypes = { 0x88b5 } }

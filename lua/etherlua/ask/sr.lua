@@ -1,6 +1,6 @@
 -- ask/sr.lua: send requests and match the answers to them: ether.sr and ether.sr1. Which packet answers which is said
--- by proto/answers.lua, what a packet leaves out by relay/composed.lua. One call is one reader: while it runs it takes every
--- frame that comes to the EtherConn, and what answers nothing is dropped. Fragments are the EtherConn's business.
+-- by proto/answers.lua, what a packet leaves out by relay/composed.lua. One call is one reader: while it runs it takes
+-- every frame that comes to the EtherConn, and what answers nothing is dropped. Fragments are the EtherConn's business.
 
 local answers = require "etherlua.proto.answers"
 local addr = require "etherlua.net.addr"
