@@ -360,6 +360,21 @@ describe("lines through a pipe", function()
     assert.matches("\n +0  ethernet +.*\n +22  ipv4 +.*\n +42  udp +.*\n +50  data +.*\n0000  68 65 6c 6c 6f", text)
   end)
 
+  it("sniff as the tool does: a filter is about what is behind the tags; of a host what is its own", function()
+    local _, text = piped((([[
+      a, b = ether.wire()
+      h, x = a:host { mac = "02:00:00:00:00:01", vlans = "5.6" }, a:conn { mac = "02:00:00:00:00:02", vlans = 7 }
+      function send() h.conn:send(ping, "02:00:00:00:00:09"); x:send(ping, "02:00:00:00:00:09") a:flush() end
+      ping = p.ip4 { src = "10.0.0.1", dst = "10.0.0.2" } / p.icmp { type = 8 }
+      function try(...) t = ether.spawn(sniff, ...) ether.sleep(0.01) send() ether.sleep(0.01) t:cancel() t:join() end
+      try(a, "icmp")
+      try(b, "udp")
+      try(h, "icmp")
+      try(x)]]):gsub("\n +", "\n"):gsub("^ +", "")))
+    assert.same({ "2", "0", "1", "1" }, { text:match "(%d) frames.-(%d) frames.-(%d) frames.-(%d) frames" })
+    assert.matches("00:01 > [%x:]+ vlan 5.6 [^\n]*\n1 frames\n.*00:02 > [%x:]+ vlan 7 [^\n]*\n1 frames\n$", text)
+  end)
+
   it("can ask for help", function()
     local _, text = piped("help()\nhelp(ether.sleep)\nhelp(ether)\nhelp(sniff)\n")
     assert.matches("tasks%(%)", text)

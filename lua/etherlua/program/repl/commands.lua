@@ -4,14 +4,18 @@ local bytes = require "etherlua.net.bytes"
 local effi = require "etherlua.core.ffi"
 local endpoint = require "etherlua.relay.endpoint"
 local ffi = require "ffi"
+local filter = require "etherlua.relay.filter"
 local frames = require "etherlua.relay.frame"
+local group = require "etherlua.net.group"
 local help = require "etherlua.program.repl.help"
+local listening = require "etherlua.host.listening"
 local misuse = require "etherlua.core.misuse"
 local relay = require "etherlua.relay.relay"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
 local show = require "etherlua.program.repl.show"
 local tasks = require "etherlua.program.tasks"
+local vlan_stack = require "etherlua.net.vlan_stack"
 
 local C = effi.C
 
@@ -50,31 +54,44 @@ end
 
 -- ---- frames -------------------------------------------------------------------------------------------------------
 
+-- Of the same meaning as that of `etherlua run sniff`: what it says is about what is behind the tags.
 local function open_filter(text)
   local err = ffi.new("char[?]", C.EL_ERR_MAX)
-  local filter = C.el_filter_open(text, err)
-  if filter == nil then misuse.raise("%s", ffi.string(err)) end
-  return ffi.gc(filter, C.el_filter_close)
+  local opened = C.el_filter_open(filter.any_vlans(text), err)
+  if opened == nil then misuse.raise("%s", ffi.string(err)) end
+  return ffi.gc(opened, C.el_filter_close)
 end
 
-local function check_relay(on)
-  if type(on) == "string" then return relay.open(on, { filter = "" }) end
+-- Whether a frame is from or for an EtherConn, be it as one of a group on its VLAN stack.
+local function is_of(conn)
+  local mac, vlans = tostring(conn.mac), vlan_stack.key(conn.vlans)
+  return function(frame)
+    if frame.invalid or vlan_stack.key(frame.vlans) ~= vlans then return false end
+    return frame.src_mac == mac or frame.dst_mac == mac or group.is_group_mac(frame.dst_mac)
+  end
+end
+
+-- A relay, and which of its frames are meant (nil: all).
+local function place_of(on)
+  if type(on) == "string" then return relay.open(on, { filter = "", outgoing = true }) end
   if type(on) == "table" and on.default_conn then return on end
-  misuse.raise("bad relay %s: a relay, or a text such as \"eth1\" is needed", tostring(on))
+  local conn = listening.place(on)
+  if conn then return conn:relay(), is_of(conn) end
+  misuse.raise("bad relay %s: a relay, a host, an EtherConn or a text such as \"eth1\" is needed", tostring(on))
 end
 
 local function sniff(on, text)
-  local filter = text and open_filter(text)
-  local from = check_relay(on)
+  local wanted = text and open_filter(text)
+  local from, is_meant = place_of(on)
   local mirror, started, count = from:default_conn { mirror = true }, sched.now(), 0
   sched.defer(function()
-    if from ~= on then from:close() else mirror:close() end
+    if type(on) == "string" then from:close() else mirror:close() end
     print(("%d frames"):format(count))
   end)
   while true do
     local frame, reason = mirror:recv_frame()
     if not frame then return reason end
-    if not filter or C.el_filter_matches(filter, frames.of(frame)) ~= 0 then
+    if (not is_meant or is_meant(frame)) and (not wanted or C.el_filter_matches(wanted, frames.of(frame)) ~= 0) then
       count = count + 1
       print(script.frame_text(frame, started))
     end
@@ -108,8 +125,9 @@ function M.new(environment, hidden, last)
   function commands.stats() print_stats(environment.relay) end
 
   -- Prints every frame in and out, decoded, until Ctrl-C; the relay is `relay`, one of yours, or a text such as "eth1".
-  -- filter: pcap-filter text, such as "udp port 67" or "vlan 100 and arp".
-  function commands.sniff(on, filter) return sniff(on or environment.relay, filter) end
+  -- Of a host or an EtherConn those that it sends and receives. filter: pcap-filter text about what is behind the tags,
+  -- such as "udp port 67", or "vlan 100 and arp".
+  function commands.sniff(on, text) return sniff(on or environment.relay, text) end
 
   -- The layers of a frame.
   function commands.decode(frame) print(show.layers(bytes_of(frame))) end
