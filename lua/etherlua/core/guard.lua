@@ -1,6 +1,7 @@
 -- core/guard.lua: whoever serves others outlives an error in the answer to one frame: it is counted, the first one is
 -- told on standard error, since the frame that brings it about may come a million times, and the next frame is served.
 
+local failures = require "etherlua.core.failure"
 local loop = require "etherlua.core.loop"
 local outside = require "etherlua.core.outside"
 
@@ -17,7 +18,7 @@ end
 -- What an error looks like; the end of a task is none.
 local function traced(failure)
   if failure == loop.CANCELLED then return failure end
-  return debug.traceback(tostring(failure), 2)
+  return debug.traceback(failures.text(failure), 2)
 end
 
 -- Calls fn, which answers one frame.

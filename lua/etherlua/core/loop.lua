@@ -10,6 +10,7 @@
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
+local failures = require "etherlua.core.failure"
 local misuse = require "etherlua.core.misuse"
 local park = require "etherlua.core.park"
 
@@ -62,20 +63,8 @@ end
 
 -- ---- tracing ------------------------------------------------------------------------------------------------------
 
--- What happened to a task. A "spawn" is not followed by a "wake" for its beginning, nor an "end" by one for its
--- deferred functions, which have run when it comes.
----@class etherlua.task_event
----@field kind "spawn"|"park"|"wake"|"end"
----@field time number by the engine's clock
----@field task etherlua.task
----@field by? etherlua.task|"engine" spawn, wake: who did it; "engine" brings frames, times, files and signals
----@field what? "frame"|"time"|"file"|"select"|"turn"|"wake" park: what it waits for; "turn": it only gives way; "wake":
----  that another task wakes it
----@field object? any frame: the endpoint; file: the descriptor; select: the list of endpoints, channels and tasks
----@field deadline? number park: until when at the latest
----@field how? "returned"|"failed"|"cancelled" end
-
--- Each event is handed to fn, which may not wait. An error in it ends the tracing and is printed on standard error.
+-- Each event, see program/trace.lua, is handed to fn, which may not wait. An error in it ends the tracing and is
+-- printed on standard error.
 ---@param fn? fun(event: etherlua.task_event) nil: no more
 function M.trace(fn)
   tracer = fn
@@ -86,7 +75,7 @@ local function tell(event)
   local ok, failure = pcall(tracer, event)
   if ok then return end
   tracer = nil
-  io.stderr:write("etherlua: tasks are traced no more: ", tostring(failure), "\n")
+  io.stderr:write("etherlua: tasks are traced no more: ", failures.text(failure), "\n")
 end
 
 local function tell_park(task, what, object, deadline)
@@ -286,9 +275,8 @@ end
 -- a small stack that is thrown away. One that was cancelled before does not begin: its first blocking call may be far.
 local function begin(task)
   local call = task.call
-  task.call = nil
   if task.cancelled then return task:ended(false, CANCELLED) end
-  task.co = create(call[2])
+  task.co, task.call = create(call[2]), nil -- both or neither: there may be no memory
   return after(task, resume(task.co, unpack(call, 3, 2 + call[1])))
 end
 
@@ -364,6 +352,12 @@ function M.begin_spawned()
     if queue[i].call then switch_to(queue[i]) end
   end
   current = nil
+end
+
+-- After an error in the loop itself, such as no memory: nobody is ready and nobody runs.
+function M.recover()
+  queue, queued, spare, current = {}, 0, {}, nil
+  for _, task in pairs(tasks) do task.queued = false end
 end
 
 -- ---- what there is to run -----------------------------------------------------------------------------------------

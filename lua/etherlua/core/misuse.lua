@@ -2,6 +2,8 @@
 -- the innermost code that is not ours, however deep the call went, so nobody counts levels. Programs that take values
 -- from a command line show the words alone.
 
+local failures = require "etherlua.core.failure"
+
 local M = {}
 
 local getinfo = debug.getinfo
@@ -53,7 +55,7 @@ end
 ---@param failure any what pcall returned
 ---@return string
 function M.words(failure)
-  return (tostring(failure):gsub("^[^%s:]+:%d+: ", ""):gsub('^%[string "[^\n]-"%]:%d+: ', ""))
+  return (failures.text(failure):gsub("^[^%s:]+:%d+: ", ""):gsub('^%[string "[^\n]-"%]:%d+: ', ""))
 end
 
 return M

@@ -5,6 +5,7 @@
 
 local closables = require "etherlua.core.closables"
 local effi = require "etherlua.core.ffi"
+local failures = require "etherlua.core.failure"
 local loading = require "etherlua.core.loading"
 local loop = require "etherlua.core.loop"
 local park = require "etherlua.core.park"
@@ -31,7 +32,7 @@ local answer          -- see answer_with()
 ---@private
 function Run:failed(one, failure)
   if self.failure then return end
-  local traceback = debug.traceback(one.co, tostring(failure))
+  local traceback = failures.traceback(one.co, failure)
   if self.attendant then return self.attendant.failed(one, failure, traceback) end
   self.failure = { message = failure, traceback = traceback }
   if self.driven then self.driven:cancel() else task.cancel_all() end
@@ -87,7 +88,31 @@ end
 
 local function close(self, obj)
   local ok, failure = pcall(obj.close, obj)
-  if not ok then self.failure = self.failure or { message = failure, traceback = tostring(failure) } end
+  if not ok then self.failure = self.failure or { message = failure, traceback = failures.text(failure) } end
+end
+
+local ATTEMPTS = 100 -- of the loop, each after an error in it
+
+-- All tasks are cancelled, and get their turn whatever they wait for: they look.
+local function start_again()
+  loop.recover()
+  task.cancel_all()
+  for _, one in pairs(loop.tasks) do loop.enqueue(one) end
+end
+
+-- Calls fn, which turns the loop until what it waits for has come. An error in the loop itself, such as no memory, ends
+-- the run as one of a task does: all tasks are cancelled, and their deferred functions run.
+local function keep_turning(fn)
+  for _ = 1, ATTEMPTS do
+    local ok, failure = pcall(fn)
+    if ok then return end
+    run.failure = run.failure or { message = failure, traceback = failures.text(failure) }
+    pcall(start_again)
+  end
+end
+
+local function until_all_have_ended()
+  while next(loop.tasks) do loop.turn() end
 end
 
 -- Tasks end, then what the run opened is closed, the last first. What was spawned has begun first, if nothing ended the
@@ -95,9 +120,9 @@ end
 ---@return table? failure
 local function finish()
   local this = run
-  if not this.ending then loop.begin_spawned() end
+  if not this.ending then keep_turning(loop.begin_spawned) end
   task.cancel_all()
-  while next(loop.tasks) do loop.turn() end
+  keep_turning(until_all_have_ended)
   for obj in this.closables.pop, this.closables do close(this, obj) end
   loading.uninstall()
   park.uninstall()
@@ -122,8 +147,7 @@ end
 
 local function outcome(main, failure)
   if failure then
-    local message = failure.message
-    error(type(message) == "table" and message.exit_status and message or failure.traceback, 0)
+    error(failures.exit_status(failure.message) and failure.message or failure.traceback, 0)
   end
   if main.reason then return nil, main.reason end
   return unpack(main.results, 1, main.results.n)
@@ -140,7 +164,7 @@ function M.run(fn, ...)
   if run then return fn(...) end
   begin()
   local main = task.spawn(fn, ...)
-  loop.turns()
+  keep_turning(loop.turns)
   return outcome(main, finish())
 end
 
@@ -174,7 +198,9 @@ function M.drive(fn, ...)
   run.ending = false -- a cancellation of all was of the call before
   local driven = task.spawn(fn, ...)
   run.driven = driven
-  while not driven.done do loop.turn() end
+  keep_turning(function()
+    while not driven.done do loop.turn() end
+  end)
 end
 
 -- The first error that no task caught since the last call.

@@ -111,9 +111,11 @@ function Task:ended(ok, ...)
     self.results = { n = select("#", ...), ... }
     self.reason = failed and "failed" or (not ok or self.cancelled) and "cancelled" or nil
   end
-  local deferred = self.defers and table.remove(self.defers)
+  local deferred = self.defers and self.defers[#self.defers]
   if not deferred then return finish(self) end
-  self.co, self.ending, self.cancelled = coroutine.create(deferred), true, nil
+  local co = coroutine.create(deferred) -- before anything changes: there may be no memory
+  table.remove(self.defers)
+  self.co, self.ending, self.cancelled = co, true, nil
   loop.enqueue(self)
 end
 

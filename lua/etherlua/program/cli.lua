@@ -4,6 +4,7 @@
 local ether = require "etherlua"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
+local failures = require "etherlua.core.failure"
 local outside = require "etherlua.core.outside"
 local files = require "etherlua.core.files"
 local places = require "etherlua.program.places"
@@ -209,14 +210,15 @@ function M.main(args, env)
   io.stdout:setvbuf("line")
   size_compiler()
   local ok, result = xpcall(dispatch, function(err)
-    return type(err) == "table" and err or tostring(err)
+    return type(err) == "table" and err or failures.text(err)
   end, args, env or {})
   if ok then return result end
-  if type(result) == "table" and result.exit_status then
+  local status = failures.exit_status(result)
+  if status then
     if result.message then print_error("etherlua", result.message) end
-    return result.exit_status
+    return status
   end
-  print_error("etherlua", tostring(result))
+  print_error("etherlua", failures.text(result))
   return script.FAILED
 end
 

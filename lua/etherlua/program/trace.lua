@@ -10,6 +10,19 @@ local sched = require "etherlua.core.sched"
 
 local M = {}
 
+-- What happened to a task. A "spawn" is not followed by a "wake" for its beginning, nor an "end" by one for its
+-- deferred functions, which have run when it comes.
+---@class etherlua.task_event
+---@field kind "spawn"|"park"|"wake"|"end"
+---@field time number by the engine's clock
+---@field task etherlua.task
+---@field by? etherlua.task|"engine" spawn, wake: who did it; "engine" brings frames, times, files and signals
+---@field what? "frame"|"time"|"file"|"select"|"turn"|"wake" park: what it waits for; "turn": it only gives way; "wake":
+---  that another task wakes it
+---@field object? any frame: the endpoint; file: the descriptor; select: the list of endpoints, channels and tasks
+---@field deadline? number park: until when at the latest
+---@field how? "returned"|"failed"|"cancelled" end
+
 -- An endpoint that only etherlua itself knows has no name.
 local function name(object)
   local text = tostring(object)

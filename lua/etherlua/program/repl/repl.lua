@@ -6,6 +6,7 @@ local channel = require "etherlua.core.channel"
 local commands = require "etherlua.program.repl.commands"
 local complete = require "etherlua.program.repl.complete"
 local ether = require "etherlua"
+local failures = require "etherlua.core.failure"
 local files = require "etherlua.core.files"
 local input = require "etherlua.program.repl.input"
 local misuse = require "etherlua.core.misuse"
@@ -97,15 +98,16 @@ end
 -- An error that no task caught. One that just ends a script with success says nothing.
 function Session:task_failed(task, failure, traceback)
   local message = show.message(failure)
-  if type(failure) == "table" and failure.exit_status then
-    if failure.exit_status ~= script.DONE then self.failed = true end
+  local exit_status = failures.exit_status(failure)
+  if exit_status then
+    if exit_status ~= script.DONE then self.failed = true end
     if not failure.message then return end
     traceback = ""
   else
     self.failed = true
   end
   local name = task == self.line and "" or tostring(task) .. ": "
-  local calls = trim(traceback, tostring(failure))
+  local calls = trim(traceback, failures.text(failure))
   self.last.calls = calls ~= "" and name .. message .. calls or nil
   io.stderr:write(show.paint("error", name .. message), is_told(task) and "" or calls, "\n")
 end

@@ -5,6 +5,7 @@ local bytes = require "etherlua.net.bytes"
 local effi = require "etherlua.core.ffi"
 local frames = require "etherlua.relay.frame"
 local outside = require "etherlua.core.outside"
+local failures = require "etherlua.core.failure"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local view = require "etherlua.proto.view"
@@ -212,7 +213,9 @@ end
 ---@param failure any what error() was given
 ---@return string
 function M.message(failure)
-  return type(failure) == "string" and outside.lines(failure) or M.value(failure)
+  if type(failure) == "string" then return outside.lines(failure) end
+  local ok, text = pcall(M.value, failure)
+  return ok and text or failures.text(failure)
 end
 
 ---@param count integer
