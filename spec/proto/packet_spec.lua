@@ -242,16 +242,16 @@ describe("packet:describe", function()
     assert.equal([[
 0000  ethernet, 14 bytes
         dst                    02:00:00:00:00:02
-        ethertype              2054 (0x806)
         src                    02:00:00:00:00:01
-        vlans                  {}
+        vlans                  none
+        ethertype              2054 (0x806, arp)
   0000  02 00 00 00 00 02 02 00 00 00 00 01 08 06        ..............
 000e  arp, 28 bytes
+        hrd                    1 (Ethernet)
+        pro                    2048 (0x800, ip4)
         hln                    6
-        hrd                    1
-        op                     1
         pln                    4
-        pro                    2048 (0x800)
+        op                     1 (request)
         sha                    02:00:00:00:00:01
         spa                    10.0.0.1
         tha                    00:00:00:00:00:00
@@ -260,6 +260,22 @@ describe("packet:describe", function()
   001e  00 01 00 00 00 00 00 00 0a 00 00 02              ............
 002a  padding, 2 bytes
   002a  00 00                                            ..]], one:describe())
+  end)
+
+  it("shows fields in wire order, numbers with what they are called, and options one a line", function()
+    local function shown(one)
+      local lines = {}
+      for line in one:describe():gmatch "\n        ([^\n]+)" do lines[#lines + 1] = line:gsub("%s+", " ") end
+      return table.concat(lines, "\n")
+    end
+    local text = shown(ip4 { src = "10.0.0.1", dst = "10.0.0.2" } / icmp { type = 11 } / "x")
+    assert.matches("^version 4\nihl 5\ntos 0\ntotal_length 29\n.*\nttl 64\nprotocol 1 %(icmp%)\n.*\nsrc 10.0.0.1\ndst "
+      .. "10.0.0.2\noptions none\ntype 11 %(time exceeded%)\ncode 0 %(in transit%)\n", text)
+    text = shown(ip4 { src = "0.0.0.0", dst = "255.255.255.255" } / udp {} / dhcp4 { op = 1, options = {
+      message_type = "DISCOVER", parameter_request_list = { 1, 3 }, [224] = "\1" } })
+    assert.matches("\nprotocol 17 %(udp%)\n.*\nsrc_port 68 %(dhcp4%)\ndst_port 67 %(dhcp4%)\n.*\nop 1 %(request%)\n",
+      text)
+    assert.matches("\noptions\n message_type DISCOVER\n parameter_request_list 1, 3\n 224 01$", text)
   end)
 
   it("shows every byte of every packet once", function()

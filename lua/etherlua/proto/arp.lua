@@ -15,6 +15,7 @@ local M = {}
 
 M.REQUEST, M.REPLY = 1, 2
 
+M.value_names = { op = { "request", "reply" }, hrd = { "Ethernet" }, pro = { [0x0800] = "ip4" } }
 M.fields = schema.new("arp", { "hrd", "pro", "hln", "pln", "op", "sha", "spa", "tha", "tpa" })
 
 local function hardware_text(raw)

@@ -5,7 +5,8 @@ local M = {}
 
 -- What each protocol exports, and what some of them do: name -> type.
 local NEEDED = { parse = "function", build = "function", describe = "function", fields = "table" }
-local OPTIONAL = { short = "string", child = "function", next = "table", selectors = "table", carrier = "function",
+local OPTIONAL = { short = "string", child = "function", next = "table", selectors = "table",
+  value_names = "table", carrier = "function",
   answers = "function", exchange = "function", turn = "function", details = "function", checksum_ok = "function",
   is_group = "function", is_error = "function", UNSPECIFIED = "string" }
 

@@ -20,6 +20,7 @@ local COOKIE, HEADER_SIZE, BOOTP_SIZE = "\x63\x82\x53\x63", 240, 300
 local SNAME_SIZE, FILE_SIZE = 64, 128
 local OVERLOAD, END = 52, 255
 
+M.value_names = { op = { "request", "reply" }, htype = { "Ethernet" } }
 M.fields = schema.new("dhcp4", { "op", "htype", "hlen", "hops", "xid", "secs", "flags", "broadcast", "ciaddr", "yiaddr",
   "siaddr", "giaddr", "chaddr", "sname", "file", "options", "option_order", "option_bytes", "no_end", "overload",
   "pad", "max_size" },

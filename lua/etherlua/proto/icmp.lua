@@ -48,6 +48,7 @@ M.types = {
 
 local messages = icmp_messages.new("icmp", "ICMP", "ipv4", M.types)
 
+M.value_names = messages:value_names()
 M.fields = schema.new("icmp", messages:names(),
   { derived = { "checksum" }, inside = { extensions = extensions.fields } })
 

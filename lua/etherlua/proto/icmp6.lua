@@ -100,6 +100,7 @@ M.types = {
 
 local messages = icmp_messages.new("icmp6", "ICMPv6", "ipv6", M.types)
 
+M.value_names = messages:value_names()
 M.fields = schema.new("icmp6", messages:names(),
   { derived = { "checksum" }, inside = { options = options.list, extensions = extensions.fields } })
 

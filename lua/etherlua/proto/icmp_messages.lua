@@ -161,6 +161,18 @@ function Messages:child(fields)
   if self:kind_of(fields.type).quotes then return self.quoted, "quoted", quoted_of(fields) end
 end
 
+-- What types and codes are called: see value_names in init.lua.
+---@return table<string, function>
+function Messages:value_names()
+  return {
+    type = function(number) return self.types[number] and self.types[number].name end,
+    code = function(number, fields)
+      local known = self.types[fields.type]
+      return known and known.codes and known.codes[number]
+    end,
+  }
+end
+
 -- What a request and its answers have in common.
 ---@param fields table from parse
 ---@return string

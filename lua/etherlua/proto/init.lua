@@ -12,6 +12,8 @@
 --                            given: see proto/schema.lua. build() raises for a name that is not among them.
 --   checksum_ok(bytes, context)  -> whether the checksum is right
 --   short                    a shorter name for layers and patterns, such as "ip4"
+--   value_names              field -> what its numbers are called, for people: a table, or a function of the number and
+--                            the fields
 --
 -- Where it carries others:
 --   next                     number -> name of the module that reads the payload

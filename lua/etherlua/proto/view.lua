@@ -24,19 +24,92 @@ local function header_size(layer, rest)
   return ok and math.min(#header, rest) or rest
 end
 
-local function value_text(value)
-  if type(value) == "number" and value > 255 then return format("%.15g (0x%x)", value, value) end
-  if type(value) ~= "string" then return M.literal(value) end
-  return value:find("[^\32-\126]") and bytes.hex(value) or value
+-- ---- fields -------------------------------------------------------------------------------------------------------
+
+local function scalar_text(value, name)
+  if type(value) == "number" then
+    local words = { value > 255 and format("0x%x", value) or nil }
+    words[#words + 1] = name
+    return format(#words > 0 and "%.15g (%s)" or "%.15g", value, table.concat(words, ", "))
+  end
+  if type(value) ~= "string" then return tostring(value) end
+  return value == "" and '""' or value:find("[^\32-\126]") and bytes.hex(value) or value
+end
+
+local function value_text(value, name)
+  if type(value) ~= "table" then return scalar_text(value, name) end
+  local parts = {}
+  for i, item in ipairs(value) do parts[i] = value_text(item) end
+  for _, key in ipairs(M.sorted_names(value)) do
+    if not (type(key) == "number" and key >= 1 and key <= #value) then
+      parts[#parts + 1] = tostring(key) .. " " .. value_text(value[key])
+    end
+  end
+  return #parts == 0 and "none" or table.concat(parts, ", ")
+end
+
+-- What the number in a field stands for: the protocol inside, or what the module has a name for.
+local function name_of(module, field, fields)
+  local value, names = fields[field], module.value_names and module.value_names[field]
+  if type(names) == "function" then return names(value, fields) end
+  if names then return names[value] end
+  for _, selector in ipairs(module.selectors or {}) do
+    if selector == field and module.next[value] then return proto.short_of(module.next[value]) end
+  end
+end
+
+-- A field that has more than one line: a table with names, or a list of tables.
+local function is_nested(value)
+  return type(value) == "table" and next(value) ~= nil and (value[1] == nil or type(value[1]) == "table")
+end
+
+local function nested_rows(value)
+  local rows = {}
+  for i, name in ipairs(M.sorted_names(value)) do
+    rows[i] = { name = type(name) == "number" and value[1] ~= nil and "" or tostring(name),
+      text = value_text(value[name]) }
+  end
+  return rows
+end
+
+-- The names of a layer's fields as they are on the wire, options last, then those that are not there.
+local function in_order(layer, schema)
+  local names, seen = {}, { payload = true, options = true }
+  for _, list in ipairs { schema.names, M.sorted_names(layer.fields) } do
+    for _, name in ipairs(list) do
+      if layer.fields[name] ~= nil and not seen[name] then names[#names + 1] = name end
+      seen[name] = true
+    end
+  end
+  if layer.fields.options ~= nil then names[#names + 1] = "options" end
+  return names
+end
+
+-- The fields of a layer for people, in wire order and without the payload.
+---@param layer { name: string, fields: table }
+---@return { name: string, text: string?, rows: { name: string, text: string }[]? }[] rows a field has text, or rows of
+---  its own, such as DHCP options
+function M.rows(layer)
+  local module, rows = proto.ends[layer.name] and {} or proto[layer.name], {}
+  for i, name in ipairs(in_order(layer, proto.ends[layer.name] or module.fields)) do
+    local value = layer.fields[name]
+    rows[i] = { name = name, rows = is_nested(value) and nested_rows(value) or nil }
+    if not rows[i].rows then rows[i].text = value_text(value, name_of(module, name, layer.fields)) end
+  end
+  return rows
 end
 
 local function add_fields(lines, layer)
-  for _, name in ipairs(M.sorted_names(layer.fields)) do
-    if name ~= "payload" then
-      lines[#lines + 1] = format("        %-22s %s", name, value_text(layer.fields[name]))
+  for _, row in ipairs(layer.name == "padding" and {} or M.rows(layer)) do
+    lines[#lines + 1] = row.rows and "        " .. row.name or format("        %-22s %s", row.name, row.text)
+    for _, inner in ipairs(row.rows or {}) do
+      lines[#lines + 1] = inner.name == "" and "          " .. inner.text or format("          %-20s %s", inner.name,
+        inner.text)
     end
   end
 end
+
+-- ---- all of it ----------------------------------------------------------------------------------------------------
 
 -- The title of a layer, and its bytes behind its fields.
 local function add_layer(lines, frame, layer)

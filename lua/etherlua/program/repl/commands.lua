@@ -99,8 +99,9 @@ local function sniff(on, text)
 end
 
 local function bytes_of(x)
-  if type(x) == "string" or ffi.istype("struct el_lent", x) then return tostring(x) end
-  misuse.raise("bad bytes %s: a text or a frame is needed", tostring(x))
+  local whole, first = show.bytes(x)
+  if whole then return whole, first end
+  misuse.raise("bad bytes %s: a text, a frame or a packet is needed", tostring(x))
 end
 
 -- ---- the functions ------------------------------------------------------------------------------------------------
@@ -129,11 +130,18 @@ function M.new(environment, hidden, last)
   -- such as "udp port 67", or "vlan 100 and arp".
   function commands.sniff(on, text) return sniff(on or environment.relay, text) end
 
-  -- The layers of a frame.
-  function commands.decode(frame) print(show.layers(bytes_of(frame))) end
+  -- The layers of a frame or packet.
+  function commands.decode(x) print(show.layers(bytes_of(x))) end
 
-  -- The bytes of a text or frame.
-  function commands.hex(x) print(bytes.dump(bytes_of(x))) end
+  -- The bytes of a text, frame or packet.
+  function commands.hex(x) print(bytes.dump((bytes_of(x)))) end
+
+  -- As Lua's, but frames and packets are shown, not their bytes.
+  function commands.print(...)
+    local texts = {}
+    for i = 1, select("#", ...) do texts[i] = show.printed((select(i, ...))) end
+    print(unpack(texts))
+  end
 
   return commands
 end

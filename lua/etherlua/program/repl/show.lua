@@ -1,7 +1,6 @@
 -- program/repl/show.lua: values as the prompt prints them: tables with sorted keys, endpoints with their counters,
 -- frames layer by layer. A value that fits is one line. Nothing here prints.
 
-local bytes = require "etherlua.net.bytes"
 local effi = require "etherlua.core.ffi"
 local frames = require "etherlua.relay.frame"
 local outside = require "etherlua.core.outside"
@@ -127,41 +126,60 @@ function M.endpoint(value)
   return M.paint("name", name) .. "  " .. counters(value)
 end
 
-local function field_text(value)
-  if type(value) ~= "string" then return M.value(value, DEPTH - 1) end
-  if value:find "[^\32-\126]" then
-    return "0x" .. bytes.hex(value:sub(1, 16)) .. (#value > 16 and ("... (%d bytes)"):format(#value) or "")
-  end
-  return value == "" and '""' or value
+local function cut(text)
+  return #text > TEXT and text:sub(1, TEXT) .. "..." or text
 end
 
-local function fields_text(fields)
-  local parts = {}
-  for _, name in ipairs(sorted_keys(fields)) do
-    if name ~= "payload" then parts[#parts + 1] = ("%s %s"):format(name, field_text(fields[name])) end
+-- The fields of a layer: those of one line, and the lines of the others, such as DHCP options.
+local function fields_text(layer)
+  local parts, lines = {}, {}
+  for _, row in ipairs(view.rows(layer)) do
+    if row.text then parts[#parts + 1] = row.name .. " " .. cut(row.text) end
+    for _, inner in ipairs(row.rows or {}) do
+      local name = inner.name == "" and row.name or row.name .. " " .. inner.name
+      lines[#lines + 1] = ("\n%18s%s %s"):format("", name, cut(inner.text))
+    end
   end
-  if #parts == 0 then parts[1] = #(fields.payload or "") .. " bytes" end
-  return table.concat(parts, ", ")
+  if #parts + #lines == 0 then parts[1] = #(layer.fields.payload or "") .. " bytes" end
+  return table.concat(parts, ", ") .. table.concat(lines)
 end
 
--- What a frame says: a line for all of it, and one for each layer with the offset at which it begins.
----@param frame string Ethernet
+-- What a packet says: a line for all of it, and one for each layer with the offset at which it begins.
+---@param whole string
+---@param first? string name of the first layer ("ethernet")
 ---@return string
-function M.layers(frame)
-  local lines = { proto.describe(frame) }
-  for _, layer in ipairs(view.layers(frame)) do
+function M.layers(whole, first)
+  local lines = { proto.describe(whole, first) }
+  for _, layer in ipairs(view.layers(whole, first)) do
     if layer.name ~= "padding" then
       lines[#lines + 1] = ("%5d  %s  %s"):format(layer.from, M.paint("name", ("%-9s"):format(layer.name)),
-        fields_text(layer.fields))
+        fields_text(layer))
     end
   end
   return table.concat(lines, "\n")
 end
 
--- A composed packet: its layers when it is a whole frame that is looked at by itself.
+-- The bytes of what has them: a text, a frame or a packet.
+---@param x any
+---@return string|nil bytes nil: it has none; raises for a packet that cannot be built
+---@return string|nil first name of the layer that they begin with
+function M.bytes(x)
+  if type(x) == "string" or effi.struct_of(x) == "struct el_lent" then return tostring(x), "ethernet" end
+  if packet.is_packet(x) then return x:build(), proto.ends[x[1].name] and "ethernet" or x[1].name end
+end
+
+-- A text for print(): frames and packets as they are shown, anything else as tostring() has it.
+---@param x any
+---@return string
+function M.printed(x)
+  if packet.is_packet(x) or effi.struct_of(x) == "struct el_lent" then return M.value(x) end
+  return tostring(x)
+end
+
+-- A composed packet: its layers when it is looked at by itself.
 local function packet_text(one, depth)
-  local ok, frame = pcall(one.build, one)
-  if depth == 0 and ok and one[1].name == "ethernet" then return M.layers(frame) end
+  local ok, whole = pcall(one.build, one)
+  if depth == 0 and ok and not proto.ends[one[1].name] then return M.layers(whole, one[1].name) end
   return one:summary()
 end
 
