@@ -2,6 +2,7 @@
 -- of a portable program, cdefs the declarations that it carries, and hands out the namespace. Metatypes are declared
 -- here too, by the modules that own the methods. Nothing else calls ffi.cdef, ffi.load or ffi.metatype.
 
+require "etherlua.core.pairs" -- before any loop runs
 local ffi = require "ffi"
 
 local M = {}

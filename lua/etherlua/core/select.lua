@@ -48,7 +48,7 @@ end
 local OPTIONS = options.new("ether.select", { timeout = options.any() })
 
 local function check(sources)
-  for key, source in next, sources do
+  for key, source in pairs(sources) do
     if type(key) ~= "number" then
       if key ~= "timeout" then OPTIONS:check { [key] = true } end
     elseif type(source) ~= "cdata" and not (type(source) == "table" and source.watch) then

@@ -1,7 +1,6 @@
 -- core/shape.lua: the shape of tables that callers give. A table of another shape than what reads it expects would be
 -- read in part, or not at all, in silence: so it is an error that says what was given.
 
-local jit = require "jit"
 local literal = require "etherlua.core.literal"
 local misuse = require "etherlua.core.misuse"
 
@@ -18,10 +17,6 @@ local function count_keys(value, size)
   end
   return count
 end
-
--- Never compiled: LuaJIT of 2022, which Debian 12 has, makes code of next() that ends the process when nothing but keys
--- is looked at.
-jit.off(count_keys)
 
 -- Whether its keys are 1, 2, 3 and so on, without a hole, and nothing else. Makes nothing.
 ---@param value any
