@@ -36,6 +36,8 @@ struct {
 /* Set before the program is loaded: every frame of a listed EtherType, whoever it is for. */
 const volatile __u8 steer_all = 0;
 
+enum { VID_BITS = 0x0fff };
+
 struct tag {
 	__be16 tci;
 	__be16 type; /* of what follows */
@@ -51,15 +53,42 @@ static __always_inline int is_tpid(__be16 type)
 
 static __always_inline void add_tag(struct steer_key *key, int i, __be16 tpid, __u16 tci)
 {
-	key->tag[i] = (__u32)bpf_ntohs(tpid) << 16 | (tci & 0x0fff);
+	key->tag[i] = (__u32)bpf_ntohs(tpid) << 16 | (tci & VID_BITS);
 	key->tags = i + 1;
 }
 
-static __always_inline int is_claimed(const struct steer_key *key, __be16 type)
+/* Takes the tags of VID 0 away: these carry a priority and are no VLAN (IEEE 802.1Q 9.6). Says how many there were. */
+static __always_inline int strip_vid0(struct steer_key *key)
+{
+	int found = 0;
+
+#pragma unroll
+	for (int i = STEER_TAGS_MAX - 1; i >= 0; i--) {
+		if (!key->tag[i] || key->tag[i] & VID_BITS)
+			continue;
+#pragma unroll
+		for (int at = i; at < STEER_TAGS_MAX - 1; at++)
+			key->tag[at] = key->tag[at + 1];
+		key->tag[STEER_TAGS_MAX - 1] = 0;
+		key->tags--;
+		found++;
+	}
+	return found;
+}
+
+/* By the very tags, else without those of VID 0, as the demux does it. */
+static __always_inline int is_endpoint(struct steer_key *key)
+{
+	if (bpf_map_lookup_elem(&endpoints, key))
+		return 1;
+	return key->tags && strip_vid0(key) && bpf_map_lookup_elem(&endpoints, key);
+}
+
+static __always_inline int is_claimed(struct steer_key *key, __be16 type)
 {
 	__u16 ethertype = bpf_ntohs(type);
 
-	return steer_all ? !!bpf_map_lookup_elem(&ethertypes, &ethertype) : !!bpf_map_lookup_elem(&endpoints, key);
+	return steer_all ? !!bpf_map_lookup_elem(&ethertypes, &ethertype) : is_endpoint(key);
 }
 
 /* Whether the frame is the relay's. Its key has the tag that is aside already, if there is one. */

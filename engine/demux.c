@@ -210,16 +210,41 @@ static void merge(struct el_conn *conn, struct el_frame *fragment)
 	el_endpoint_push(delivery.last, delivery.frame);
 }
 
-/* Whether a group frame is for conn, unless it got it already because the group address is its own. */
-static bool wants_group(const struct el_conn *conn, const struct el_frame *frame, const struct el_key *key)
+/* ---- the receivers of a frame ---- */
+
+/*
+ * The EtherConn of MAC address and VLAN stack; else, as a tag of VID 0 is no VLAN, that of the stack without those
+ * (IEEE 802.1Q 9.6).
+ */
+static struct el_conn *addressed_conn(struct el_relay *relay, const struct el_frame *frame, const struct el_key *key)
 {
-	return claims(conn, frame->ethertype) && memcmp(conn->key, key, sizeof *key) != 0;
+	struct el_conn *conn = el_demux_conn(relay, key, el_key_hash(key), frame->ethertype);
+	struct el_key rest;
+
+	if (conn || !frame->tags)
+		return conn;
+	rest = *key;
+	return el_key_strip_vid0(&rest) ? el_demux_conn(relay, &rest, el_key_hash(&rest), frame->ethertype) : NULL;
 }
 
-static void give_group(struct delivery *delivery, const struct el_key *key)
+/* Whether the station of conn has another EtherConn that hears group frames with the very stack of key. */
+static bool is_heard_exactly(const struct el_conn *conn, const struct el_frame *frame, struct el_key key)
+{
+	const struct el_conn *other;
+
+	el_key_set_mac(&key, &conn->mac);
+	other = el_demux_conn(conn->ep.relay, &key, el_key_hash(&key), frame->ethertype);
+	return other && other->multicast;
+}
+
+/*
+ * Gives a group frame to the EtherConns of its VLAN stack but the one that it was addressed to. exact: the stack has
+ * no tags of VID 0 any more, and this is the one with them; else NULL.
+ */
+static void give_stack(struct delivery *delivery, struct el_key stack, const struct el_conn *addressed,
+                       const struct el_key *exact)
 {
 	const struct el_frame *frame = delivery->frame;
-	struct el_key stack = *key;
 	struct el_node *node;
 	uint32_t hash;
 
@@ -230,23 +255,27 @@ static void give_group(struct delivery *delivery, const struct el_key *key)
 		struct el_key own = {{conn->key[0], conn->key[1], conn->key[2]}};
 
 		el_key_strip_mac(&own);
-		if (node->hash == hash && !memcmp(&own, &stack, sizeof own) && wants_group(conn, frame, key))
-			give_conn(delivery, conn);
-	}
-	for (node = delivery->relay->promiscuous; node; node = node->next) {
-		struct el_conn *conn = container_of(node, struct el_conn, by_group);
-
-		if (wants_group(conn, frame, key))
+		if (node->hash == hash && !memcmp(&own, &stack, sizeof own) && conn != addressed &&
+		    claims(conn, frame->ethertype) && !(exact && is_heard_exactly(conn, frame, *exact)))
 			give_conn(delivery, conn);
 	}
 }
 
-static void give_addressed(struct delivery *delivery, const struct el_key *key)
+static void give_group(struct delivery *delivery, const struct el_key *key, const struct el_conn *addressed)
 {
-	struct el_conn *conn = el_demux_conn(delivery->relay, key, el_key_hash(key), delivery->frame->ethertype);
+	const struct el_frame *frame = delivery->frame;
+	struct el_key rest = *key;
+	struct el_node *node;
 
-	if (conn)
-		give_conn(delivery, conn);
+	give_stack(delivery, *key, addressed, NULL);
+	if (unlikely(frame->tags) && el_key_strip_vid0(&rest))
+		give_stack(delivery, rest, addressed, key);
+	for (node = delivery->relay->promiscuous; node; node = node->next) {
+		struct el_conn *conn = container_of(node, struct el_conn, by_group);
+
+		if (conn != addressed && claims(conn, frame->ethertype))
+			give_conn(delivery, conn);
+	}
 }
 
 void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_key *key)
@@ -255,9 +284,12 @@ void el_demux(struct el_relay *relay, struct el_frame *frame, const struct el_ke
 	struct el_conn *rest = relay->default_conn;
 
 	if (likely(!(frame->flags & EL_FRAME_OUTGOING))) {
-		give_addressed(&delivery, key);
+		struct el_conn *conn = addressed_conn(relay, frame, key);
+
+		if (conn)
+			give_conn(&delivery, conn);
 		if (frame->flags & EL_FRAME_GROUP)
-			give_group(&delivery, key);
+			give_group(&delivery, key, conn);
 	}
 	if (rest && (!delivery.last || rest->mirror))
 		give_conn(&delivery, rest);

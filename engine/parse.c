@@ -14,9 +14,12 @@ static uint64_t mac_bits(const uint8_t *mac)
 	return bits;
 }
 
+static const uint64_t MAC_BITS = 0xffffffffffffULL;
+static const uint32_t VID_BITS = 0x0fff;
+
 static void key_tag(struct el_key *key, uint32_t i, uint16_t tpid, uint16_t tci)
 {
-	uint64_t bits = (uint64_t)tpid << 16 | (tci & 0x0fff);
+	uint64_t bits = (uint64_t)tpid << 16 | (tci & VID_BITS);
 
 	key->word[1 + i / 2] |= bits << (i % 2 * 32);
 }
@@ -36,7 +39,28 @@ void el_key_make(struct el_key *key, const struct el_mac *mac, const struct el_v
 
 void el_key_strip_mac(struct el_key *key)
 {
-	key->word[0] &= ~0xffffffffffffULL;
+	key->word[0] &= ~MAC_BITS;
+}
+
+void el_key_set_mac(struct el_key *key, const struct el_mac *mac)
+{
+	key->word[0] = (key->word[0] & ~MAC_BITS) | mac_bits(mac->byte);
+}
+
+bool el_key_strip_vid0(struct el_key *key)
+{
+	uint32_t tags = (uint32_t)(key->word[0] >> 48), kept = 0;
+	struct el_key rest = {{key->word[0] & MAC_BITS, 0, 0}};
+
+	for (uint32_t i = 0; i < tags; i++) {
+		uint32_t tag = (uint32_t)(key->word[1 + i / 2] >> (i % 2 * 32));
+
+		if (tag & VID_BITS)
+			key_tag(&rest, kept++, (uint16_t)(tag >> 16), (uint16_t)tag);
+	}
+	rest.word[0] |= (uint64_t)kept << 48;
+	*key = rest;
+	return kept < tags;
 }
 
 uint32_t el_key_hash(const struct el_key *key)

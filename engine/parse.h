@@ -15,6 +15,9 @@ struct el_key {
 void el_key_make(struct el_key *key, const struct el_mac *mac, const struct el_vlans *vlans);
 /* The key of the VLAN stack alone, which the index of group frames uses. */
 void el_key_strip_mac(struct el_key *key);
+void el_key_set_mac(struct el_key *key, const struct el_mac *mac);
+/* The key without tags of VID 0: these carry a priority and are no VLAN (IEEE 802.1Q 9.6). False: there were none. */
+bool el_key_strip_vid0(struct el_key *key);
 uint32_t el_key_hash(const struct el_key *key);
 
 enum { EXTENSION_HOP = 0, EXTENSION_ROUTING = 43, EXTENSION_FRAGMENT = 44 };

@@ -262,6 +262,15 @@ describe("a VLAN stack", function()
     assert.equal("88a8:0.8100:4094", vlan_stack.key(ether.vlans { { vid = 0, tpid = 0x88a8 }, 4094 }))
   end)
 
+  it("is of the VLAN of another one that has tags of VID 0 besides", function()
+    for text, other in pairs { [""] = "0", ["0"] = "0.0", ["100.200"] = "0.100.0.200", ["0.100"] = "100.0" } do
+      assert.is_true(vlan_stack.same_vlan(ether.vlans(text), ether.vlans(other)))
+    end
+    assert.is_false(vlan_stack.same_vlan(ether.vlans "0.100", ether.vlans "0"))
+    assert.is_false(vlan_stack.same_vlan(ether.vlans "100.0.200", ether.vlans "200.100"))
+    assert.equal("8100:100", vlan_stack.vlan_key(ether.vlans "0.100.0"))
+  end)
+
   it("has a text beside another stack, which is never that one's", function()
     local inner = ether.vlans "100.200"
     local outer = ether.vlans { { vid = 100, tpid = 0x88a8 }, 200 }

@@ -48,6 +48,21 @@ describe("ethernet", function()
     helper.refuses_truncation(ethernet, "ethernet", TAGGED:sub(1, 26))
   end)
 
+  it("takes a reply with tags of VID 0, or without, for one of the same VLAN stack", function()
+    local function answers(reply, request)
+      local stacks = { reply, request }
+      for i, stack in ipairs(stacks) do
+        for at, vid in ipairs(stack) do stack[at] = { vid = vid, tpid = 0x8100 } end
+        stacks[i] = { dst = "02:00:00:00:00:01", src = "02:00:00:00:00:01", ethertype = 0x0800, vlans = stack }
+      end
+      return ethernet.answers(stacks[1], stacks[2])
+    end
+    assert.same({ true, true, true, true }, { answers({ 0 }, {}), answers({}, { 0, 0 }), answers({ 0, 7 }, { 7, 0 }),
+      answers({ 7, 0, 8 }, { 7, 8 }) })
+    assert.same({ false, false, false }, { answers({ 0 }, { 7 }), answers({ 7, 0 }, { 7, 8 }),
+      answers({ 8, 7 }, { 7, 8 }) })
+  end)
+
   it("survives flipped bytes and fuzzing", function()
     helper.survives_flips(ethernet, TAGGED)
     assert.is_true(helper.survives_fuzzing(ethernet, { PLAIN, TAGGED }) > 1000)

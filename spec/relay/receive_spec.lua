@@ -80,7 +80,7 @@ kinds.each("an EtherConn", function(it)
     ["outer TPID"] = { vlans = { { vid = 100, tpid = 0x88a8 }, 200 } },
     ["inner TPID"] = { vlans = { 100, { vid = 200, tpid = 0x88a8 } } },
     ["number of tags, too few,"] = { vlans = { 100 } },
-    ["number of tags, too many,"] = { vlans = { 100, 200, 0 } },
+    ["number of tags, too many,"] = { vlans = { 100, 200, 300 } },
     ["EtherType"] = { ethertype = 0x88b5 },
   }
   for words, difference in pairs(MISSES) do

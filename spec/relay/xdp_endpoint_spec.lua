@@ -77,7 +77,7 @@ describe("an endpoint of an xdp relay", function()
 
   -- The access node pushes tags by tc, which leaves the outer one beside the frame, and redirects what it pushed them
   -- on; when its txvlan is off the tag comes inside the frame.
-  local function from_access_node(vlans, inner, mode, txvlan)
+  local function from_access_node(vlans, inner, mode, txvlan, own)
     local possible, reason = lab.root()
     reason = not possible and reason or access.missing()
     if reason then return pending(reason) end
@@ -85,8 +85,8 @@ describe("an endpoint of an xdp relay", function()
     finally(function() l:close() end)
     kinds.run(function()
       local b = open(l.client, { mode = mode })
-      local conn = b:conn { mac = B, vlans = vlans, ethertypes = { frames.IP4 } }
-      local other = vlans ~= "" and b:conn { mac = B, vlans = inner, ethertypes = { frames.IP4 } }
+      local conn = b:conn { mac = B, vlans = own or vlans, ethertypes = { frames.IP4 } }
+      local other = vlans ~= "" and inner ~= own and b:conn { mac = B, vlans = inner, ethertypes = { frames.IP4 } }
       l.node:run("ethtool -K cli txvlan " .. txvlan)
       assert.equal(0, outcome(send_flows(l.server, 20)))
       for _ = 1, 20 do
@@ -97,6 +97,14 @@ describe("an endpoint of an xdp relay", function()
       if other then assert.is_nil(other:recv(0)) end -- whose tags are those in the frame
       if mode == "native" then assert.equal(20, (select(2, queue_counters(l.client)))[1]) end
     end)
+  end
+
+  for vlans, own in pairs { ["0"] = "", ["0.200"] = "200", ["100.0"] = "100" } do
+    for _, txvlan in ipairs { "on", "off" } do
+      it(("receives frames of VLAN %q on VLAN %q, steered, when txvlan is %s"):format(vlans, own, txvlan), function()
+        from_access_node(vlans, own, "native", txvlan, own)
+      end)
+    end
   end
 
   for vlans, inner in pairs { [""] = "", ["100"] = "", ["100.200"] = "200", ["100.200.300"] = "200.300" } do

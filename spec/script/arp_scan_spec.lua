@@ -150,6 +150,14 @@ describe("an ARP scan", function()
     end)
   end)
 
+  it("takes an answer with a tag of VID 0 for one of the VLAN that was asked", function()
+    scanning({ targets = "10.0.0.1", vlans = "100-101", tries = 1 }, function(_, reply, vlans)
+      reply({}, { vlans = "0." .. vlans })
+    end, function(scan)
+      assert.same({ 2, 0 }, { scan.answered, #scan:leaks() })
+    end)
+  end)
+
   it("tells answers that come with another VLAN stack, asked on or not, as leaks", function()
     scanning({ targets = "10.0.0.1", vlans = "100-101", tries = 1 }, function(_, reply, vlans)
       if vlans == "100" then

@@ -93,6 +93,14 @@ describe("a search for DHCP servers", function()
     end)
   end)
 
+  it("takes an offer with a tag of VID 0 for one of the VLAN that was asked", function()
+    searching({ vlans = "100-101" }, function(_, offer, vlans)
+      offer({}, { vlans = vlans .. ".0" })
+    end, function(search)
+      assert.same({ 2, nil, nil }, { #search:offers(), search:offers()[1].came_with, search:offers()[2].came_with })
+    end)
+  end)
+
   it("tells offers that come with another VLAN stack as leaks", function()
     searching({ vlans = "100-101" }, function(_, offer, vlans)
       if vlans ~= "100" then return end

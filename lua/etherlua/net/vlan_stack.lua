@@ -70,15 +70,35 @@ function M.new(x)
   return vlans
 end
 
+-- keep_vid0: false leaves tags of VID 0 out.
+local function key_of(vlans, keep_vid0)
+  local parts = {}
+  for i = 0, vlans.count - 1 do
+    local vid = band(vlans.tag[i].tci, 0xfff)
+    if vid ~= 0 or keep_vid0 then parts[#parts + 1] = ("%04x:%d"):format(vlans.tag[i].tpid, vid) end
+  end
+  return table.concat(parts, ".")
+end
+
 -- Text that tells apart what the demux tells apart: TPID and VID of each tag, not PCP and DEI.
 ---@param vlans etherlua.vlans
 ---@return string such as "8100:100.8100:200"
 function M.key(vlans)
-  local parts = {}
-  for i = 0, vlans.count - 1 do
-    parts[i + 1] = ("%04x:%d"):format(vlans.tag[i].tpid, band(vlans.tag[i].tci, 0xfff))
-  end
-  return table.concat(parts, ".")
+  return key_of(vlans, true)
+end
+
+-- Text that tells VLANs apart: a tag of VID 0 carries a priority, and is no VLAN (IEEE 802.1Q 9.6).
+---@param vlans etherlua.vlans
+---@return string such as "8100:100", also of the stack 100.0
+function M.vlan_key(vlans)
+  return key_of(vlans, false)
+end
+
+---@param vlans etherlua.vlans
+---@param other etherlua.vlans
+---@return boolean same whether both are of the same VLAN
+function M.same_vlan(vlans, other)
+  return M.vlan_key(vlans) == M.vlan_key(other)
 end
 
 -- A stack as text beside another one: with TPIDs where the VLAN IDs would not tell the two apart.

@@ -120,12 +120,21 @@ function M.build(fields)
     .. M.build_tags(fields.vlans, fields.ethertype) .. bytes.string("ethernet payload", fields.payload)
 end
 
+-- Tags of VID 0 carry a priority, and are no VLAN (IEEE 802.1Q 9.6).
+local function vlan_at(tags, i)
+  while tags[i] and tags[i].vid == 0 do i = i + 1 end
+  return tags[i], i + 1
+end
+
 local function same_vlans(one, other)
-  if #one ~= #other then return false end
-  for i, tag in ipairs(one) do
-    if tag.vid ~= other[i].vid or tag.tpid ~= other[i].tpid then return false end
-  end
-  return true
+  local i, j = 1, 1
+  local tag, its
+  repeat
+    tag, i = vlan_at(one, i)
+    its, j = vlan_at(other, j)
+    if not tag or not its then return tag == its end
+  until tag.vid ~= its.vid or tag.tpid ~= its.tpid
+  return false
 end
 
 -- Whether a frame came back to who sent the other one, or to all, in the same VLAN stack; priorities may differ.

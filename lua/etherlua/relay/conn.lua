@@ -40,7 +40,8 @@ for name, method in pairs(endpoint.methods) do methods[name] = method end
 ---@class etherlua.conn_opts
 ---@field mac? string|etherlua.mac (the interface's)
 ---@field vlans? integer|string|table|etherlua.vlans 100, "100.200", {100, 200} or {{vid=100, tpid=0x88a8, pcp=5}, 200},
----  outer tag first, up to 4 (none)
+---  outer tag first, up to 4 (none). Tags of VID 0 are no VLAN: it also receives frames that have such besides, unless
+---  an EtherConn with the very tags does
 ---@field ethertypes? integer[] that it receives; {} all (IPv4, IPv6, ARP)
 ---@field multicast? boolean|"all" true: frames to a group address on its own VLAN stack and EtherTypes; "all": on any
 ---  VLAN stack (false)

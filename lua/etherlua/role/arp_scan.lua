@@ -160,7 +160,7 @@ local function hear(scan, frame, came)
   end
   local question = scan.questions[i]
   local seconds = waited(scan, question, frame.timestamp)
-  if came == stack or not came and frame.vlans == scan.vlans:at(stack) then
+  if came == stack or not came and vlan_stack.same_vlan(frame.vlans, scan.vlans:at(stack)) then
     accept(scan, i, question, frame, seconds)
   else
     add_leak(scan, stack, frame, seconds)

@@ -79,7 +79,8 @@ end
 local function offer_of(discover, i, frame, message)
   local stack = i % discover.vlans.count
   local asked, came, source = discover.vlans:at(stack), frame.vlans, frame.src_ip or ANY
-  return { stack = stack, vlans = tostring(asked), came_with = came ~= asked and vlan_stack.text(came, asked) or nil,
+  return { stack = stack, vlans = tostring(asked),
+    came_with = not vlan_stack.same_vlan(came, asked) and vlan_stack.text(came, asked) or nil,
     server_id = message.options.server_id, mac = frame.src_mac, source = source,
     relay = message.giaddr ~= ANY and message.giaddr or nil, ip = message.yiaddr, options = message.options,
     message = message, seconds = math.max(0, frame.timestamp - discover.sent_at[i]), count = 1 }

@@ -92,7 +92,7 @@ end
 
 local function answer_dhcp(self, source, datagram, mac, vlans)
   local message = dhcp4.parse(datagram.payload)
-  local reply = message and self.server:answer(message, vlan_stack.key(vlans), source)
+  local reply = message and self.server:answer(message, vlan_stack.vlan_key(vlans), source)
   if not reply then return end
   local ip, port, to = dhcp4_server.destination(message, reply, source)
   send_udp(self, SERVER_PORT, ip, port, dhcp4.build(reply), to or mac, vlans)
