@@ -69,7 +69,9 @@ static uint32_t hash_of(const struct el_reassembly *self, const struct el_incomp
 	memcpy(&words.word[1], key->source.ip, 16);
 	words.word[0] ^= (uint64_t)el_key_hash(&words) << 32 ^ key->id;
 	memcpy(&words.word[1], key->target.ip, 16);
-	return el_key_hash(&words) ^ key->protocol;
+	words.word[0] ^= (uint64_t)el_key_hash(&words) << 32 ^ key->l2.word[0] ^ key->protocol;
+	memcpy(&words.word[1], &key->l2.word[1], 16);
+	return el_key_hash(&words);
 }
 
 /* Its bytes go, and its fragments into the counter. */
@@ -163,6 +165,16 @@ static struct el_incomplete *new_packet(struct el_relay *relay, const struct el_
 	return packet;
 }
 
+static void set_l2(struct el_incomplete_key *key, const struct el_frame *frame)
+{
+	struct el_vlans vlans;
+	struct el_mac mac;
+
+	memcpy(mac.byte, frame->data, sizeof mac.byte);
+	el_frame_vlans(frame, &vlans);
+	el_key_make(&key->l2, &mac, &vlans);
+}
+
 struct el_incomplete *el_incomplete_of(struct el_conn *conn, const struct el_frame *frame,
                                        const struct el_fragment *part)
 {
@@ -173,6 +185,8 @@ struct el_incomplete *el_incomplete_of(struct el_conn *conn, const struct el_fra
 
 	memset(&key, 0, sizeof key);
 	key.conn = conn;
+	if (conn->is_default)
+		set_l2(&key, frame);
 	el_frame_source(frame, &key.source);
 	el_frame_target(frame, &key.target);
 	key.id = part->id;

@@ -20,6 +20,7 @@ void el_reassembly_close(struct el_relay *relay);
 /* What fragments of one packet have in common. Compared as bytes. */
 struct el_incomplete_key {
 	const struct el_conn *conn;
+	struct el_key l2; /* of the default endpoint, which hears those of many: MAC address and VLAN stack */
 	struct el_addr source, target;
 	uint32_t id;
 	uint32_t protocol; /* IPv4 only */

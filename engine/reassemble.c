@@ -30,20 +30,40 @@ static bool is_free(const struct el_incomplete *packet, const struct el_fragment
 	return true;
 }
 
-/* The very same octets are there as a fragment already, and it was as much the last one as this is. */
-static bool is_duplicate(const struct el_incomplete *packet, const struct el_frame *frame,
-                         const struct el_fragment *part)
+/* Whether all units of the fragment are there, from wherever they came. */
+static bool is_there(const struct el_incomplete *packet, uint32_t from, uint32_t to)
 {
-	uint32_t end = part->offset + part->len, from = part->offset / FRAGMENT_UNIT, to = units(end);
+	for (uint32_t i = from; i < to; i++)
+		if (packet->map[i] == HOLE)
+			return false;
+	return true;
+}
 
-	if (end > packet->end || part->more == (end == packet->total) || packet->map[from] != FIRST)
+/* Whether one fragment brought exactly these units. */
+static bool is_one(const struct el_incomplete *packet, uint32_t from, uint32_t to)
+{
+	if (packet->map[from] != FIRST)
 		return false;
 	for (uint32_t i = from + 1; i < to; i++)
 		if (packet->map[i] != MORE)
 			return false;
-	if (to < packet->capacity / FRAGMENT_UNIT && packet->map[to] == MORE)
-		return false;
-	return !memcmp(packet->data + part->offset, frame->data + part->at, part->len);
+	return to >= packet->capacity / FRAGMENT_UNIT || packet->map[to] != MORE;
+}
+
+/*
+ * The very same octets are there already, and end the packet as much as these do. Over IPv4 a packet may come by two
+ * ways that cut it in other places (RFC 791 3.2), so any octets may have brought them; over IPv6, which no router
+ * cuts, it was one fragment.
+ */
+static bool is_duplicate(const struct el_incomplete *packet, const struct el_frame *frame,
+                         const struct el_fragment *part)
+{
+	uint32_t end = part->offset + part->len, from = part->offset / FRAGMENT_UNIT, to = units(end);
+	bool (*are_known)(const struct el_incomplete *, uint32_t, uint32_t) =
+		packet->key.source.version == 4 ? is_there : is_one;
+
+	return end <= packet->end && part->more != (end == packet->total) && are_known(packet, from, to) &&
+	       !memcmp(packet->data + part->offset, frame->data + part->at, part->len);
 }
 
 /* The counter for what makes the packet bad when this fragment is of it; NULL: it fits. */

@@ -4,8 +4,8 @@
  *
  * Fragments that overlap, or contradict each other about where the packet ends, make the packet bad as a whole, over
  * IPv4 as over IPv6 (RFC 5722): what is still to come of it is thrown away, too, until its time is over. The very
- * same fragment once more is no overlap. What differs in the headers of later fragments is not looked at, and no ICMP
- * errors are sent.
+ * same fragment once more is no overlap; over IPv4 the same octets are none, as Linux has it (inet_fragment.c). What
+ * differs in the headers of later fragments is not looked at, and no ICMP errors are sent.
  */
 #pragma once
 

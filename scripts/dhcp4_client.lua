@@ -152,7 +152,7 @@ end
 
 local function host(i)
   local mac = ether.mac_add(base, i)
-  local conn = relay:conn { mac = mac, vlans = vlans }
+  local conn = relay:conn { mac = mac, vlans = vlans, reassemble = true }
   local lease, reason = dhcp4_client.lease(conn, settings)
   report(mac, tostring(vlans), lease, reason)
   if lease then ether.defer(function() lease:close() end) end

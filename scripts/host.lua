@@ -5,6 +5,7 @@
 --   etherlua run host -i eth1 --count 100 --ip 10.7.1.1/16 --ip6 auto --vlan-range 100-199
 
 local ether = require "etherlua"
+local fragments = require "etherlua.program.fragments"
 local hosts = require "etherlua.role.hosts"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
@@ -91,8 +92,9 @@ local UP = { "event", "hosts", "ready", "seconds", "mac", "ip", "ip6" }
 local ANSWERED = { "arp", "neighbour", "echo", "unreachable" }
 local REST = { "conflicts", "ignored", "invalid", "limited", "unsent" }
 local LOST = { "rx_overflow", "rx_missed", "rx_no_memory" }
+local FRAGMENTS = fragments.COUNTERS -- script.relay tells them to people
 local SUMMARY = { "event", "hosts", "ready", "duplicates", "seconds" }
-for _, names in ipairs { ANSWERED, REST, LOST } do
+for _, names in ipairs { ANSWERED, REST, LOST, FRAGMENTS } do
   for _, name in ipairs(names) do SUMMARY[#SUMMARY + 1] = name end
 end
 
@@ -142,6 +144,7 @@ local function values_now()
   local values, stats = all:summary(), relay:stats()
   values.event, values.ready, values.seconds = "summary", ready or 0, ether.now() - started
   for _, name in ipairs(LOST) do values[name] = stats[name] end
+  for _, name in ipairs(FRAGMENTS) do values[name] = stats[name] end
   return values
 end
 

@@ -78,16 +78,20 @@ describe("an EtherConn that reassembles", function()
     assert_counted(b, { reassembled = 24, merged = 96, frag_duplicate = 72 })
   end)
 
+  -- Against a fragment of octets 128 to 255: the same place, its first part, its last part, inside, over its start, its
+  -- end, around it.
+  local RANGES = { { 128, 128 }, { 128, 64 }, { 192, 64 }, { 160, 32 }, { 64, 128 }, { 192, 128 }, { 64, 256 } }
+  local INSIDE = 4 -- of them: over IPv4 these are duplicates
+
   both("throws away all of a packet in which two fragments overlap", function(a, b, version)
     local send, udp = receiver(a, b, version)
     local data, count = fragments.pattern(400 - 8), 0
-    -- Against a fragment of octets 128 to 255: over its start, its end, inside, around it, its first part.
-    local ranges = { { 64, 128 }, { 192, 128 }, { 160, 32 }, { 64, 256 }, { 128, 64 }, { 192, 64 }, { 128, 128 } }
-    for i, range in ipairs(ranges) do
+    for i, range in ipairs(RANGES) do
       local packet = fragments.packet(version, data, { identification = i })
       local piece = function(...) return fragments.piece(packet, ...) end
       local overlapping = piece(range[1], range[2])
-      if i == 7 then overlapping = overlapping:sub(1, -2) .. "!" end -- the same place, but not the same octets
+      local is_duplicate = i == 1 or version == 4 and i <= INSIDE
+      if is_duplicate then overlapping = overlapping:sub(1, -2) .. "!" end -- but not the same octets
       send(piece(0, 64), piece(128, 128), overlapping)
       count = count + 3
       assert_counted(b, { frag_overlap = count })
@@ -100,6 +104,36 @@ describe("an EtherConn that reassembles", function()
     send(unpack(fragments.cut(packet, 64)))
     assert.equal(data, (udp:recv(0)))
   end)
+
+  it("takes octets that it has once, however they are cut over IPv4, as the kernel does", on_wire(function(a, b)
+    local send, udp = receiver(a, b, 4)
+    local data, duplicates = fragments.pattern(400 - 8), 0
+    -- Octets 128 to 255 came in one fragment, or in two.
+    for i, first in ipairs { { { 128, 128 } }, { { 128, 64 }, { 192, 64 } } } do
+      for j, range in ipairs { { 128, 128 }, { 128, 64 }, { 192, 64 }, { 160, 32 }, { 160, 64 } } do
+        local packet = fragments.packet(4, data, { identification = 10 * i + j })
+        local piece = function(where) return fragments.piece(packet, where[1], where[2]) end
+        for _, where in ipairs(first) do send(piece(where)) end
+        send(piece(range), piece { 0, 128 }, piece(range), piece { 256, 144 })
+        assert.equal(data, (udp:recv(0)))
+        duplicates = duplicates + 2
+      end
+    end
+    assert_counted(b, { reassembled = 10, merged = 35, frag_duplicate = duplicates })
+  end))
+
+  it("takes a part of the last fragment over IPv4, but no other end", on_wire(function(a, b)
+    local send, udp = receiver(a, b, 4)
+    local data = fragments.pattern(400 - 8)
+    local packet = fragments.packet(4, data)
+    send(fragments.piece(packet, 256, 144), fragments.piece(packet, 320, 80), fragments.piece(packet, 256, 64))
+    send(fragments.piece(packet, 0, 256))
+    assert.equal(data, (udp:recv(0)))
+    assert_counted(b, { reassembled = 1, merged = 2, frag_duplicate = 2 })
+    packet.identification = 8
+    send(fragments.piece(packet, 256, 144), fragments.piece(packet, 256, 64, false))
+    assert_counted(b, { reassembled = 1, merged = 2, frag_duplicate = 2, frag_invalid = 2 })
+  end))
 
   both("waits for what is missing", function(a, b, version)
     local send, udp = receiver(a, b, version)

@@ -267,7 +267,7 @@ local function with_gateway(fn, given)
       local gw = gateway.new(far, { pool = "10.0.0.10-10.0.0.250" })
       sched.spawn_background(function() gw:serve() end)
       local conn = near:default_conn()
-      gw.ask_conn = conn
+      gw.ask_conn, gw.near = conn, near
       fn(gw, function(payload, fields)
         fields = fields or {}
         conn:send(payload, fields.to or BROADCAST, { src_mac = fields.from or A, vlans = fields.vlans,
@@ -367,18 +367,58 @@ describe("the gateway", function()
     assert.same({ 0, 0, 0 }, { gw.counters.arp, gw.counters.ping, gw.server.counters.discover })
   end))
 
-  it("ignores fragments", with_gateway(function(gw, ask)
+  it("waits for all fragments of a packet", with_gateway(function(gw, ask)
     assert.is_nil(ask(ping { mf = true }, { to = gw.mac }))
     assert.is_nil(ask(ping { fragment_offset = 1 }, { to = gw.mac }))
   end))
 
-  it("counts a ping that it has no room to answer, and goes on", with_gateway(function(gw, ask)
-    gw.relay.mtu = 1400
-    assert.is_nil(ask(ping({}, 1400), { to = gw.mac }))
-    assert.equal(1, gw.counters.too_long)
-    assert.is_table(ask(ping({}, 1372), { to = gw.mac }))
-    assert.is_table(ask(ping({}, 1368), { to = gw.mac, vlans = "100.200" }))
+  -- Sends the ping in fragments; returns the answer, put together.
+  local function ask_in_fragments(gw, size, vlans)
+    local mac = "02:00:00:00:00:99"
+    local conn = gw.near:conn { mac = mac, vlans = vlans, fragment = true, reassemble = true }
+    conn:send(ping({}, size), gw.mac)
+    local frame, packet = conn:recv_frame(0.1), nil
+    if frame then packet = proto.ipv4.parse(frame.body) end
+    conn:close()
+    return packet
+  end
+
+  it("answers a ping that fits no frame in fragments", with_gateway(function(gw)
+    for _, vlans in ipairs { "", "100.200" } do
+      for _, size in ipairs { 1472, 3000, 65507 } do
+        local packet = assert(ask_in_fragments(gw, size, vlans))
+        assert.same({ IP, "10.0.0.10", size + 8 }, { packet.src, packet.dst, #packet.payload })
+      end
+    end
+    assert.equal(6, gw.counters.ping)
   end))
+
+  it("does not mix the fragments of different VLAN stacks", with_gateway(function(gw)
+    local one, two = gw.near:conn { mac = A, vlans = 1 }, gw.near:conn { mac = A, vlans = 2 }
+    local packet = proto.ipv4.parse(ping({}, 104))
+    local function piece(from, to)
+      return proto.ipv4.build { src = packet.src, dst = packet.dst, protocol = 1, identification = 7, mf = to < 112,
+        fragment_offset = from / 8, payload = packet.payload:sub(from + 1, to) }
+    end
+    one:send(piece(0, 56), gw.mac)
+    two:send(piece(56, 112), gw.mac)
+    assert.is_nil((one:recv(0.01)) or (two:recv(0)))
+    two:send(piece(0, 56), gw.mac)
+    assert.is_string((two:recv(0.1)))
+    assert.equal(1, gw.counters.ping)
+  end))
+
+  it("counts a ping whose answer has too many fragments for its memory, and goes on", with_gateway(function(gw, ask)
+    local from, whole = gw.near:conn { mac = A }, proto.ipv4.parse(ping({}, 60000)).payload
+    for at = 0, #whole - 1, 1480 do
+      from:send(proto.ipv4.build { src = "10.0.0.10", dst = IP, protocol = 1, mf = at + 1480 < #whole,
+        fragment_offset = at / 8, payload = whole:sub(at + 1, at + 1480) }, gw.mac)
+    end
+    assert.is_nil((from:recv(0.05)))
+    assert.equal(1, gw.counters.too_long)
+    from:close()
+    assert.is_table(ask(ping({}, 1472), { to = gw.mac }))
+  end, { frames = 128 }))
 
   it("survives whatever is sent to it", with_gateway(function(gw, ask)
     math.randomseed(20240229)

@@ -4,6 +4,7 @@
 local cjson = require "cjson"
 local ether = require "etherlua"
 local files = require "support.files"
+local ipv4 = require "etherlua.proto.ipv4"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local shell = require "support.shell"
@@ -117,6 +118,22 @@ script_it("a host says that nobody takes UDP, which ends a traceroute", false, f
   local _, summary = script:stop()
   assert.is_true(summary.unreachable >= 1)
 end)
+
+script_it("a host answers the kernel's ping that came in fragments, and counts what it cannot put together", false,
+  function()
+    net.far:run("ip addr add 10.7.0.1/16 dev eth0")
+    local script = start "--ip 10.7.1.1/16 --mac 02:00:00:00:00:05"
+    net.far:run("ping -c 1 -W 2 -s 3000 10.7.1.1")
+    kinds.run(function()
+      local relay = net.far:enter(ether.open, "afpacket:eth0")
+      relay:conn { mac = "02:dd:00:00:00:01" }:send(ipv4.build { src = "10.7.0.1", dst = "10.7.1.1", protocol = 1,
+        mf = true, payload = ("x"):rep(64) }, "02:00:00:00:00:05")
+      relay:flush()
+    end)
+    local status, summary, text = script:stop()
+    assert.same({ 0, 1, 1, 0 }, { status, summary.echo, summary.rx_fragments, summary.rx_frag_overlap }, text)
+    assert.matches("1 fragment was not put together: the rest of 1 did not come yet", text, 1, true)
+  end)
 
 script_it("a host tells once who else has its address, and ends with status 3", false, function()
   local script = start "--count 5 --ip 10.7.1.1/16 --mac 02:00:00:00:00:00"

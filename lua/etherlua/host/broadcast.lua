@@ -23,7 +23,7 @@ function M.readers(ethertype, open, read, spawn)
     of_relays[relay] = of_relay
     local one = of_relay[key]
     if one and one.conn:is_open() then return one end
-    local conn = relay:conn { mac = group.BROADCAST, vlans = vlans, ethertypes = { ethertype } }
+    local conn = relay:conn { mac = group.BROADCAST, vlans = vlans, ethertypes = { ethertype }, reassemble = true }
     one = open(conn)
     one.conn = conn
     of_relay[key] = one

@@ -347,12 +347,12 @@ end
 ---@field dad? boolean false: IPv6 addresses are used without asking whether somebody has them (true)
 ---@field recv_depth? integer frames that wait at host.conn (64)
 ---@field multicast? boolean as for relay:conn; RUDPConns of the host hear group frames (false)
----@field fragment? boolean as for relay:conn (false)
----@field reassemble? boolean as for relay:conn (false)
+---@field fragment? boolean as for relay:conn (true)
+---@field reassemble? boolean as for relay:conn; a host does so (RFC 1122 section 3.3.2) (true)
 local OPTIONS = options.new("relay:host", {
   mac = options.any(), vlans = options.any(), ip = options.text(), gateway = options.text(), ip6 = options.text(),
   gateway6 = options.text(), dad = options.boolean(true), recv_depth = options.whole(1, nil, DEPTH),
-  multicast = options.boolean(), fragment = options.boolean(), reassemble = options.boolean(),
+  multicast = options.boolean(), fragment = options.boolean(true), reassemble = options.boolean(true),
 })
 
 local function check(given)

@@ -7,6 +7,7 @@ local argparse = require "argparse"
 local chosen = require "etherlua.relay.chosen"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
+local fragments = require "etherlua.program.fragments"
 local json = require "etherlua.program.json"
 local lab = require "etherlua.lab.lab"
 local misuse = require "etherlua.core.misuse"
@@ -201,7 +202,7 @@ end
 local function open_in_lab(opts, given)
   local net = M.new_lab()
   M.check(net.serve, net, opts.lab_network)
-  return M.check(net.relay, net, M.lab_kind(opts), given), net
+  return fragments.tell_at_end(M.check(net.relay, net, M.lab_kind(opts), given)), net
 end
 
 -- The relay that the options name.
@@ -217,7 +218,7 @@ function M.relay(opts, given)
     M.exit(M.USAGE, "no relay: give -i SPEC, such as -i afpacket:eth1, or --lab for a network of its own")
   end
   local ok, value = pcall(relay.open, opts.relay, given)
-  if ok then return value end
+  if ok then return fragments.tell_at_end(value) end
   local words = misuse.words(value)
   M.exit(words:find("privilege", 1, true) and M.FAILED or M.USAGE, words)
 end

@@ -86,6 +86,10 @@ local function new_opts()
   return shared_opts
 end
 
+local function set_fragments(opts, fragment, reassemble)
+  opts.fragment, opts.reassemble = fragment and 1 or 0, reassemble and 1 or 0
+end
+
 -- The struct for the engine from the table that a user gives to relay:conn or relay:default_conn.
 local function open(relay, opts)
   opts.id = endpoint.new_id()
@@ -114,14 +118,15 @@ function M.open(relay, given)
   opts.multicast = MULTICAST[given.multicast or false]
   opts.vlans = vlan_stack.new(given.vlans)
   opts.recv_depth = given.recv_depth or 0
-  opts.fragment, opts.reassemble = given.fragment and 1 or 0, given.reassemble and 1 or 0
+  set_fragments(opts, given.fragment, given.reassemble)
   return open(relay, opts)
 end
 
 ---@param relay etherlua.relay
 ---@param given table { mirror = boolean, invalid = boolean, recv_depth = }
+---@param like_host? boolean it gets packets whole, and sends what does not fit the MTU in fragments
 ---@return etherlua.conn that receives what no other endpoint wants
-function M.open_default(relay, given)
+function M.open_default(relay, given, like_host)
   DEFAULT_OPTIONS:check(given)
   local opts = new_opts()
   opts.mac = to_mac(relay.mac)
@@ -129,6 +134,7 @@ function M.open_default(relay, given)
   opts.mirror = given.mirror and 1 or 0
   opts.invalid = given.invalid and 1 or 0
   opts.recv_depth = given.recv_depth or 0
+  set_fragments(opts, like_host, like_host)
   return open(relay, opts)
 end
 

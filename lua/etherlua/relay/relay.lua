@@ -293,6 +293,13 @@ function Relay:default_conn(given)
   return conn.open_default(self, given or {})
 end
 
+-- The same for who answers on behalf of hosts: it fragments and reassembles.
+---@private
+function Relay:default_host_conn()
+  check_open(self)
+  return conn.open_default(self, {}, true)
+end
+
 -- Where frames ended: see struct el_stats in abi.h for the names and the sums that always hold. capture_error, if there
 -- is one, says why the capture stopped.
 ---@return table<string, integer>

@@ -254,10 +254,10 @@ function Discover:open()
   local relay = self.relay
   for i = 0, self.count - 1 do
     self.udps[i] = listen(self, relay:conn { mac = addr.mac_add(self.mac, i), vlans = self.vlans:at(i),
-      ethertypes = IPV4, multicast = i < self.vlans.count })
+      ethertypes = IPV4, multicast = i < self.vlans.count, reassemble = true })
     if i % 1000 == 999 then sched.sleep(0) end
   end
-  local stray = relay:default_conn()
+  local stray = relay:default_host_conn()
   listen(self, stray)
   role.help(self, drain, stray)
 end

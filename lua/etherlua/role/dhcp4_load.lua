@@ -241,7 +241,7 @@ local function open_client(load, i, listener_of)
   local relay, client, vlans = load.relay, load.states[i], load.vlans(i)
   set_mac(client.mac, load.mac, i)
   client.xid = tobit(load.xid + i)
-  local conn = relay:conn { mac = client.mac, vlans = vlans, ethertypes = IPV4 }
+  local conn = relay:conn { mac = client.mac, vlans = vlans, ethertypes = IPV4, reassemble = true }
   if not load.heard[vlans] then load.heard[vlans] = listener_of(relay, vlans) end
   load.udps[i] = conn:udp(LOCAL)
   load.tasks[i] = role.help(load, live, load, i)

@@ -6,7 +6,7 @@
 local arp = require "etherlua.proto.arp"
 local dhcp4 = require "etherlua.proto.dhcp4"
 local dhcp4_server = require "etherlua.role.dhcp4_server"
-local ethernet = require "etherlua.proto.ethernet"
+local effi = require "etherlua.core.ffi"
 local gateway6 = require "etherlua.role.gateway6"
 local group = require "etherlua.net.group"
 local guard = require "etherlua.core.guard"
@@ -20,6 +20,8 @@ local role = require "etherlua.role.role"
 local udp = require "etherlua.proto.udp"
 local addr = require "etherlua.net.addr"
 local vlan_stack = require "etherlua.net.vlan_stack"
+
+local C = effi.C
 
 local M = {}
 
@@ -43,13 +45,8 @@ Gateway.__index = Gateway
 
 Gateway.__tostring = function(self) return "gateway on " .. self.relay.name end
 
--- Bytes of payload that the interface sends behind these tags.
-local function room_for(self, vlans)
-  return self.relay.mtu - ethernet.tags_in_mtu(#vlans, vlans[1] and vlans[1].tpid)
-end
-
 local function send(self, payload, mac, vlans, ethertype)
-  if #payload > room_for(self, vlans) then
+  if #payload > C.el_conn_ip_mtu(self.conn, payload:byte() < 0x60 and 4 or 6) then
     self.counters.too_long = self.counters.too_long + 1
     return
   end
@@ -128,7 +125,7 @@ end
 
 local function answer_ip(self, payload, mac, vlans)
   local packet = ipv4.parse(payload)
-  if not packet or packet.mf or packet.fragment_offset > 0 then return end -- nothing that it serves needs fragments
+  if not packet then return end
   if packet.protocol == ICMP then
     answer_ping(self, packet, mac, vlans)
   elseif packet.protocol == UDP then
@@ -199,7 +196,7 @@ function M.new(relay, given)
       send = function(payload, mac, vlans) send(self, payload, mac, vlans) end }
     self.ip6 = self.six.ip
   end
-  self.conn = relay:default_conn()
+  self.conn = relay:default_host_conn()
   return self
 end
 

@@ -110,7 +110,7 @@ end
 ---@param vlans etherlua.vlans that it came with
 function Gateway6:answer(frame, mac, vlans)
   local packet = ipv6.parse(frame.body)
-  if not packet or ipv6.child(packet) == nil then return end -- fragments, too
+  if not packet or ipv6.child(packet) == nil then return end
   if packet.protocol == ICMP6 then
     answer_icmp6(self, frame, packet, mac, vlans)
   elseif packet.protocol == UDP then
