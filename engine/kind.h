@@ -45,9 +45,10 @@ struct el_relay {
 	void *private;
 	struct el_mac mac;
 	uint32_t mtu;
-	uint32_t link_type;   /* EL_LINK_ETHERNET, unless the kind says otherwise */
-	uint32_t headroom;    /* bytes that the kernel needs in front of a received frame */
-	uint32_t tx_inflight; /* frames that were sent and are in a ring of the kernel's */
+	uint32_t link_type;     /* EL_LINK_ETHERNET, unless the kind says otherwise */
+	uint32_t headroom;      /* bytes that the kernel needs in front of a received frame */
+	uint32_t memory_wanted; /* bytes of all frames, unless their number is given; 0: the usual number of frames */
+	uint32_t tx_inflight;   /* frames that were sent and are in a ring of the kernel's */
 	char detail[64];
 	bool was_left;            /* see struct el_relay_info */
 	char problem[EL_ERR_MAX]; /* see el_relay_info */

@@ -62,10 +62,15 @@ static uint32_t frame_size_for(const struct el_relay *relay)
 	return size;
 }
 
+static uint32_t frames_for(const struct el_relay *relay, uint32_t frame_size)
+{
+	return relay->memory_wanted ? relay->memory_wanted / frame_size : DEFAULT_FRAMES;
+}
+
 static int open_memory(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
 	uint32_t need = frame_size_for(relay), size = opts->frame_size ? opts->frame_size : need;
-	uint32_t count = opts->frames ? opts->frames : DEFAULT_FRAMES;
+	uint32_t count = opts->frames ? opts->frames : frames_for(relay, size);
 
 	if (size < need || size > 2 * MAX_FRAME_SIZE)
 		return el_fail(err, -EINVAL, "bad frame_size %u: %u to %u is allowed at MTU %u", size, need,

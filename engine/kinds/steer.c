@@ -87,6 +87,7 @@ static void set_all(const struct el_steer *self)
 /* Of our own programs one is loaded, and the one for the packet socket. */
 static void select_program(struct el_steer *self, const struct way *way, int ifindex)
 {
+	uint32_t flags = (way->bound ? BPF_F_XDP_DEV_BOUND_ONLY : 0) | (self->frags ? BPF_F_XDP_HAS_FRAGS : 0);
 	struct bpf_program *program;
 
 	bpf_object__for_each_program(program, self->object)
@@ -94,11 +95,11 @@ static void select_program(struct el_steer *self, const struct way *way, int ifi
 		if (bpf_program__type(program) == BPF_PROG_TYPE_XDP)
 			bpf_program__set_autoload(program, !strcmp(bpf_program__name(program), way->program));
 	}
-	if (!way->bound)
-		return;
 	program = bpf_object__find_program_by_name(self->object, way->program);
-	bpf_program__set_ifindex(program, (uint32_t)ifindex);
-	bpf_program__set_flags(program, BPF_F_XDP_DEV_BOUND_ONLY);
+	if (way->bound)
+		bpf_program__set_ifindex(program, (uint32_t)ifindex);
+	if (flags)
+		bpf_program__set_flags(program, flags);
 }
 
 /* libbpf reads the kernel's types there, for the calls of the kernel that the program makes; without: ESRCH. */
@@ -160,10 +161,15 @@ static bool owner_of(int ifindex, char *name, size_t size)
 	return true;
 }
 
-/* virtio_net wants a transmit queue a core for XDP besides those in use, and says so in the kernel log only. */
-static const char *advice(int error)
+/*
+ * virtio_net wants a transmit queue a core for XDP besides those in use, and says so in the kernel log only. Frames
+ * of several buffers are for drivers and programs that have them.
+ */
+static const char *advice(const struct el_steer *self, int error)
 {
-	return error == -ENOMEM ? " (too few queues are free: ethtool -L IF combined with half as many)" : "";
+	if (error == -ENOMEM)
+		return " (too few queues are free: ethtool -L IF combined with half as many)";
+	return self->frags ? " (its driver or program takes frames of one page: ip link set dev IF mtu 3500)" : "";
 }
 
 static int attach(struct el_steer *self, int ifindex, const char *interface, const struct way *way,
@@ -177,7 +183,7 @@ static int attach(struct el_steer *self, int ifindex, const char *interface, con
 		return el_fail(err, self->link, "cannot attach XDP to %s in %s mode: %s%s", interface,
 		               way->native ? "native" : "generic",
 		               self->link == -EMFILE ? el_shortage_reason(-EMFILE) : strerror(-self->link),
-		               advice(self->link));
+		               advice(self, self->link));
 	self->native = way->native;
 	return 0;
 }

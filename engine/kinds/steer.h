@@ -14,6 +14,7 @@ struct el_steer {
 	int program, link;      /* file descriptors; the link is the attachment */
 	int group_filter;       /* the program for the packet socket; -1 with a program that the user brought */
 	int endpoints, sockets; /* maps; a program that the user brought may have no endpoints (-1) */
+	bool frags;             /* frames may have several buffers: set before it is opened */
 	bool native;
 	char detail[56]; /* the mode that was picked, and why */
 };

@@ -13,48 +13,22 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <xdp/xsk.h>
 
-#include "../bpf/steer.h"
-#include "clock.h"
 #include "fail.h"
 #include "filter.h"
-#include "frame_memory.h"
 #include "kind.h"
-#include "kinds/offload.h"
-#include "kinds/packet_socket.h"
-#include "kinds/steer.h"
+#include "kinds/xdp_rings.h"
 #include "os/netdev.h"
 #include "os/shortage.h"
 #include "pool.h"
 #include "relay.h"
-#include "transmit.h"
 #include "watch.h"
 #include "wire_format.h"
 
 enum {
-	RX_RING = 8192,        /* entries of the receive and fill rings of a queue: 4 ms at 2,000,000 packets/s */
-	TX_RING = 2048,        /* of the transmit and completion rings */
-	KERNEL_HEADROOM = 256, /* XDP_PACKET_HEADROOM: bytes in front of each received frame */
-	KICK = 32,             /* frames that one wakeup sends in copy mode */
-};
-
-struct queue {
-	struct xsk_socket *socket;
-	struct xsk_ring_cons rx, completion;
-	struct xsk_ring_prod tx, fill;
-	int fd;
-};
-
-struct xdp {
-	struct el_packet_socket group; /* what the program leaves to the kernel */
-	struct el_steer steer;
-	struct el_offload offload;
-	struct xsk_umem *umem;
-	struct queue queue[STEER_QUEUES_MAX];
-	uint32_t queues, next;
-	uint32_t filled; /* frames in the fill and receive rings */
-	uint64_t group_missed;
+	KERNEL_HEADROOM = 256,    /* XDP_PACKET_HEADROOM: bytes in front of each received frame */
+	NATIVE_MTU = 3500,        /* drivers want some of a page for themselves when they give it to a program */
+	PIECES_MEMORY = 64 << 20, /* bytes of all frames, unless their number is given: the kernel pins them */
 };
 
 /* ---- who gets what ---- */
@@ -94,39 +68,17 @@ static int claim(struct el_relay *relay, const struct el_mac *mac, const struct 
 
 /* ---- queues ---- */
 
-static struct el_frame *frame_at(struct el_pool *pool, uint64_t address)
-{
-	return &pool->frames[address / pool->frame_size];
-}
-
-/* Gives the kernel free frames to receive into. */
-static void fill(struct el_relay *relay, struct queue *queue, uint32_t count)
-{
-	struct el_frame *frames[EL_BURST];
-	uint32_t room = xsk_prod_nb_free(&queue->fill, count), have = 0, at;
-
-	count = count < room ? count : room;
-	while (have < count && have < EL_BURST && (frames[have] = el_relay_frame(relay)))
-		have++;
-	if (!have || !xsk_ring_prod__reserve(&queue->fill, have, &at))
-		return;
-	for (uint32_t i = 0; i < have; i++)
-		*xsk_ring_prod__fill_addr(&queue->fill, at + i) =
-			(uint64_t)(frames[i] - relay->pool.frames) * relay->pool.frame_size;
-	xsk_ring_prod__submit(&queue->fill, have);
-	((struct xdp *)relay->private)->filled += have;
-}
-
 static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number, const struct el_relay_opts *opts)
 {
 	static const uint16_t copy_flags[] = {[EL_COPY_AUTO] = 0, [EL_COPY] = XDP_COPY, [EL_ZEROCOPY] = XDP_ZEROCOPY};
 	struct queue *queue = &self->queue[number];
 	struct xsk_socket_config config = {
-		.rx_size = RX_RING,
-		.tx_size = TX_RING,
+		.rx_size = RX_ENTRIES,
+		.tx_size = TX_ENTRIES,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		.xdp_flags = self->steer.native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE,
-		.bind_flags = (uint16_t)(copy_flags[opts->copy] | (opts->no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP)),
+		.bind_flags = (uint16_t)(copy_flags[opts->copy] | (opts->no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP) |
+	                                 (self->pieces ? XDP_USE_SG : 0)),
 	};
 	int error;
 	uint32_t share = relay->pool.count / 2 / self->queues;
@@ -136,15 +88,18 @@ static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number,
 	if (error)
 		return error;
 	queue->fd = xsk_socket__fd(queue->socket);
-	for (uint32_t given = 0; given < share && given < RX_RING; given += EL_BURST)
-		fill(relay, queue, EL_BURST);
+	for (uint32_t given = 0; given < share && given < RX_ENTRIES; given += EL_BURST)
+		el_xdp_fill(relay, queue, EL_BURST);
 	return el_steer_socket(&self->steer, number, queue->fd);
 }
 
 static int open_umem(struct el_relay *relay, struct xdp *self, char err[EL_ERR_MAX])
 {
 	struct xsk_umem_config config = {
-		.fill_size = RX_RING, .comp_size = TX_RING, .frame_size = relay->pool.frame_size};
+		.fill_size = RX_ENTRIES,
+		.comp_size = TX_ENTRIES,
+		.frame_size = self->pieces ? CHUNK_MAX : relay->pool.frame_size,
+	};
 	struct queue *first = &self->queue[0];
 	int error =
 		xsk_umem__create(&self->umem, relay->pool.memory, (uint64_t)relay->pool.count * relay->pool.frame_size,
@@ -154,6 +109,24 @@ static int open_umem(struct el_relay *relay, struct xdp *self, char err[EL_ERR_M
 		return el_fail(err, error, "no locked memory for %u frames: ulimit -l unlimited, or CAP_IPC_LOCK",
 		               relay->pool.count);
 	return error ? el_shortage_fail(err, error, "UMEM of %s", self->group.interface) : 0;
+}
+
+/* Bytes of a frame's memory that the MTU needs. */
+static uint32_t need_for(uint32_t mtu)
+{
+	return KERNEL_HEADROOM + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu;
+}
+
+/* The MTU is too large for this kernel or driver. */
+static int refuse_mtu(const struct el_relay *relay, const struct xdp *self, const char *why, char err[EL_ERR_MAX])
+{
+	const char *name = self->group.interface;
+
+	return el_fail(
+		err, -EMSGSIZE,
+		"AF_XDP cannot receive at MTU %u of %s (%s): frames of several buffers need Linux 6.6 and a driver "
+		"that has them, else the largest MTU is %d: ip link set dev %s mtu %d",
+		relay->mtu, name, why, NATIVE_MTU, name, NATIVE_MTU);
 }
 
 static int open_queues(struct el_relay *relay, struct xdp *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
@@ -166,6 +139,8 @@ static int open_queues(struct el_relay *relay, struct xdp *self, const struct el
 		if (error == -EOPNOTSUPP && opts->copy == EL_ZEROCOPY)
 			return el_fail(err, error, "%s has no zero-copy AF_XDP: copy = \"auto\"",
 			               self->group.interface);
+		if (self->pieces && (error == -EINVAL || error == -EOPNOTSUPP))
+			return refuse_mtu(relay, self, strerror(-error), err);
 		if (error == -EBUSY)
 			return el_fail(err, error, "queue %u of %s has an AF_XDP socket already", i,
 			               self->group.interface);
@@ -180,9 +155,16 @@ static int open_queues(struct el_relay *relay, struct xdp *self, const struct el
 
 static int check_size(struct el_relay *relay, char err[EL_ERR_MAX])
 {
-	uint32_t size = relay->pool.frame_size,
-		 need = KERNEL_HEADROOM + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + relay->mtu;
+	uint32_t size = relay->pool.frame_size, need = need_for(relay->mtu);
 
+	if (need > CHUNK_MAX && size % CHUNK_MAX)
+		return el_fail(
+			err, -EMSGSIZE,
+			"frames of %u bytes cannot be received by AF_XDP at MTU %u: frame_size has to be a multiple "
+			"of %d, and %u or more",
+			size, relay->mtu, CHUNK_MAX, need);
+	if (need > CHUNK_MAX)
+		return 0;
 	if ((size != 2048 && size != 4096) || need > size)
 		return el_fail(
 			err, -EMSGSIZE,
@@ -205,6 +187,9 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	error = el_packet_socket_open(&self->group, relay, name, opts, err);
 	if (error)
 		return error;
+	self->pieces = need_for(relay->mtu) > CHUNK_MAX;
+	self->steer.frags = self->pieces;
+	relay->memory_wanted = self->pieces ? PIECES_MEMORY : 0;
 	self->queues = el_netdev_queues(self->group.fd, self->group.interface);
 	if (opts->queues > self->queues || self->queues > STEER_QUEUES_MAX)
 		return el_fail(err, -EINVAL, "bad number of queues %u: %s has %u, up to %d are possible",
@@ -258,68 +243,7 @@ static void close_interface(struct el_relay *relay)
 	free(self);
 }
 
-/* ---- receiving ---- */
-
-static uint32_t recv_queue(struct el_relay *relay, struct queue *queue, struct el_frame **frames, uint32_t max)
-{
-	uint32_t at, count = xsk_ring_cons__peek(&queue->rx, max, &at);
-	double now = el_clock_now(relay->engine);
-
-	if (!count)
-		return 0;
-	for (uint32_t i = 0; i < count; i++) {
-		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&queue->rx, at + i);
-		struct el_frame *frame = frame_at(&relay->pool, desc->addr);
-
-		frame->data = relay->pool.memory + desc->addr;
-		frame->len = desc->len;
-		frame->timestamp = now;
-		frames[i] = frame;
-	}
-	xsk_ring_cons__release(&queue->rx, count);
-	((struct xdp *)relay->private)->filled -= count;
-	fill(relay, queue, count);
-	return count;
-}
-
-/* Frames that were sent come back from the kernel. */
-static void reap(struct el_relay *relay, struct queue *queue)
-{
-	uint32_t at, count = xsk_ring_cons__peek(&queue->completion, TX_RING, &at);
-
-	if (!count)
-		return;
-	for (uint32_t i = 0; i < count; i++) {
-		struct el_frame *frame = frame_at(&relay->pool, *xsk_ring_cons__comp_addr(&queue->completion, at + i));
-
-		el_relay_sent(relay, frame, 0);
-		el_pool_put(frame);
-	}
-	xsk_ring_cons__release(&queue->completion, count);
-	relay->tx_inflight -= count;
-}
-
-/* Makes the kernel look at the transmit ring: 0, or why it cannot send now. */
-static int kick(const struct queue *queue)
-{
-	if (!sendto(queue->fd, NULL, 0, MSG_DONTWAIT, NULL, 0))
-		return 0;
-	return errno == ENETDOWN || errno == ENXIO ? errno : 0; /* EAGAIN, EBUSY, ENOBUFS: the next turn goes on */
-}
-
-static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)
-{
-	struct xdp *self = relay->private;
-	uint32_t count = 0;
-
-	if (unlikely(relay->tx_inflight)) {
-		kick(&self->queue[0]);
-		reap(relay, &self->queue[0]);
-	}
-	for (uint32_t i = 0; i < self->queues && count < max; i++, self->next = (self->next + 1) % self->queues)
-		count += recv_queue(relay, &self->queue[self->next], frames + count, max - count);
-	return count + el_packet_socket_recv(&self->group, relay, frames + count, max - count);
-}
+/* ---- facts ---- */
 
 static void count_missed(struct el_relay *relay)
 {
@@ -336,7 +260,12 @@ static void count_missed(struct el_relay *relay)
 
 static uint32_t held(const struct el_relay *relay)
 {
-	return ((const struct xdp *)relay->private)->filled + relay->tx_inflight;
+	const struct xdp *self = relay->private;
+	uint32_t begun = 0;
+
+	for (uint32_t i = 0; i < self->queues; i++)
+		begun += self->queue[i].begun != NULL;
+	return self->filled + relay->tx_inflight + begun;
 }
 
 static void trouble(struct el_relay *relay)
@@ -346,51 +275,12 @@ static void trouble(struct el_relay *relay)
 	el_relay_set_link(relay, el_packet_socket_state(&self->group));
 }
 
-/* ---- sending ---- */
-
-static void submit(struct el_relay *relay, struct queue *queue, struct el_frame **frames, uint32_t count)
-{
-	uint32_t at = 0;
-
-	xsk_ring_prod__reserve(&queue->tx, count, &at);
-	for (uint32_t i = 0; i < count; i++) {
-		struct xdp_desc *desc = xsk_ring_prod__tx_desc(&queue->tx, at + i);
-
-		desc->addr = (uint64_t)(frames[i]->data - relay->pool.memory);
-		desc->len = frames[i]->len;
-		desc->options = 0;
-	}
-	xsk_ring_prod__submit(&queue->tx, count);
-	relay->tx_inflight += count;
-}
-
-/* After a failure nothing is put into the ring, where it would wait for the link, until the kernel takes a kick. */
-static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, uint32_t count)
-{
-	struct queue *queue = &((struct xdp *)relay->private)->queue[0];
-	uint32_t room;
-	int error = 0;
-
-	reap(relay, queue);
-	if (el_relay_tx_error(relay) && (error = kick(queue)))
-		return el_relay_finish(relay, frames, count, error);
-	room = xsk_prod_nb_free(&queue->tx, count);
-	count = count < room ? count : room;
-	if (count)
-		submit(relay, queue, frames, count);
-	for (uint32_t sent = 0; relay->tx_inflight && sent <= count && !error; sent += KICK)
-		error = kick(queue);
-	el_relay_set_tx_error(relay, error);
-	reap(relay, queue);
-	return count;
-}
-
 const struct el_kind el_kind_xdp = {
 	.name = "xdp",
 	.open = open_interface,
 	.start = start,
-	.recv = recv_frames,
-	.send = send_frames,
+	.recv = el_xdp_recv,
+	.send = el_xdp_send,
 	.trouble = trouble,
 	.claim = claim,
 	.count = count_missed,

@@ -23,7 +23,7 @@ M.UNITS = {
   "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process",
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
-  "kinds/packet_socket kinds/steer kinds/offload", "kinds/*",
+  "kinds/packet_socket kinds/steer kinds/offload kinds/xdp_queue", "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",
   "open", "invariant", "loop",
   "program/embedded program/interrupt program/output program/terminal program/line_history",
   "program/console", "program/main",

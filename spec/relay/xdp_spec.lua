@@ -95,14 +95,18 @@ describe("an xdp relay", function()
     assert.equal("native mode, 1 queue", open(l.far, { copy = "copy", need_wakeup = false }).detail)
   end)
 
-  lab_it("refuses in one line an MTU whose frames are larger than a page", { mtu = 3900 }, function(l)
-    for _, opts in ipairs { {}, { mode = "generic" }, { mode = "native" } } do
-      local ok, message = pcall(open, l.far, opts)
-      assert.is_false(ok)
-      assert.matches("^frames of 8192 bytes cannot be received by AF_XDP at MTU 3900: [^\n]+$", misuse.words(message))
-    end
-    assert.is_nil(xdp_words(l.far))
-  end)
+  lab_it("says in one line which frame_size an MTU needs whose frames are larger than a page", { mtu = 9000 },
+    function(l)
+      for size, words in pairs { [8192] = "bad frame_size 8192: 16384 to 131072 is allowed at MTU 9000",
+        [20000] = "frames of 20000 bytes cannot be received by AF_XDP at MTU 9000: frame_size has to be a multiple of "
+          .. "4096, and 9286 or more" } do
+        local ok, message = pcall(open, l.far, { frame_size = size })
+        assert.is_false(ok)
+        assert.equal(words, misuse.words(message))
+      end
+      assert.is_nil(xdp_words(l.far))
+      open(l.far, { frame_size = 20480 })
+    end)
 
   lab_it("falls back to generic mode where native is not possible, and tells both", { mtu = 3700 }, function(l)
     local b = open(l.far)

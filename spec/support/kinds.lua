@@ -75,20 +75,17 @@ end
 
 local function anywhere() return true end
 
-local ONE_PAGE = "AF_XDP receives frames of one page at the most"
-
 -- open(opts) returns two relays; possible() says why it would not work. `interface`: opened by the name of one, with
 -- opts. Wire and file have none: no link that goes down, no interface that is deleted or that has a MAC address and an
--- MTU of its own; the suites about these leave them out. max_mtu: larger ones cannot be had, for the reason given.
+-- MTU of its own; the suites about these leave them out.
 -- `steers`: frames for nobody stay the kernel's.
 M.list = {
   { name = "wire", open = open_wire, possible = anywhere },
   { name = "file", open = open_files, possible = anywhere },
   veth_kind { name = "afpacket" },
   veth_kind { name = "pcap" },
-  veth_kind { name = "xdp", opts = { mode = "native" }, max_mtu = 3500, reason = ONE_PAGE, steers = true },
-  veth_kind { name = "xdp in generic mode", opts = { mode = "generic" }, max_mtu = 3500, reason = ONE_PAGE,
-    steers = true },
+  veth_kind { name = "xdp", opts = { mode = "native" }, steers = true },
+  veth_kind { name = "xdp in generic mode", opts = { mode = "generic" }, steers = true },
 }
 
 -- ---- running --------------------------------------------------------------------------------------------------------
@@ -109,7 +106,6 @@ local function task_test(words, kind, given, fn, set_up)
   return function()
     local possible, reason = kind.possible()
     if not possible then return words.pending(reason) end
-    if kind.max_mtu and (given.mtu or 0) > kind.max_mtu then return words.pending(kind.reason) end
     M.run(function() fn(set_up(given, words.finally)) end)
   end
 end

@@ -136,7 +136,8 @@ local function queue_count(facts, sys)
 end
 
 -- AF_XDP receives into one page, of which 256 bytes are the kernel's and the rest has to hold Ethernet header and tags;
--- drivers want some of it for themselves in native mode.
+-- drivers want some of it for themselves in native mode. Larger frames come in several pages, where kernel (Linux 6.6)
+-- and driver can do that: the trials tell.
 local NATIVE_MTU, XDP_MTU = 3500, 3810
 
 local function mtu(facts, sys)
@@ -148,6 +149,8 @@ local function mtu(facts, sys)
   if size <= XDP_MTU then
     return "note", ("MTU %d: afpacket, pcap; xdp perhaps only generic"):format(size), fix
   end
+  local trial = facts.trials and facts.trials.generic
+  if trial and trial.works then return "ok", ("MTU %d: afpacket, pcap; xdp in several buffers a frame"):format(size) end
   return "note", ("MTU %d: afpacket, pcap; xdp only up to %d"):format(size, NATIVE_MTU), fix
 end
 
