@@ -271,6 +271,25 @@ static int open_timer(void)
 	return sigaction(SIGALRM, &action, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer) ? -1 : 0;
 }
 
+/* The Lua state is being closed, by the program or by os.exit(): there is nothing left to set a hook in. */
+static int close_timer(lua_State *L)
+{
+	(void)L;
+	signal(SIGALRM, SIG_IGN);
+	timer_delete(timer);
+	return 0;
+}
+
+static void close_with_state(lua_State *L)
+{
+	lua_newuserdata(L, 0);
+	lua_newtable(L);
+	lua_pushcfunction(L, close_timer);
+	lua_setfield(L, -2, "__gc");
+	lua_setmetatable(L, -2);
+	lua_setfield(L, LUA_REGISTRYINDEX, "etherlua.interrupt.timer");
+}
+
 int luaopen_etherlua_interrupt(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"watch_signals", watch_signals}, {"ask", ask},           {"after", after},
@@ -278,6 +297,7 @@ int luaopen_etherlua_interrupt(lua_State *L)
 
 	if (open_timer())
 		return luaL_error(L, "cannot open a timer: %s", strerror(errno));
+	close_with_state(L);
 	scheduler = lua_touserdata(L, lua_upvalueindex(1));
 	lua_newtable(L);
 	luaL_register(L, NULL, functions);

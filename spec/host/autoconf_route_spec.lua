@@ -107,7 +107,8 @@ describe("an IPv6 host", function()
   -- ---- the link ---------------------------------------------------------------------------------------------------
 
   it("sends no IPv6 packet that is longer than routers say the link takes", on_link(function(relay, router)
-    local host, whole = quick_host(relay), quick_host(relay, { mac = "02:00:00:00:00:02", fragment = true })
+    local host = quick_host(relay, { fragment = false })
+    local whole = quick_host(relay, { mac = "02:00:00:00:00:02", fragment = true })
     local function packet(size) return { dst = "fe80::1", protocol = 253, payload = ("x"):rep(size - 40) } end
     router:say { source_link_layer_address = link.ROUTER_MAC, options = { { type = 5, mtu = 1400 } } }
     for _, one in ipairs { host, whole } do one.resolve = function() return link.ROUTER_MAC end end
