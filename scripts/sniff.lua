@@ -10,6 +10,7 @@ local filter = require "etherlua.relay.filter"
 local json = require "etherlua.program.json"
 local link_types = require "etherlua.proto.link_types"
 local proto = require "etherlua.proto"
+local schemas = require "etherlua.proto.schema"
 local script = require "etherlua.script"
 local view = require "etherlua.proto.view"
 
@@ -127,13 +128,6 @@ end
 
 local LAYER = { "name", "fields" }
 
--- The names of a table that is in a list, in the order of the wire; its schema may depend on what it is.
-local function names_of(inside, item)
-  local schema = type(inside) == "table" and (inside.fields or inside) or nil
-  if type(schema) == "function" then schema = schema(item) end
-  return schema and schema.names, schema and schema.inside or {}
-end
-
 -- A field as JSON has it: bytes in hex, nil for an empty table. inside: what its schema says of it.
 local function plain(value, inside)
   if type(value) == "string" then return value:find("[^\32-\126]") and bytes.hex(value) or value end
@@ -141,7 +135,7 @@ local function plain(value, inside)
   if next(value) == nil then return nil end
   local out, is_list = {}, #value > 0
   local names, deeper = nil, {}
-  if not is_list then names, deeper = names_of(inside, value) end
+  if not is_list then names, deeper = schemas.inner(inside, value) end
   for name, item in pairs(value) do out[name] = plain(item, is_list and inside or deeper[name]) end
   return names and json.ordered(names, out) or out
 end

@@ -47,9 +47,9 @@ describe("at the prompt", function()
     assert.matches("bad bytes 5: a text, a frame or a packet is needed", printed "decode(5)")
   end)
 
-  it("DHCP options are one a line", function()
+  it("DHCP options are one a line, in the order of the wire", function()
     local text = printed [[ip = p.ip4 { src = "0.0.0.0", dst = "255.255.255.255" }
       ip / p.udp {} / p.dhcp4 { op = 1, options = { message_type = "DISCOVER", host_name = "x" } }]]
-    assert.matches("\n +options host_name x\n +options message_type DISCOVER\n$", text)
+    assert.matches("\n +options message_type DISCOVER\n +options host_name x\n$", text)
   end)
 end)

@@ -126,6 +126,17 @@ function List:check(what, owner, value, is_pattern)
   end
 end
 
+-- What a table in a field is made of; it may depend on what the table is.
+---@param inside? etherlua.proto.list|etherlua.proto.schema|function as a schema has it for the field
+---@param item table the one in the field, or one of the list there
+---@return string[]? names in wire order; nil: not known
+---@return table inside of these
+function M.inner(inside, item)
+  local found = type(inside) == "table" and (inside.fields or inside) or nil
+  if type(found) == "function" then found = found(item) end
+  return found and found.names, found and found.inside or {}
+end
+
 -- ---- fields -------------------------------------------------------------------------------------------------------
 
 local function check_inside(self, name, value, is_pattern)

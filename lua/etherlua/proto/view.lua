@@ -4,6 +4,7 @@
 local bytes = require "etherlua.net.bytes"
 local literal = require "etherlua.core.literal"
 local proto = require "etherlua.proto"
+local schemas = require "etherlua.proto.schema"
 
 local format, sub = string.format, string.sub
 
@@ -36,13 +37,24 @@ local function scalar_text(value, name)
   return value == "" and '""' or value:find("[^\32-\126]") and bytes.hex(value) or value
 end
 
-local function value_text(value, name)
+-- The keys of a table: those in `names` first.
+local function ordered_keys(value, names)
+  local keys = {}
+  for _, key in ipairs(schemas.union(names or {}, M.sorted_names(value))) do
+    if value[key] ~= nil then keys[#keys + 1] = key end
+  end
+  return keys
+end
+
+-- inside: what a schema says of a table.
+local function value_text(value, name, inside)
   if type(value) ~= "table" then return scalar_text(value, name) end
-  local parts = {}
-  for i, item in ipairs(value) do parts[i] = value_text(item) end
-  for _, key in ipairs(M.sorted_names(value)) do
+  local parts, names, deeper = {}, nil, {}
+  for i, item in ipairs(value) do parts[i] = value_text(item, nil, inside) end
+  if #value == 0 then names, deeper = schemas.inner(inside, value) end
+  for _, key in ipairs(ordered_keys(value, names)) do
     if not (type(key) == "number" and key >= 1 and key <= #value) then
-      parts[#parts + 1] = tostring(key) .. " " .. value_text(value[key])
+      parts[#parts + 1] = tostring(key) .. " " .. value_text(value[key], nil, deeper[key])
     end
   end
   return #parts == 0 and "none" or table.concat(parts, ", ")
@@ -63,11 +75,13 @@ local function is_nested(value)
   return type(value) == "table" and next(value) ~= nil and (value[1] == nil or type(value[1]) == "table")
 end
 
-local function nested_rows(value)
-  local rows = {}
-  for i, name in ipairs(M.sorted_names(value)) do
-    rows[i] = { name = type(name) == "number" and value[1] ~= nil and "" or tostring(name),
-      text = value_text(value[name]) }
+local function nested_rows(schema, field, fields)
+  local rows, value, order, inside = {}, fields[field], schema.orders[field], schema.inside[field]
+  local _, deeper = schemas.inner(inside, value)
+  for i, name in ipairs(ordered_keys(value, order and order(fields))) do
+    local is_item = type(name) == "number" and value[1] ~= nil
+    rows[i] = { name = is_item and "" or tostring(name),
+      text = value_text(value[name], nil, is_item and inside or deeper[name]) }
   end
   return rows
 end
@@ -91,10 +105,13 @@ end
 ---  its own, such as DHCP options
 function M.rows(layer)
   local module, rows = proto.ends[layer.name] and {} or proto[layer.name], {}
-  for i, name in ipairs(in_order(layer, proto.ends[layer.name] or module.fields)) do
+  local schema = proto.ends[layer.name] or module.fields
+  for i, name in ipairs(in_order(layer, schema)) do
     local value = layer.fields[name]
-    rows[i] = { name = name, rows = is_nested(value) and nested_rows(value) or nil }
-    if not rows[i].rows then rows[i].text = value_text(value, name_of(module, name, layer.fields)) end
+    rows[i] = { name = name, rows = is_nested(value) and nested_rows(schema, name, layer.fields) or nil }
+    if not rows[i].rows then
+      rows[i].text = value_text(value, name_of(module, name, layer.fields), schema.inside[name])
+    end
   end
   return rows
 end
