@@ -20,6 +20,8 @@ HOSTLIBS = $(shell pkg-config --libs luajit libedit)
 SOURCES := $(filter-out engine/package/%,$(wildcard engine/*.c engine/*/*.c))
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
 OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c engine/package/*.c))
+# What the program and the library both have, each its own.
+SHARED  := $(B)/os/private_file.o
 HOST    := $(filter $(B)/program/%,$(OBJECTS))
 FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
@@ -74,7 +76,7 @@ $(B)/libetherlua.so: $(filter-out $(HOST),$(OBJECTS))
 	$(call say,LD)
 	$(Q)$(CC) -shared $(CFLAGS) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(B)/etherlua: $(HOST)
+$(B)/etherlua: $(HOST) $(SHARED)
 	$(call say,LD)
 	$(Q)$(CC) -Wl,-E $(CFLAGS) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(HOSTLIBS)
 

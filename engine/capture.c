@@ -5,9 +5,11 @@
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "capture.h"
 #include "fail.h"
+#include "os/private_file.h"
 
 enum { SNAPLEN = 262144 };
 
@@ -18,6 +20,31 @@ struct el_capture {
 	bool dirty;
 };
 
+/* "-" is standard output, as for pcap_dump_open. */
+static FILE *open_file(const char *path, char err[EL_ERR_MAX])
+{
+	int fd = strcmp(path, "-") ? el_private_create(path) : dup(STDOUT_FILENO);
+	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
+
+	if (file)
+		return file;
+	el_fail(err, -EIO, "cannot write capture file %.128s: %s", path, el_private_reason(fd < 0 ? fd : -errno));
+	if (fd >= 0)
+		close(fd);
+	return NULL;
+}
+
+/* The file ends with the dumper, and also when there is none. */
+static pcap_dumper_t *open_dumper(pcap_t *format, const char *path, char err[EL_ERR_MAX])
+{
+	FILE *file = open_file(path, err);
+	pcap_dumper_t *dumper = file ? pcap_dump_fopen(format, file) : NULL;
+
+	if (file && !dumper)
+		el_fail(err, -EIO, "cannot write capture file %.128s", pcap_geterr(format));
+	return dumper;
+}
+
 struct el_capture *el_capture_open(const char *path, uint32_t link_type, char err[EL_ERR_MAX])
 {
 	struct el_capture *capture = calloc(1, sizeof *capture);
@@ -27,12 +54,13 @@ struct el_capture *el_capture_open(const char *path, uint32_t link_type, char er
 		return NULL;
 	}
 	capture->format = pcap_open_dead_with_tstamp_precision((int)link_type, SNAPLEN, PCAP_TSTAMP_PRECISION_NANO);
-	if (capture->format)
-		capture->file = pcap_dump_open(capture->format, path);
+	if (!capture->format)
+		el_fail(err, -ENOMEM, "out of memory");
+	else
+		capture->file = open_dumper(capture->format, path, err);
 	capture->dirty = true; /* the file's own header */
 	if (capture->file)
 		return capture;
-	el_fail(err, -EIO, "cannot write capture file %.128s", capture->format ? pcap_geterr(capture->format) : path);
 	el_capture_close(capture);
 	return NULL;
 }

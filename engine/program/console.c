@@ -22,6 +22,7 @@
 #include <lua.h>
 
 #include "program/console.h"
+#include "program/environment.h"
 #include "program/line_history.h"
 #include "program/terminal.h"
 
@@ -177,7 +178,8 @@ static void bind_keys(EditLine *editor)
 	el_wset(editor, EL_ADDFN, L"complete", L"complete what is before the cursor", complete_key); /* el_set leaks */
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
 		el_set(editor, EL_BIND, keys[i][0], keys[i][1], NULL);
-	el_source(editor, NULL);
+	if (!environment_is_secure())
+		el_source(editor, NULL);
 }
 
 static bool open_editor(void)
@@ -331,18 +333,28 @@ static int console_cancel(lua_State *L)
 	return 0;
 }
 
-/* history(path) -> boolean: where it is kept from now on, read when there is one */
+/* history() -> true | nil, reason: it is kept from now on */
 static int console_history(lua_State *L)
 {
-	lua_pushboolean(L, line_history_load(&console.history, luaL_checkstring(L, 1)));
+	const char *folder = environment_state(), *reason = "neither XDG_STATE_HOME nor HOME is set";
+	char why[256];
+
+	if (folder)
+		reason = line_history_keep(&console.history, folder, why);
+	if (reason) {
+		lua_pushnil(L);
+		lua_pushstring(L, reason);
+		return 2;
+	}
+	lua_pushboolean(L, 1);
 	return 1;
 }
 
-/* remember(line) -> boolean: whether the history could be written */
+/* remember(line): in the history */
 static int console_remember(lua_State *L)
 {
-	lua_pushboolean(L, line_history_add(&console.history, luaL_checkstring(L, 1)));
-	return 1;
+	line_history_add(&console.history, luaL_checkstring(L, 1));
+	return 0;
 }
 
 /* close(): the terminal is as it was found */

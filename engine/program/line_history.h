@@ -5,19 +5,19 @@
 #pragma once
 
 #include <histedit.h>
-#include <stdbool.h>
-
-enum { LINE_HISTORY_PATH = 4096 };
 
 struct line_history {
-	History *lines;               /* NULL: there is none */
-	char path[LINE_HISTORY_PATH]; /* "": kept in no file */
+	History *lines; /* NULL: there is none */
+	int file;       /* its descriptor; 0: kept in no file */
 };
 
 /* The editor's keys find lines in it from now on. */
 void line_history_open(struct line_history *self, EditLine *editor);
-/* Where lines are kept from now on. Reads what is there already; whether there was anything. */
-bool line_history_load(struct line_history *self, const char *path);
-/* Whether the line could be written. */
-bool line_history_add(struct line_history *self, const char *line);
+/*
+ * Lines are kept in the file `history` of the folder from now on, which is made when it is not there; those in it are
+ * read. Both are for their user alone. The file stays open: later there may not be the right to open it. Returns NULL,
+ * or why there is none, which is in `why` or in memory that lasts.
+ */
+const char *line_history_keep(struct line_history *self, const char *folder, char why[256]);
+void line_history_add(struct line_history *self, const char *line);
 void line_history_close(struct line_history *self);

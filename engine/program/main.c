@@ -15,6 +15,7 @@
 
 #include "program/console.h"
 #include "program/embedded.h"
+#include "program/environment.h"
 #include "program/interrupt.h"
 #include "program/output.h"
 
@@ -27,11 +28,12 @@ struct tree {
 
 /* etherlua/program/places.lua says where modules are looked for; it is looked for in the tree alone. */
 static const char BOOT[] =
-	"local arg, lua, scripts, path, cpath = ...\n"
+	"local arg, lua, scripts, path, cpath, secure = ...\n"
 	"local defaults = { path = package.path, cpath = package.cpath }\n"
 	"local own = lua and lua .. '/?.lua;' .. lua .. '/?/init.lua;' or ''\n"
 	"package.path, package.cpath = own, ''\n"
-	"require('etherlua.program.places').set(own, defaults, { path = path, cpath = cpath })\n"
+	"require('etherlua.program.places').set(own, defaults,\n"
+	"  { path = path, cpath = cpath, secure = secure })\n"
 	"local status = require('etherlua.program.cli').main(arg, { scripts = scripts })\n"
 	"return assert(tonumber(status), 'etherlua.cli: main returned no exit status')\n";
 
@@ -171,10 +173,10 @@ static void push_scripts(lua_State *L, const struct tree *tree)
 	}
 }
 
-/* Paths of modules that the user has chosen count no longer where the program has rights that the user has not. */
+/* Paths of modules that the user has chosen; environment.c has left none where they do not count. */
 static void push_chosen(lua_State *L, const char *variable)
 {
-	lua_pushstring(L, secure_getenv(variable));
+	lua_pushstring(L, getenv(variable));
 }
 
 /* Runs the command line in `L`; returns the exit status. */
@@ -199,7 +201,8 @@ static int run(lua_State *L, const struct tree *tree, int argc, char **argv)
 		push_scripts(L, tree);
 		push_chosen(L, "LUA_PATH");
 		push_chosen(L, "LUA_CPATH");
-		if (lua_pcall(L, 5, 1, 1) == 0)
+		lua_pushboolean(L, environment_is_secure());
+		if (lua_pcall(L, 6, 1, 1) == 0)
 			return (int)lua_tointeger(L, -1);
 	}
 	fprintf(stderr, "etherlua: %s\n", lua_tostring(L, -1));
@@ -212,6 +215,7 @@ int main(int argc, char **argv)
 	lua_State *L;
 	int status;
 
+	environment_clean();
 	output_guard(FAILED);
 	if (find_files(&tree))
 		return UNUSABLE;

@@ -18,14 +18,16 @@ M.ROOMS = { "core", "net", "proto", "relay", "host", "role", "ask", "lab", "api"
 -- Units of engine, the lowest first: x.c with x.h. Those of one line stand side by side: none needs another. kinds/* is
 -- all of kinds/ that is not named, so that a new relay kind needs no line here.
 M.UNITS = {
-  "abi", "common", "descriptors", "abi_text engine wire_format", "addr checksum histogram fail live table clock",
+  "abi", "common", "descriptors", "abi_text engine wire_format",
+  "addr checksum histogram fail live table clock os/private_file",
   "pool frame parse",
-  "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process",
+  "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/user",
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
   "kinds/packet_socket kinds/steer kinds/offload kinds/xdp_queue", "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",
   "open", "invariant", "loop",
   "program/embedded program/interrupt program/output program/terminal program/line_history",
+  "program/environment",
   "program/console", "program/main",
 }
 

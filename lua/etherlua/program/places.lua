@@ -12,6 +12,7 @@ local ENOENT = 2 -- no module of ours is loaded yet
 
 local tree, rest, crest = "", package.path, package.cpath -- templates
 local folders = {} -- of scripts
+local secure = false
 
 -- The defaults of LuaJIT begin with the current directory.
 local function absolute_only(path)
@@ -60,12 +61,20 @@ end
 -- For the program, before anything else is loaded.
 ---@param own string templates of its tree; "" when its modules are inside
 ---@param defaults { path: string, cpath: string } LuaJIT's
----@param given { path: string?, cpath: string? } the environment's
+---@param given { path: string?, cpath: string?, secure: boolean } the environment's; secure: the program has rights
+---  that its user has not
 function M.set(own, defaults, given)
   local path, cpath = absolute_only(defaults.path), absolute_only(defaults.cpath)
+  secure = given.secure
   tree, rest, crest = own, chosen(given.path, path), chosen(given.cpath, cpath)
   table.insert(package.loaders, 2, load_own_from(own .. path, cpath)) -- behind package.preload
   apply()
+end
+
+-- Whether the program has rights that its user has not, by its file.
+---@return boolean
+function M.is_secure()
+  return secure
 end
 
 -- Modules are looked for in this folder, too: behind the tree, and in front of all else.

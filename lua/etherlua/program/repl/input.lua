@@ -2,7 +2,6 @@
 -- the task that does it. While a line is being typed, whatever this process prints appears above it.
 
 local console = require "etherlua.console"
-local files = require "etherlua.core.files"
 local sched = require "etherlua.core.sched"
 
 local M = {}
@@ -98,27 +97,6 @@ function Terminal:close()
   console.close()
 end
 
--- ---- the history --------------------------------------------------------------------------------------------------
-
--- As the XDG base directory specification has it.
-local function state_folder()
-  local state, home = os.getenv "XDG_STATE_HOME", os.getenv "HOME"
-  if state and state:sub(1, 1) == "/" then return state .. "/etherlua" end
-  return home and home ~= "" and home .. "/.local/state/etherlua" or nil
-end
-
--- Returns why there is none.
-local function open_history()
-  local folder = state_folder()
-  if not folder then return "neither XDG_STATE_HOME nor HOME is set" end
-  local path = folder .. "/history"
-  os.execute(("mkdir -p -m 700 %s 2>/dev/null"):format(files.quote(folder)))
-  local file, reason = io.open(path, "a")
-  if not file then return "cannot write " .. reason end
-  file:close()
-  console.history(path)
-end
-
 -- The terminal that standard input is.
 ---@param complete function text before the cursor -> what to insert
 ---@return table terminal read(prompt), interrupt(), remember(line), columns(), close()
@@ -128,7 +106,8 @@ function M.terminal(complete)
   if not ok then error(reason, 0) end
   local self = setmetatable({ line_start = true }, Terminal)
   guard_output(self)
-  return self, open_history()
+  local _, no_history = console.history()
+  return self, no_history
 end
 
 -- ---- a pipe -------------------------------------------------------------------------------------------------------
