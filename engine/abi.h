@@ -501,6 +501,15 @@ int el_netns_enter(int fd);
  */
 int el_userns_enter(void);
 void el_fd_close(int fd);
+/* Whether the process may become this user: a line in err and -errno when not. */
+int el_user_check(const char *name, char err[EL_ERR_MAX]);
+/*
+ * Becomes it for good: its groups, its ids, no capability, and none by files that are run later. Only while the process
+ * has a single thread. After an error it may have some of the rights still, and should end.
+ */
+int el_user_become(const char *name, char err[EL_ERR_MAX]);
+/* Whether the process may change BPF maps that are open, as xdp relays do for new endpoints. */
+int el_user_may_change_maps(void);
 /*
  * Starts the program argv[0] (looked up in PATH; argv ends with NULL) in the network namespace netns (-1: this one),
  * in a session of its own, standard input empty, output and errors appended to the file `log` (NULL: inherited), no

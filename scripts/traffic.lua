@@ -177,7 +177,7 @@ end
 
 local function open_relays()
   if opts.lab then return lab_relays() end
-  local near = script.relay(opts)
+  local near = script.relay(opts, nil, opts.to ~= nil)
   if opts.to then return near, script.relay { relay = opts.to } end
   if opts.receive then return nil, near end
   return near, nil

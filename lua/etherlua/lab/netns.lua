@@ -10,6 +10,7 @@ local errno = require "etherlua.core.errno"
 local files = require "etherlua.core.files"
 local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
+local rights = require "etherlua.core.rights"
 local sched = require "etherlua.core.sched"
 local shell = require "etherlua.lab.shell"
 
@@ -110,6 +111,12 @@ end
 ---@field fd integer descriptor; close-on-exec
 local namespace = {}
 namespace.__index = namespace
+
+-- What is started in one is ended later, and the kernel does so only for who has the right.
+local function check_rights()
+  local user = rights.user()
+  if user then fail("labs and their namespaces need the rights that --user %s gives up", user) end
+end
 
 local function wrap_namespace(fd, what)
   if fd < 0 then
@@ -276,6 +283,7 @@ end
 -- A new network namespace with nothing in it but loopback, which is up. The kernel's IPv6 is off on other interfaces.
 ---@return etherlua.namespace
 function M.new()
+  check_rights()
   local ns = wrap_namespace(C.el_netns_new(), "make a network namespace")
   local ok, reason = pcall(ns.configure, ns, LOOPBACK_UP .. " && { " .. SILENT .. "; }")
   if not ok then
@@ -289,6 +297,7 @@ end
 ---@param name? string name under /run/netns, path or process id; default: the one that we are in
 ---@return etherlua.namespace
 function M.open(name)
+  check_rights()
   local what = "open the network namespace " .. (name or "of this process")
   return wrap_namespace(C.el_netns_open(name and tostring(name)), what)
 end
@@ -336,6 +345,7 @@ local userns_error -- code of the one attempt
 ---@return boolean? true; or nil and what to do about it
 ---@return string? reason
 function M.root()
+  check_rights()
   local may, reason = may_make_namespaces()
   if may then return true end
   if reason then return nil, "labs need a network namespace: " .. reason end

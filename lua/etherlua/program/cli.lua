@@ -8,6 +8,7 @@ local failures = require "etherlua.core.failure"
 local outside = require "etherlua.core.outside"
 local files = require "etherlua.core.files"
 local places = require "etherlua.program.places"
+local rights = require "etherlua.core.rights"
 local runaway = require "etherlua.core.runaway"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
@@ -155,19 +156,30 @@ local function size_compiler()
   jit.opt.start("maxtrace=4000", "maxmcode=8192")
 end
 
+-- With --user rights are given up when the first task waits for the first time, whatever relays it has opened by then;
+-- script.relay() does not wait for that.
+local function dropping_rights(chunk)
+  if not rights.user() then return chunk end
+  return function(...)
+    sched.spawn_background(script.check, rights.drop)
+    return chunk(...)
+  end
+end
+
 local function run(args, dir)
   local own, name, rest = split(args)
   local given = run_parser(dir):parse(own)
   script.enter_netns(given.netns)
+  script.check(rights.plan, given.user)
   if given.trace_tasks then trace.start() end
-  given.netns, given.trace_tasks = nil, nil
+  given.netns, given.user, given.trace_tasks = nil, nil, nil
   script.use_defaults(given)
   if not name then script.exit(script.USAGE, "no script given (etherlua run --help lists those that are shipped)") end
   local chunk
   chunk, rest[0] = load_script(name, dir)
   _G.arg = rest -- luacheck: ignore 122
   catch_signals()
-  local status = ether.run(chunk, unpack(rest))
+  local status = ether.run(dropping_rights(chunk), unpack(rest))
   return script.status or type(status) == "number" and status or (sched.was_interrupted() and 130) or script.DONE
 end
 

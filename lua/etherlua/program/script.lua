@@ -14,6 +14,7 @@ local misuse = require "etherlua.core.misuse"
 local outside = require "etherlua.core.outside"
 local proto = require "etherlua.proto"
 local relay = require "etherlua.relay.relay"
+local rights = require "etherlua.core.rights"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
@@ -64,14 +65,15 @@ end
 -- ---- options ------------------------------------------------------------------------------------------------------
 
 -- Name of each common option -> whether it takes a value.
-M.COMMON = { ["-i"] = true, ["--relay"] = true, ["--netns"] = true, ["--capture"] = true, ["--lab"] = false,
-  ["--json"] = false }
+M.COMMON = { ["-i"] = true, ["--relay"] = true, ["--netns"] = true, ["--user"] = true, ["--capture"] = true,
+  ["--lab"] = false, ["--json"] = false }
 
 -- The options that say which relay is meant.
 ---@param parser table of lua-argparse
 function M.add_relay(parser)
   parser:option("-i --relay", "The relay: KIND:INTERFACE such as afpacket:eth1, or just eth1."):argname("SPEC")
   parser:option("--netns", "Enter this network namespace first: a name, a path or a process id."):argname("NAME")
+  parser:option("--user", "Become this user, without rights, when the relay is open."):argname("NAME")
   parser:flag("--lab", "Make a network of its own with an emulated access network behind it, and work there.")
   parser:option("--capture", "Write every frame in and out to this pcap file."):argname("FILE")
 end
@@ -169,6 +171,7 @@ end
 function M.parse(parser, args)
   local opts = parser:parse(args)
   M.enter_netns(opts.netns)
+  M.check(rights.plan, opts.user)
   for name, value in pairs(defaults) do
     if opts[name] == nil then opts[name] = value end
   end
@@ -181,6 +184,7 @@ end
 ---@param opts? etherlua.lab_opts
 ---@return etherlua.lab
 function M.new_lab(opts)
+  if rights.user() then M.exit(M.USAGE, "--lab and --user given: one of them is allowed, for labs need rights") end
   local permitted, reason = lab.root()
   if not permitted then M.exit(M.FAILED, reason) end
   local net = M.check(lab.new, opts)
@@ -205,12 +209,13 @@ local function open_in_lab(opts, given)
   return fragments.tell_at_end(M.check(net.relay, net, M.lab_kind(opts), given)), net
 end
 
--- The relay that the options name.
+-- The relay that the options name. The process becomes the user of --user when it is open.
 ---@param opts table from M.parse; lab_network: options of the access network behind --lab, as dhcp4_server.new
 ---@param given? etherlua.relay_opts
+---@param more? boolean another one is opened behind it: rights are kept until then
 ---@return etherlua.relay
 ---@return etherlua.lab|nil
-function M.relay(opts, given)
+function M.relay(opts, given, more)
   given = given or {}
   given.capture = given.capture or opts.capture
   if opts.lab then return open_in_lab(opts, given) end
@@ -218,7 +223,10 @@ function M.relay(opts, given)
     M.exit(M.USAGE, "no relay: give -i SPEC, such as -i afpacket:eth1, or --lab for a network of its own")
   end
   local ok, value = pcall(relay.open, opts.relay, given)
-  if ok then return fragments.tell_at_end(value) end
+  if ok then
+    if not more then M.check(rights.drop) end
+    return fragments.tell_at_end(value)
+  end
   local words = misuse.words(value)
   M.exit(words:find("privilege", 1, true) and M.FAILED or M.USAGE, words)
 end

@@ -12,6 +12,7 @@ local frames = require "etherlua.relay.frame"
 local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local rights = require "etherlua.core.rights"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
@@ -226,8 +227,10 @@ function M.open(spec, given)
   local types = not (given and given.filter) and default_types() or nil
   local opts, read = make_opts(given, types)
   local handle = C.el_relay_open(sched.engine(), spec, opts, err)
-  if handle == nil then misuse.raise("%s", ffi.string(err)) end
-  return wrap(handle, types, read.capture)
+  if handle == nil then misuse.raise("%s%s", ffi.string(err), rights.note()) end
+  local self = wrap(handle, types, read.capture)
+  if self.kind == "xdp" then rights.need_maps() end
+  return self
 end
 
 -- Two relays joined in memory: what one sends, the other receives.

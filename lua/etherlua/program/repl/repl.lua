@@ -13,6 +13,7 @@ local misuse = require "etherlua.core.misuse"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local random = require "etherlua.net.random"
+local rights = require "etherlua.core.rights"
 local runaway = require "etherlua.core.runaway"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
@@ -291,6 +292,8 @@ function M.main(args, host)
   local chunk = opts.script and host.load(opts.script)
   script.use_defaults { relay = opts.relay, capture = opts.capture }
   script.enter_netns(opts.netns)
+  script.check(rights.plan, opts.user)
+  if opts.user and not opts.relay then script.exit(script.USAGE, "--user needs -i: later no relay can be opened") end
   local self = new_session(host)
   self.input = open_input(self)
   host.catch_signals(self:signal_options()) -- behind what guards the terminal: a second Ctrl-C is left to that
