@@ -13,9 +13,20 @@ B       := build$(if $(SAN),/san)
 # pkg-config is asked when a command runs, not before: `make test` may just have installed it.
 WARN     = -Wall -Wextra -Wshadow
 INCLUDE  = -std=c11 -D_GNU_SOURCE -Iengine $(shell pkg-config --cflags luajit libpcap libxdp libbpf libedit)
-CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(CFLAGS) $(SANFLAGS) $(CPPFLAGS)
+CCARGS   = $(INCLUDE) $(WARN) -fPIC -fvisibility=hidden $(HARDEN) $(CFLAGS) $(SANFLAGS) $(CPPFLAGS)
 LIBS     = $(shell pkg-config --libs libpcap libxdp libbpf)
 HOSTLIBS = $(shell pkg-config --libs luajit libedit)
+
+# What makes a mistake of ours the end of the process, rather than a way into it. $(call has,FLAGS): those, where the
+# compiler has them. A choice of level in CFLAGS or CPPFLAGS stays; the sanitizers make better checks, and without
+# optimization there are none.
+has      = $(shell $(CC) -O2 -Werror $(1) -include string.h -c -x c -o /dev/null /dev/null 2>/dev/null && echo '$(1)')
+fortify  = -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(1)
+CHECKED  = $(if $(SAN)$(findstring _FORTIFY_SOURCE,$(CFLAGS) $(CPPFLAGS)),,\
+           $(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),$(or $(call has,$(call fortify,3)),$(call fortify,2))))
+HARDEN   = $(eval HARDEN := -fstack-protector-strong $(call has,-fstack-clash-protection) \
+           $(or $(call has,-fcf-protection),$(call has,-mbranch-protection=standard)) $(CHECKED))$(HARDEN)
+LINK     = -Wl,-z,relro,-z,now,-z,noexecstack $(CFLAGS) $(HARDEN) $(SANFLAGS) $(LDFLAGS)
 
 SOURCES := $(filter-out engine/package/%,$(wildcard engine/*.c engine/*/*.c))
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
@@ -40,12 +51,12 @@ DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpca
              libedit-dev cmark-gfm $(DEPS_RUN)
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy libcap2-bin mandoc tidy isc-dhcp-relay nftables tmux tshark iputils-ping iputils-arping \
-             radvd traceroute fping
+             radvd traceroute fping binutils
 DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
 DEPS_STRUCTURE := graphviz
-DEPS_LINT := clang clang-format cppcheck lua-check
+DEPS_LINT := clang clang-format clang-tidy cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
 # after Lua has closed: so memory that only Lua points to, which the sanitizer cannot see, is no false alarm.
@@ -74,11 +85,11 @@ all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the
 
 $(B)/libetherlua.so: $(filter-out $(HOST),$(OBJECTS))
 	$(call say,LD)
-	$(Q)$(CC) -shared $(CFLAGS) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(CC) -shared $(LINK) -o $@ $^ $(LIBS)
 
 $(B)/etherlua: $(HOST) $(SHARED)
 	$(call say,LD)
-	$(Q)$(CC) -Wl,-E $(CFLAGS) $(SANFLAGS) $(LDFLAGS) -o $@ $^ $(HOSTLIBS)
+	$(Q)$(CC) -pie -Wl,-E $(LINK) -o $@ $^ $(HOSTLIBS)
 
 # Folders too, so that it sees what is added or gone.
 $(B)/portable/files.c: engine/package/embed.lua $(shell find lua scripts -maxdepth 4)
@@ -88,7 +99,7 @@ $(B)/portable/files.c: engine/package/embed.lua $(shell find lua scripts -maxdep
 
 $(B)/portable/etherlua: $(B)/portable/files.c engine/program/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
 	$(call say,LD)
-	$(Q)$(CC) $(CCARGS) -s -static-libgcc $(LDFLAGS) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
+	$(Q)$(CC) $(CCARGS) -pie -s -static-libgcc $(LINK) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
 		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
 
 $(B)/%.o: engine/%.c Makefile
@@ -176,9 +187,10 @@ structure: deps-structure ## draw rooms, units and their arrows: build/structure
 # $(call check,NAME,COMMAND): a line for the tool, what it said when it failed, and on to the next.
 check = printf '  %-12s ' $(1); if out=$$($(2) 2>&1); then echo ok; else echo FAILED; echo "$$out"; bad=1; fi;
 
-lint: deps-lint build/steer.bpf.o ## compilers, clang-format, cppcheck, luacheck and comments, none of which may complain
+lint: deps-lint build/steer.bpf.o ## compilers, clang-tidy, clang-format, cppcheck, luacheck and comments, none of which may complain
 	@$(call check,gcc,set -e; for f in $(SOURCES) $(OTHERS); do gcc $(INCLUDE) $(WARN) -O2 -Werror -c -o /dev/null $$f; done) \
 	$(call check,clang,clang $(INCLUDE) $(WARN) -Werror -fsyntax-only $(SOURCES) $(OTHERS)) \
+	$(call check,clang-tidy,clang-tidy --quiet $(SOURCES) $(OTHERS) -- $(INCLUDE)) \
 	$(call check,clang-format,clang-format --dry-run --Werror $(FORMAT)) \
 	$(call check,cppcheck,cppcheck -q --std=c11 -D__x86_64__ --enable=warning$(,)performance$(,)portability \
 		--error-exitcode=1 --inline-suppr --suppress=missingIncludeSystem -Iengine engine $(OTHERS)) \

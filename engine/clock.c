@@ -33,7 +33,7 @@ void el_clock_look_at_wall(struct el_engine *engine)
 
 	if (engine->wall_offset >= wall - after && engine->wall_offset <= wall - before)
 		return;
-	if (llabs(middle - engine->wall_offset) > SLACK * NS)
+	if (llabs(middle - engine->wall_offset) > (int64_t)(SLACK * NS))
 		engine->wall_before = engine->wall_offset;
 	engine->wall_offset = middle;
 }

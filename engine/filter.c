@@ -85,7 +85,7 @@ static void compile_for_kernel(struct el_filter *self)
 	*out++ = (struct bpf_insn)BPF_STMT(BPF_JMP | BPF_JA, count);
 	memcpy(out, self->wire.bf_insns, count * sizeof *out);
 	memcpy(out + count, out, count * sizeof *out);
-	for (struct bpf_insn *in = out + count; in < out + 2 * count; in++)
+	for (struct bpf_insn *in = out + count; in < out + (size_t)2 * count; in++)
 		if (is_load(in) && !move_load(in)) {
 			*in = (struct bpf_insn)BPF_STMT(BPF_RET | BPF_K, (uint32_t)EVERY_BYTE);
 			self->again = true;

@@ -86,6 +86,7 @@ int el_relay_flush(struct el_relay *relay)
 			if (!(sent = relay->kind->send(relay, relay->tx + done, count - done)))
 				break;
 		relay->tx_count = count - done;
+		/* NOLINTNEXTLINE(bugprone-sizeof-expression): it is pointers that move up */
 		memmove(relay->tx, relay->tx + done, relay->tx_count * sizeof relay->tx[0]);
 	} while (refill(relay) && done);
 	return -relay->tx_error;

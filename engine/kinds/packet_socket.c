@@ -48,7 +48,7 @@ static size_t ring_size(const struct el_packet_socket *self)
 /* A cache line less than a power of two: with exactly that, all slots would compete for the same few cache sets. */
 static uint32_t slot_size_for(uint32_t mtu)
 {
-	uint32_t need = TPACKET2_HDRLEN + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu, size = 2048;
+	uint32_t need = (uint32_t)TPACKET2_HDRLEN + ETH_HEADER + EL_TAGS_MAX * TAG_LEN + mtu, size = 2048;
 
 	while (size - CACHE_LINE < need)
 		size *= 2;

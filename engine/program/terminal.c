@@ -25,7 +25,7 @@ static void on_deadly_signal(int number)
 static void on_stop(int number)
 {
 	struct termios now;
-	int saved = errno;
+	int saved = errno; /* NOLINT(bugprone-signal-handler): a variable of the thread's, by a call */
 
 	(void)number;
 	tcgetattr(STDIN_FILENO, &now);

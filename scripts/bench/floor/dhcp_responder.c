@@ -52,7 +52,8 @@ static uint8_t type_of(const uint8_t *frame, size_t len)
 	const uint8_t *message = frame + HEADERS, *end = frame + len;
 
 	if (len < HEADERS + OPTIONS || frame[ETH_LEN] != 0x45 || frame[ETH_LEN + 9] != 17 ||
-	    frame[ETH_LEN + IP_LEN + 3] != SERVER_PORT || message[0] != 1 || memcmp(message + OPTIONS - 4, magic, 4))
+	    frame[ETH_LEN + IP_LEN + 3] != SERVER_PORT || message[0] != 1 ||
+	    memcmp(message + OPTIONS - 4, magic, 4) != 0)
 		return 0;
 	for (const uint8_t *at = message + OPTIONS; at + 2 < end && *at != 255; at += *at ? 2 + at[1] : 1)
 		if (*at == 53)

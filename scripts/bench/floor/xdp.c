@@ -45,11 +45,11 @@ static void open_socket(const char *interface)
 	libbpf_set_print(NULL); /* they tell of every missing nicety */
 	libxdp_set_print(NULL);
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
-	memory = mmap(NULL, FRAMES * FRAME_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
-	              0);
+	memory = mmap(NULL, (size_t)FRAMES * FRAME_MAX, PROT_READ | PROT_WRITE,
+	              MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (memory == MAP_FAILED)
 		die("mmap");
-	errno = -xsk_umem__create(&umem, memory, FRAMES * FRAME_MAX, &fill, &completion, &umem_config);
+	errno = -xsk_umem__create(&umem, memory, (size_t)FRAMES * FRAME_MAX, &fill, &completion, &umem_config);
 	if (!errno)
 		errno = -xsk_socket__create(&xsk, interface, 0, umem, &rx, &tx, &config);
 	if (errno)
@@ -98,7 +98,7 @@ static void send_for(struct run *run, double seconds, size_t payload)
 	size_t len = 0;
 
 	for (int i = 0; i < FRAMES; i++)
-		len = make_frame(memory + i * FRAME_MAX, &near_host, &far_host, broadcast, payload);
+		len = make_frame(memory + (size_t)i * FRAME_MAX, &near_host, &far_host, broadcast, payload);
 	start_run(run);
 	while (now() < run->start + seconds)
 		for (int i = 0; i < TURNS; i++) {
