@@ -5,6 +5,7 @@
 --   etherlua run scripts/bench/pingpong.lua --json
 
 local ether = require "etherlua"
+local files = require "etherlua.core.files"
 local lab = require "etherlua.lab.lab"
 local script = require "etherlua.script"
 
@@ -144,7 +145,7 @@ local function build(name, command)
   if built[name] then return built[name] end
   local path = os.tmpname()
   ether.defer(function() os.remove(path) end)
-  if os.execute((command .. " >&2"):format(path, folder, name)) ~= 0 then
+  if os.execute((command .. " >&2"):format(files.quote(path), files.quote(folder), name)) ~= 0 then
     script.exit(script.FAILED, ("cannot build %sfloor/%s"):format(folder, name))
   end
   built[name] = path

@@ -9,6 +9,7 @@ package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
 local cjson = require "cjson"
 local ether = require "etherlua"
+local files = require "etherlua.core.files"
 local plot = require "plot"
 local proto = require "etherlua.proto"
 local script = require "etherlua.script"
@@ -123,8 +124,8 @@ end
 -- Costs of a frame with another number of endpoints: the rows of frame_cases() of this script, run again.
 ---@return table to_one, table in_turn rows
 local function measure_elsewhere(count, rounds)
-  local pipe = io.popen(("%s run '%s' --json --alone --count %d --rounds %d --seconds %g 2>&1"):format(bench.program(),
-    arg[0], count, rounds, opts.seconds))
+  local pipe = io.popen(("%s run %s --json --alone --count %d --rounds %d --seconds %g 2>&1"):format(bench.program(),
+    files.quote(arg[0]), count, rounds, opts.seconds))
   local rows = {}
   for line in pipe:lines() do
     if line:sub(1, 1) ~= "{" then error(line, 0) end

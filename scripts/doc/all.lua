@@ -32,7 +32,8 @@ local function read(path)
 end
 
 local function make_folder(path)
-  if os.execute(("mkdir -p '%s/%s'"):format(out, path)) ~= 0 then fail("cannot make folder %s/%s", out, path) end
+  local quoted = "'" .. (out .. "/" .. path):gsub("'", "'\\''") .. "'"
+  if os.execute("mkdir -p " .. quoted) ~= 0 then fail("cannot make folder %s/%s", out, path) end
 end
 
 -- "etherlua.proto.arp" as the file that require looks for.

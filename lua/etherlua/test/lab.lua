@@ -4,6 +4,7 @@
 --   lab.new { links = { { "client:eth0", "agent:down" }, { "agent:up", "server:eth0" } } }
 --   lab.new { switch = { red = 100, blue = 200, core = { 100, 200 } } }
 
+local files = require "etherlua.core.files"
 local lab = require "etherlua.lab.lab"
 local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.core.options"
@@ -80,7 +81,7 @@ local function filter_vlans(switch, ports)
     local list = table.concat(names, ", ")
     rules[#rules + 1] = VLAN_RULE:format(vid, list, list)
   end
-  switch:configure(("nft '%s'"):format(RULES:format(table.concat(rules, "\n"))))
+  switch:configure("nft " .. files.quote(RULES:format(table.concat(rules, "\n"))))
 end
 
 local function port_names(ports)
@@ -122,7 +123,8 @@ local OPTIONS = options.new("test.lab", { links = options.of_type("a list of pai
 local function add_address(ns, interface, address)
   local is_ip6 = address:find(":", 1, true)
   if is_ip6 then lab.set_ipv6(ns, interface, true) end
-  ns:configure(("ip addr add %s %s dev %s"):format(address, is_ip6 and "nodad" or "brd +", interface))
+  ns:configure(("ip addr add %s %s dev %s"):format(files.quote(address), is_ip6 and "nodad" or "brd +",
+    files.quote(interface)))
 end
 
 local function build(self, opts)

@@ -26,7 +26,7 @@ local function new_folder()
 end
 
 local function remove_folder(folder)
-  os.execute("rm -rf '" .. folder .. "'")
+  os.execute("rm -rf " .. files.quote(folder))
 end
 
 local function write_all(path, text)
@@ -36,7 +36,7 @@ local function write_all(path, text)
 end
 
 local function program_path(name)
-  return shell_line(('PATH="$PATH:/usr/sbin:/sbin" command -v %s'):format(name))
+  return shell_line(('PATH="$PATH:/usr/sbin:/sbin" command -v %s'):format(files.quote(name)))
 end
 
 -- Why these programs cannot be run here.
@@ -53,7 +53,7 @@ end
 local function private_copy(name, folder)
   local path = assert(program_path(name), "needs the program " .. shell.with_package(name))
   local copy = folder .. "/" .. name
-  assert(os.execute(("cp '%s' '%s'"):format(path, copy)) == 0, "cannot copy " .. path)
+  assert(os.execute(("cp %s %s"):format(files.quote(path), files.quote(copy))) == 0, "cannot copy " .. path)
   return copy
 end
 
@@ -150,7 +150,7 @@ local function with_defaults(known, given)
 end
 
 local function configure_interface(ns, opts)
-  ns:run(("ip addr replace %s brd + dev %s"):format(opts.address, opts.iface))
+  ns:run(("ip addr replace %s brd + dev %s"):format(files.quote(opts.address), files.quote(opts.iface)))
 end
 
 -- "10.0.0.1/24" -> "10.0.0.0/24"
@@ -302,15 +302,15 @@ end
 -- Written beside and renamed, so that a file that is there is complete.
 local SCRIPT = [[#!/bin/sh
 case "%s" in
-bound|renew|BOUND|RENEW|REBIND) env >'%s/env.new' && mv '%s/env.new' '%s/env' ;;
+bound|renew|BOUND|RENEW|REBIND) cd %s && env >env.new && mv env.new env ;;
 esac
 exit 0
 ]]
 
 local function start_client(ns, folder, argv, event, names)
   local script = folder .. "/script"
-  write_all(script, SCRIPT:format(event, folder, folder, folder))
-  os.execute(("chmod 755 '%s'"):format(script))
+  write_all(script, SCRIPT:format(event, files.quote(folder)))
+  os.execute("chmod 755 " .. files.quote(script))
   local ok, started = pcall(ns.start, ns, argv, { log = folder .. "/log" })
   if not ok then
     remove_folder(folder)

@@ -55,7 +55,7 @@ function system.output(command)
 end
 
 function system:is_installed(program)
-  return select(2, self.output("command -v " .. program))
+  return select(2, self.output("command -v " .. files.quote(program)))
 end
 
 -- ---- rights -------------------------------------------------------------------------------------------------------
