@@ -8,6 +8,7 @@ local cjson = require "cjson"
 local ether = require "etherlua"
 local extensions = require "etherlua.proto.icmp_extensions"
 local json = require "etherlua.program.json"
+local outside = require "etherlua.core.outside"
 local script = require "etherlua.script"
 local script_host = require "etherlua.program.script_host"
 local traceroute = require "etherlua.role.traceroute"
@@ -115,4 +116,4 @@ end)
 local _, failure = trace:run(function(hop)
   if opts.json then script.print_json(HOP, { ttl = hop.ttl, answers = answers_of(hop) }) else print_hop(hop) end
 end)
-if failure and not opts.json then io.stderr:write("etherlua: ", failure, "\n") end
+if failure and not opts.json then io.stderr:write("etherlua: ", outside.shown(failure), "\n") end

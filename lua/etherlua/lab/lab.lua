@@ -55,6 +55,7 @@ local SET_IPV6 = "for n in %s; do f=/proc/sys/net/ipv6/conf/$n/disable_ipv6; [ !
 ---@param name string
 ---@param on boolean
 function M.set_ipv6(ns, name, on)
+  check_name(name)
   ns:configure(SET_IPV6:format(on and "default " .. name or name, on and 0 or 1))
 end
 

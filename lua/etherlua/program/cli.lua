@@ -74,8 +74,8 @@ local function is_here(name)
 end
 
 local function no_such_script(name, dir)
-  local hint, names = is_here(name) and (", but there is ./%s"):format(name) or "", shipped(dir)
-  script.exit(script.USAGE, ("no such script: %s%s%s"):format(name, hint,
+  local hint, names = is_here(name) and (", but there is ./%s"):format(outside.shown(name)) or "", shipped(dir)
+  script.exit(script.USAGE, ("no such script: %s%s%s"):format(outside.shown(name), hint,
     #names > 0 and " (shipped are " .. table.concat(names, ", ") .. ")" or ""))
 end
 
@@ -87,7 +87,7 @@ local function read_script(path, dir)
   if file then text, reason = file:read "*a" end
   if file and path ~= STDIN then file:close() end
   if text then return text end
-  script.exit(script.USAGE, ("cannot read the script %s: %s"):format(path, (reason:gsub("^.*: ", ""))))
+  script.exit(script.USAGE, ("cannot read the script %s: %s"):format(outside.shown(path), (reason:gsub("^.*: ", ""))))
 end
 
 -- What has a slash, or the ending of a script and is there, is a path; "-" is standard input.
@@ -137,7 +137,7 @@ local function run_parser(dir)
 end
 
 local function tell_runaway(place)
-  io.stderr:write("etherlua: interrupted at ", place, ", in code that never waits\n")
+  io.stderr:write("etherlua: interrupted at ", outside.shown(place), ", in code that never waits\n")
 end
 
 -- Also what SIGUSR1 asks for is told: what the tasks wait for.
@@ -145,7 +145,7 @@ end
 ---  patient: Ctrl-C never ends the process because such code is compiled
 local function catch_signals(opts)
   opts = opts or {}
-  sched.answer_with(function() io.stderr:write(tasks.list(opts.hidden or {}), "\n") end)
+  sched.answer_with(function() io.stderr:write(outside.lines(tasks.list(opts.hidden or {})), "\n") end)
   local code = C.el_signals_catch(sched.engine())
   if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. errno.reason(code)) end
   runaway.watch_signals(opts.patient or false, opts.told or tell_runaway)

@@ -6,6 +6,7 @@
 --   8123.402381 task 2 woken by the engine
 --   8123.402390 task 2 ends: returned
 
+local outside = require "etherlua.core.outside"
 local sched = require "etherlua.core.sched"
 
 local M = {}
@@ -66,7 +67,7 @@ end
 
 -- Prints them from now on.
 function M.start()
-  sched.trace(function(event) io.stderr:write(M.line(event), "\n") end)
+  sched.trace(function(event) io.stderr:write(outside.shown(M.line(event)), "\n") end)
 end
 
 return M

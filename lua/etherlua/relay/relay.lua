@@ -12,6 +12,7 @@ local frames = require "etherlua.relay.frame"
 local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local outside = require "etherlua.core.outside"
 local rights = require "etherlua.core.rights"
 local sched = require "etherlua.core.sched"
 
@@ -181,7 +182,8 @@ local function report_capture(relay)
   if relay.capture_reported or not relay.handle then return true end
   local reason = capture_error(relay)
   if not reason then return false end
-  io.stderr:write(("etherlua: capture to %s stopped: %s\n"):format(relay.capture, reason))
+  io.stderr:write(("etherlua: capture to %s stopped: %s\n"):format(outside.shown(relay.capture),
+    reason))
   relay.capture_reported = true
   return true
 end
@@ -199,7 +201,7 @@ local function wrap(handle, types, capture)
   C.el_relay_info(handle, info)
   local relay = setmetatable({
     handle = handle,
-    name = ffi.string(info.name),
+    name = outside.shown(ffi.string(info.name)), -- of an interface, or of a file: whoever made it chose it
     kind = ffi.string(info.kind),
     mac = tostring(info.mac),
     mtu = info.mtu,

@@ -4,6 +4,7 @@
 
 local host = require "etherlua.program.doctor.host"
 local interface = require "etherlua.program.doctor.interface"
+local outside = require "etherlua.core.outside"
 local script = require "etherlua.program.script"
 local system = require "etherlua.program.doctor.system"
 
@@ -80,10 +81,10 @@ end
 -- On one line where it fits, else with the command on a line of its own, in one piece, to be copied; once for several
 -- findings that it mends.
 local function print_finding(finding, following, width, colours)
-  local fix = finding.fix
-  local line = fix and ("%-" .. FIX_COLUMN .. "s  %s"):format(finding.detail, fix) or finding.detail
+  local detail, fix = outside.shown(finding.detail), finding.fix and outside.shown(finding.fix)
+  local line = fix and ("%-" .. FIX_COLUMN .. "s  %s"):format(detail, fix) or detail
   if width and #line + INDENT > width then
-    line = wrap(finding.detail, math.max(width - INDENT, NARROWEST))
+    line = wrap(detail, math.max(width - INDENT, NARROWEST))
     if fix and not (following and following.fix == fix) then line = line .. "\n" .. (" "):rep(INDENT) .. fix end
   end
   io.stdout:write("  ", paint(finding.status, colours), "  ", line, "\n")
@@ -93,7 +94,7 @@ local function print_text(sections, problems)
   local width = terminal_width()
   local colours = width and not os.getenv "NO_COLOR"
   for _, section in ipairs(sections) do
-    print(section.title)
+    print(outside.shown(section.title))
     local findings = section[1]
     for i, finding in ipairs(findings) do print_finding(finding, findings[i + 1], width, colours) end
   end

@@ -10,6 +10,7 @@ local group = require "etherlua.net.group"
 local help = require "etherlua.program.repl.help"
 local listening = require "etherlua.host.listening"
 local misuse = require "etherlua.core.misuse"
+local outside = require "etherlua.core.outside"
 local relay = require "etherlua.relay.relay"
 local sched = require "etherlua.core.sched"
 local script = require "etherlua.program.script"
@@ -117,10 +118,12 @@ function M.new(environment, hidden, last)
   function commands.help(x) print(help.text(x)) end
 
   -- The tasks and what each waits for, since when and where; of one by its number every call that it is in.
-  function commands.tasks(id) print(id and tasks.traceback(id) or tasks.list(hidden)) end
+  function commands.tasks(id) print(outside.lines(id and tasks.traceback(id) or tasks.list(hidden))) end
 
   -- The calls that led to the last error.
-  function commands.traceback() print(last.calls or "the last error was in the line itself, or there was none") end
+  function commands.traceback()
+    print(outside.lines(last.calls or "the last error was in the line itself, or there was none"))
+  end
 
   -- Counters of the open relays and endpoints.
   function commands.stats() print_stats(environment.relay) end

@@ -10,6 +10,7 @@ local failures = require "etherlua.core.failure"
 local files = require "etherlua.core.files"
 local input = require "etherlua.program.repl.input"
 local misuse = require "etherlua.core.misuse"
+local outside = require "etherlua.core.outside"
 local packet = require "etherlua.proto.packet"
 local proto = require "etherlua.proto"
 local random = require "etherlua.net.random"
@@ -110,7 +111,8 @@ function Session:task_failed(task, failure, traceback)
   local name = task == self.line and "" or tostring(task) .. ": "
   local calls = trim(traceback, failures.text(failure))
   self.last.calls = calls ~= "" and name .. message .. calls or nil
-  io.stderr:write(show.paint("error", name .. message), is_told(task) and "" or calls, "\n")
+  io.stderr:write(show.paint("error", outside.lines(name .. message)),
+    is_told(task) and "" or outside.lines(calls), "\n")
 end
 
 -- Ctrl-C: gives up the line that is typed or the one that runs; at the second time the prompt comes back although the
@@ -132,7 +134,7 @@ function Session:ended_runaway(place)
   local task = sched.current()
   self.dealt_with = true
   io.stderr:write("\n", show.paint("error", ("%sinterrupted at %s"):format(task == self.line and "" or tostring(task) ..
-    ": ", place)), "\n")
+    ": ", outside.shown(place))), "\n")
 end
 
 function Session:signal_options()
@@ -187,7 +189,7 @@ function Session:read_chunk()
     if chunk then return chunk end
     if not unfinished or not line then
       self.failed = true
-      io.stderr:write(show.paint("error", reason), "\n")
+      io.stderr:write(show.paint("error", outside.lines(reason)), "\n")
       return nil, "broken"
     end
   end
@@ -261,10 +263,11 @@ local function open_input(self)
   show.colours = not os.getenv "NO_COLOR"
   local terminal, no_history = input.terminal(function(text)
     local insertion, names = complete.complete(self.completer, text)
+    for i, name in ipairs(names) do names[i] = outside.shown(name) end
     if #names > 0 then print(complete.columns(names, self.input:columns())) end
     return insertion
   end)
-  if no_history then io.stderr:write("etherlua: the history is not kept: ", no_history, "\n") end
+  if no_history then io.stderr:write("etherlua: the history is not kept: ", outside.shown(no_history), "\n") end
   return terminal
 end
 
