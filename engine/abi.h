@@ -518,6 +518,11 @@ int el_user_may_change_maps(void);
  */
 int el_process_start(const char *const *argv, int netns, const char *log);
 /*
+ * Whether this file can be such a log: -errno and a line in err when not. It is made when it is not there, for its
+ * owner alone (mode 0600); no link is followed in a folder that others may write to.
+ */
+int el_process_check_log(const char *path, char err[EL_ERR_MAX]);
+/*
  * A file in memory for the log of a command, or -errno. Its path is /proc/self/fd/NUMBER, here and for
  * el_process_start; it is gone with the descriptor, however the process ends.
  */

@@ -18,6 +18,8 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "fail.h"
+#include "os/private_file.h"
 
 #define BLIND_WAIT 0.005 /* seconds of waiting for a process that cannot be watched */
 
@@ -28,19 +30,27 @@ struct start {
 	pid_t parent;
 };
 
-static int redirect(const char *path, int flags, int to)
+static int redirect(int fd, int to)
 {
-	int fd = open(path, flags | O_CLOEXEC, 0666);
+	return dup2(fd, to) < 0 ? -errno : 0;
+}
 
-	return fd < 0 || dup2(fd, to) < 0 ? -errno : 0;
+static int open_log(const char *path)
+{
+	int fd = el_private_open(path);
+
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, O_APPEND);
+	return fd;
 }
 
 static int redirect_all(const char *log)
 {
-	int error = redirect("/dev/null", O_RDONLY, STDIN_FILENO);
+	int fd = log ? open_log(log) : -1;
+	int error = redirect(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
 
 	if (!error && log)
-		error = redirect(log, O_WRONLY | O_APPEND | O_CREAT, STDOUT_FILENO);
+		error = fd < 0 ? fd : redirect(fd, STDOUT_FILENO);
 	if (!error && log && dup2(STDOUT_FILENO, STDERR_FILENO) < 0)
 		error = -errno;
 	return error;
@@ -134,6 +144,16 @@ int el_process_start(const char *const *argv, int netns, const char *log)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	return error ? error : pid;
+}
+
+int el_process_check_log(const char *path, char err[EL_ERR_MAX])
+{
+	int fd = open_log(path);
+
+	if (fd < 0)
+		return el_fail(err, fd, "cannot write the log %.128s: %s", path, el_private_reason(fd));
+	close(fd);
+	return 0;
 }
 
 int el_process_log(void)

@@ -2,11 +2,33 @@
 
 local ether = require "etherlua"
 local files = require "support.files"
+local lab = require "etherlua.lab.lab"
 local root_it = require("support.root_it").as_root
 local shell = require "support.shell"
 
 local LINK = "a link in a folder that others may write to is not followed"
 local LAID = "it is somebody else's, in a folder that others may write to"
+
+describe("a log of a program in a lab", function()
+  root_it("is kept as captures are", function()
+    local folder = shell.output_of "mktemp -d":gsub("\n", "")
+    local net = lab.new()
+    finally(function()
+      net:close()
+      os.execute("rm -rf " .. folder)
+    end)
+    shell.output_of(("cd %s && touch victim && ln -s victim link && chmod 1777 ."):format(folder))
+    for i = 1, 2 do
+      local process = net.near:start({ "echo", "hello" }, { log = folder .. "/log" })
+      while not process:wait(1) do end
+      assert.equal(("hello\n"):rep(i), process:log())
+    end
+    assert.equal("600\n", shell.output_of("stat -c %a " .. folder .. "/log"))
+    local ok, reason = pcall(net.near.start, net.near, { "echo", "hello" }, { log = folder .. "/link" })
+    assert.same({ false, ("cannot write the log %s/link: %s"):format(folder, LINK) }, { ok, reason })
+    assert.equal("", files.read_all(folder .. "/victim"))
+  end)
+end)
 
 describe("a capture", function()
   local folder, own, shared, victim

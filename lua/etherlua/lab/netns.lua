@@ -5,6 +5,7 @@
 -- All of it raises an error when something fails. A task that runs a command or waits for a program blocks itself
 -- alone; elsewhere, and where a lab is made, the thread is blocked.
 
+local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local files = require "etherlua.core.files"
@@ -215,9 +216,8 @@ end
 
 -- Here and not from the failed start, where it could not be told from a missing program.
 local function check_log(path)
-  local file, reason = io.open(path, "ab")
-  if not file then fail("cannot write the log %s", reason) end
-  file:close()
+  local err = ffi.new("char[?]", C.EL_ERR_MAX)
+  if C.el_process_check_log(path, err) ~= 0 then fail("%s", ffi.string(err)) end
 end
 
 -- The namespace as a path, for commands that want to be told of one.
