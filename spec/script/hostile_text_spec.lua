@@ -1,6 +1,7 @@
 -- Text in packets that would command a terminal, or break a reader of JSON, as what decodes packets prints it.
 
 local p = require "etherlua.proto.packet"
+local packets = require "support.packets"
 local pcap = require "support.pcap"
 local program = require "support.program"
 local proto = require "etherlua.proto"
@@ -42,6 +43,20 @@ describe("text of a packet", function()
       for _, text in ipairs { view.describe(frame), show.layers(frame), show.value(proto.dissect(frame)) } do
         assert.is_nil(text:find(UNFIT), text)
         assert.is_nil(text:find "\nroot#")
+      end
+    end
+  end)
+
+  it("is printed so in whatever field of whatever protocol it stands", function()
+    for name, built in pairs(packets.all()) do
+      local good = type(built) == "string" and built or built:build()
+      for at = 15, #good do -- behind the header of Ethernet, so that most are decoded further
+        local frame = good:sub(1, at - 1) .. EVIL:sub(1, #good - at + 1) .. good:sub(at + #EVIL)
+        assert.is_nil(proto.describe(frame):find "[%z\1-\31\127-\255]", name)
+        if at % 7 == 0 then
+          assert.is_nil(view.describe(frame):find(UNFIT), name)
+          assert.is_nil(show.layers(frame):find(UNFIT), name)
+        end
       end
     end
   end)
