@@ -25,7 +25,7 @@
 
 #define RECORDS "/run/etherlua"
 
-enum { LOCK_TRIES = 100, LOCK_PAUSE = 10000 /* us */ };
+enum { TRIES = 100, PAUSE = 10000 /* us */ };
 
 /* ---- the setting ---- */
 
@@ -103,8 +103,8 @@ static void open_record(struct el_offload *self)
 	if (!stat("/proc/thread-self/ns/net", &ns)) {
 		snprintf(self->path, sizeof self->path, RECORDS "/rxvlan-%lu-%d", (unsigned long)ns.st_ino,
 		         self->ifindex);
-		for (int tries = 0; tries < LOCK_TRIES && (error = lock_record(self)) == -EAGAIN; tries++)
-			usleep(LOCK_PAUSE);
+		for (int tries = 0; tries < TRIES && (error = lock_record(self)) == -EAGAIN; tries++)
+			usleep(PAUSE);
 	}
 	if (error)
 		self->path[0] = '\0';
@@ -125,14 +125,21 @@ static void close_record(struct el_offload *self)
 
 /* ---- the keeper ---- */
 
-/* The interface may be in another namespace by now. One that is nowhere needs nothing. */
-static int put_back(const struct el_offload *self, int fd)
+/*
+ * The interface may be in another namespace by now. One that is nowhere needs nothing. When the process was killed it
+ * may have the XDP program there for another moment.
+ */
+static int put_back(const struct el_offload *self, int fd, bool was_killed)
 {
 	int ifindex = self->ifindex, elsewhere, error;
 
 	if (el_whereabouts_here(fd, self->ifindex))
 		return set_rxvlan(fd, ifindex, true);
 	elsewhere = el_whereabouts_find(&ifindex, self->name, self->mac);
+	for (int tries = 1; elsewhere == -ENODEV && was_killed && tries < TRIES; tries++) {
+		usleep(PAUSE);
+		elsewhere = el_whereabouts_find(&ifindex, self->name, self->mac);
+	}
 	if (elsewhere < 0)
 		return elsewhere == -ENODEV ? 0 : elsewhere;
 	error = set_rxvlan(elsewhere, ifindex, true);
@@ -140,10 +147,14 @@ static int put_back(const struct el_offload *self, int fd)
 	return error;
 }
 
-/* In the child: waits for the other end of the pipe to be closed; has a socket and the record's lock meanwhile. */
+/*
+ * In the child: waits for a word, or for the other end of the pipe to be closed, as when the process was killed; has a
+ * socket and the record's lock meanwhile.
+ */
 static void keep(const struct el_offload *self, int pipe)
 {
 	char word = 0;
+	ssize_t count;
 	int error;
 
 	setsid();
@@ -156,9 +167,10 @@ static void keep(const struct el_offload *self, int pipe)
 	close_range(3, ~0U, 0);
 	while (write(0, &word, 1) < 0 && errno == EINTR)
 		;
-	while (read(0, &word, 1) < 0 && errno == EINTR)
-		;
-	error = put_back(self, 1);
+	do
+		count = read(0, &word, 1);
+	while (count < 0 && errno == EINTR);
+	error = put_back(self, 1, count == 0);
 	if (!error)
 		forget(self);
 	_exit(error ? 1 : 0);
@@ -209,6 +221,8 @@ static bool end_keeper(struct el_offload *self)
 {
 	int status;
 
+	while (send(self->pipe, "", 1, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
 	close(self->pipe);
 	while (waitpid(self->keeper, &status, 0) < 0)
 		if (errno != EINTR)
