@@ -112,7 +112,9 @@ static uint32_t headers_of(int version)
 
 uint32_t el_udp_mtu(const struct el_udp *udp, int version)
 {
-	return joined(udp) ? el_conn_ip_mtu(udp->owner, version) - headers_of(version) : 0;
+	uint32_t room = joined(udp) ? el_conn_ip_mtu(udp->owner, version) : 0, headers = headers_of(version);
+
+	return room > headers ? room - headers : 0;
 }
 
 /* RFC 791 3.1 */
