@@ -134,6 +134,7 @@ static struct el_frame *join(struct el_relay *relay, struct el_incomplete *packe
 	frame->timestamp = timestamp;
 	memcpy(frame->data, packet->head, packet->head_len);
 	memcpy(frame->data + packet->head_len, packet->data, packet->total);
+	el_pool_seal(frame);
 	mend_header(packet, frame->data + packet->l3);
 	el_incomplete_drop(relay, packet, &relay->stats.rx_merged);
 	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as in add() */
