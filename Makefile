@@ -3,7 +3,8 @@
 # Variables: PREFIX, DESTDIR, CC, CFLAGS as usual; V=1 shows the commands; SAN=1 builds with the address and undefined
 # behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench. TESTS="spec/core spec/x_spec.lua" selects
 # specs, of which JOBS run at once, each for LIMIT seconds at the most; ARGS="--filter=gateway" is handed to busted.
-# CASES="send recv" selects benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to them.
+# CASES="send recv" selects benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to them. SECONDS=600 is for how long
+# to fuzz in all; FUZZ="ingress file" selects targets.
 
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -30,11 +31,11 @@ LINK     = -Wl,-z,relro,-z,now,-z,noexecstack $(CFLAGS) $(HARDEN) $(SANFLAGS) $(
 
 SOURCES := $(filter-out engine/package/%,$(wildcard engine/*.c engine/*/*.c))
 OBJECTS := $(patsubst engine/%.c,$(B)/%.o,$(SOURCES))
-OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c engine/package/*.c))
+OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c engine/package/*.c spec/fuzz/*.c))
 # What the program and the library both have, each its own.
 SHARED  := $(B)/os/private_file.o
 HOST    := $(filter $(B)/program/%,$(OBJECTS))
-FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] spec/support/*.c bpf/*.[ch] scripts/bench/floor/*.[ch])
+FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] spec/support/*.c spec/fuzz/*.[ch] bpf/*.[ch] scripts/bench/floor/*.[ch])
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
@@ -56,6 +57,7 @@ DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
 DEPS_STRUCTURE := graphviz
+DEPS_FUZZ := clang libclang-rt-dev llvm binutils lua-busted
 DEPS_LINT := clang clang-format clang-tidy cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -75,8 +77,8 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-lint demo bench test \
-        test-fast lint format portable deb install \
+.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-fuzz deps-lint demo bench \
+        test test-fast fuzz fuzz-long coverage lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -151,6 +153,9 @@ deps-bench: ## install what the benchmarks need
 deps-structure: ## install what draws the structure
 	$(call need,$(DEPS) $(DEPS_STRUCTURE))
 
+deps-fuzz: ## install what fuzzing and coverage need
+	$(call need,$(DEPS) $(DEPS_FUZZ))
+
 deps-lint: ## install what lint needs
 	$(call need,$(DEPS) $(DEPS_LINT))
 
@@ -176,6 +181,46 @@ test-fast: ## those that need no root, no namespaces and no packages but lua-bus
 	$(call need,$(DEPS) lua-busted)
 	@$(submake) all
 	$(Q)FAST=1 $(run_specs)
+
+# Of the fuzz targets: build/fuzz is the engine with clang's sanitizers and what guides libFuzzer; build/coverage counts
+# lines and branches. The engine's calls of these functions go to spec/fuzz/harness.h.
+FUZZ     ?= $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
+FUZZED    = clock_gettime getrandom malloc calloc realloc fstat inotify_init1 inotify_add_watch
+FUZZBUILD = B=build/fuzz CC=clang SAN=1 CFLAGS='-O1 -g' CPPFLAGS=-D__SANITIZE_ADDRESS__=1 \
+	SANFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-omit-frame-pointer -fno-sanitize-recover=all'
+COVERED   = B=build/coverage CC=clang SAN=1 CFLAGS='-O1 -g' SANFLAGS='-fprofile-instr-generate -fcoverage-mapping'
+
+FUZZENV   = ETHERLUA_LIB=$(CURDIR)/build/libetherlua.so
+
+$(B)/fuzzed.o: $(filter-out $(HOST),$(OBJECTS)) Makefile
+	$(call say,LD)
+	$(Q)$(LD) -r -o $@ $(filter %.o,$^)
+	$(Q)objcopy $(foreach f,$(FUZZED),--redefine-sym $f=fuzz_$f) $@
+
+$(B)/target/%: spec/fuzz/%.c spec/fuzz/harness.h spec/fuzz/mutator.h $(B)/fuzzed.o
+	$(call say,LD)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CCARGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/fuzzed.o $(LIBS)
+
+# Ends without a word when there is libFuzzer, else says what is missing.
+define fuzzer
+	@mkdir -p build; echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer -x c -o build/fuzzer - \
+		2>build/fuzzer.log || { echo "skipped: clang cannot build with libFuzzer: $$(head -n 1 build/fuzzer.log)"; exit 0; };
+endef
+
+fuzz: SECONDS ?= 60
+fuzz: deps-fuzz ## fuzz the engine for SECONDS=60 in all (FUZZ="ingress file": only these targets)
+	$(fuzzer) $(submake) SAN= all && $(submake) $(FUZZBUILD) $(FUZZ:%=build/fuzz/target/%) && \
+		$(FUZZENV) luajit spec/fuzz/run.lua build/fuzz $(SECONDS) 1 $(FUZZ)
+
+fuzz-long: SECONDS ?= 3600
+fuzz-long: deps-fuzz ## fuzz for SECONDS=3600, on all cores
+	$(fuzzer) $(submake) SAN= all && $(submake) $(FUZZBUILD) $(FUZZ:%=build/fuzz/target/%) && \
+		$(FUZZENV) luajit spec/fuzz/run.lua build/fuzz $(SECONDS) $$(nproc) $(FUZZ)
+
+coverage: deps-fuzz ## which lines and branches of the engine fuzzing, so far, and its specs reach
+	$(fuzzer) $(submake) $(COVERED) build/coverage/etherlua build/coverage/libetherlua.so \
+		$(FUZZ:%=build/coverage/target/%) && luajit spec/fuzz/coverage.lua build/coverage build/fuzz $(FUZZ)
 
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)rm -rf build/doc

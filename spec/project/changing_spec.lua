@@ -13,6 +13,7 @@ local SAN = (os.getenv "ETHERLUA_LIB" or ""):find "/san/" and true or false
 -- What a build has made is copied, too, so that only what a recipe adds is compiled. Those who started this process
 -- have said which program and which library to take, and how make shall run; that is not for the copy.
 local COPY = [[tar cf - --exclude=build/portable --exclude=build/deb --exclude=build/doc --exclude="build/test*" \
+  --exclude=build/fuzz --exclude=build/coverage \
   Makefile README.md engine bpf lua scripts spec .busted build | tar xf - -C %s]]
 local CLEAN = "cd %s && unset ETHERLUA ETHERLUA_LIB LUA_PATH MAKEFLAGS MAKELEVEL MFLAGS SANITIZER LD_PRELOAD && "
 
