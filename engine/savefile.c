@@ -27,8 +27,11 @@ enum {
 	LONGEST_BLOCK = 16 << 20,
 };
 
-/* Seconds: two times of a file may be so far from 1970, and their distance still is a number of nanoseconds. */
-static const int64_t FARTHEST = INT64_MAX / NS / 2;
+/*
+ * Seconds, up to the year 2112: two times of a file may be so far from 1970, and their distance still is a number of
+ * nanoseconds, also when some years of the engine's time are added to it.
+ */
+static const int64_t FARTHEST = 4500000000;
 
 struct el_savefile_interface {
 	uint32_t link_type, snaplen;

@@ -6,12 +6,37 @@ local ether = require "etherlua"
 local fragments = require "support.fragments"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local pcap = require "support.pcap"
 
+local le16, le32 = pcap.le16, pcap.le32
 local A, B = frames.MAC_A, frames.MAC_B
 local SANITIZER = os.getenv "SANITIZER"
 
 describe("what fuzzing found:", function()
-  after_each(require("support.leaks").check)
+  after_each(function()
+    pcap.remove_files()
+    require("support.leaks").check()
+  end)
+
+  it("the distance of two time stamps of a file is known however far they are from 1970, either way", function()
+    local function interface(offset)
+      return pcap.block(1, le16(1) .. le16(0) .. le32(0) .. le16(9) .. le16(1) .. "\9\0\0\0" .. le16(14) .. le16(8) ..
+        le32(offset % 2 ^ 32) .. le32(math.floor(offset / 2 ^ 32) % 2 ^ 32) .. le32(0))
+    end
+    local function packet(number, ns)
+      local frame = pcap.numbered(number)
+      return pcap.block(6, le32(number) .. le32(0) .. le32(ns) .. le32(#frame) .. le32(#frame) .. frame)
+    end
+    local section = pcap.block(0x0a0d0d0a, le32(0x1a2b3c4d) .. le16(1) .. le16(0) .. ("\255"):rep(8))
+    local text = section .. interface(-2 ^ 40) .. interface(4611686018) .. packet(0, 0) .. packet(1, 999999999)
+    kinds.run(function()
+      local relay = ether.open("file:" .. pcap.write_file(text))
+      local conn = relay:conn { mac = B }
+      local first = conn:recv_frame(1).timestamp
+      local distance = conn:recv_frame(1).timestamp - first
+      assert.is_true(distance >= 9e9 and distance < 9.3e9, distance)
+    end)
+  end)
 
   it("no payload fits a datagram when its headers do not fit the link", function()
     kinds.run(function()
