@@ -93,11 +93,11 @@ __attribute__((format(printf, 2, 3))) static int fails(struct el_savefile *self,
 	return -EBADMSG;
 }
 
-/* Brings octets into the buffer, as get(). */
+/* Brings octets into the buffer, as get(). There is one, also for none. */
 static int fill(struct el_savefile *self, size_t size)
 {
-	if (size > self->capacity) {
-		uint8_t *more = realloc(self->buffer, size);
+	if (size > self->capacity || !self->buffer) {
+		uint8_t *more = realloc(self->buffer, size ? size : 1);
 
 		if (!more)
 			return fails(self, "no memory for %u bytes", (uint32_t)size);
@@ -160,9 +160,11 @@ static int next_pcap(struct el_savefile *self, struct el_record *out)
 	if (out->have > LONGEST_FRAME)
 		return fails(self, "a frame of %u bytes cannot be", out->have);
 	got = fill(self, self->extra + out->have);
+	if (got != 1)
+		return got;
 	out->bytes = self->buffer + self->extra;
 	out->stamp = stamp_of(word(self, header), word(self, header + 4) * (self->nanoseconds ? 1LL : 1000LL));
-	return got;
+	return 1;
 }
 
 /* ---- pcapng ---- */

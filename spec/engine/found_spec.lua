@@ -38,6 +38,14 @@ describe("what fuzzing found:", function()
     end)
   end)
 
+  it("a file may begin with a frame of no bytes", function()
+    kinds.run(function()
+      local relay = ether.open("file:" .. pcap.file { "", pcap.numbered(1) }, { filter = "" })
+      local rest = relay:default_conn { invalid = true }
+      assert.same({ "", pcap.numbered(1) }, { frames.whole(rest), (frames.whole(rest)) })
+    end)
+  end)
+
   it("no payload fits a datagram when its headers do not fit the link", function()
     kinds.run(function()
       local a = ether.wire()
