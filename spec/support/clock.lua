@@ -14,7 +14,8 @@ function M.run(program, ...)
   file:write(program)
   file:close()
   local command = ("%s LD_PRELOAD='%s %s/clock.so' LUA_PATH='%s;;' luajit %s/child.lua %s"):format(
-    "ASAN_OPTIONS=detect_leaks=0", os.getenv "SANITIZER" or "", folder, package.path, folder, table.concat({ ... }, " "))
+    "ASAN_OPTIONS=detect_leaks=0", os.getenv "SANITIZER" or "",
+    folder, package.path, folder, table.concat({ ... }, " "))
   local ok, output = pcall(shell.output_of, command)
   os.execute("rm -r " .. folder)
   return ok and output or error(output, 0)
