@@ -792,6 +792,48 @@ describe("blocking calls pass through", function()
   end)
 end)
 
+describe("a coroutine that two tasks have", function()
+  after_each(require("support.leaks").check)
+
+  -- What the second one hears, and then the first; its wait is as long as it was to be.
+  local function shared(wait)
+    return run(function()
+      local co = coroutine.create(function() return wait() end)
+      local first = spawn(coroutine.resume, co)
+      sleep(0)
+      local second = pack(coroutine.resume(co))
+      return second, pack(first:join()), pack(coroutine.resume(co))
+    end)
+  end
+
+  for name, wait in pairs {
+    sleep = function() return sleep(0.002) end,
+    recv = function() return select(2, an_endpoint():recv(0.002)) end,
+    select = function() return select(2, ether.select { ether.channel(), timeout = 0.002 }) end,
+  } do
+    it("can be resumed by one of them while the other waits in it with " .. name .. ", as little as one that runs",
+      function()
+        local second, first, later = shared(wait)
+        assert.same(pack(false, "cannot resume a coroutine in which a task waits"), second)
+        assert.is_true(first[1])
+        assert.same(pack(false, "cannot resume dead coroutine"), later)
+      end)
+  end
+
+  it("is the other's when the first does not wait in it any more", function()
+    assert.same({ 1, 2, 3 }, run(function()
+      local co, got = coroutine.wrap(function()
+        for i = 1, 3 do
+          sleep(0.001)
+          coroutine.yield(i)
+        end
+      end), {}
+      for i = 1, 3 do got[i] = spawn(co):join() end
+      return got
+    end))
+  end)
+end)
+
 describe("an error inside a user's coroutine", function()
   after_each(require("support.leaks").check)
 

@@ -5,6 +5,9 @@
 --
 -- A yield cannot pass through a function of C, either. `dofile` and `require` are Lua while a run is in progress: see
 -- loading.lua. For all others check() says what is wrong; LuaJIT's own words for it help nobody.
+--
+-- Another task that resumes a coroutine in which a task waits would take the wait over: what then comes is the first
+-- one's, and the other never wakes. It is refused, as resuming a coroutine that runs is.
 
 local misuse = require "etherlua.core.misuse"
 
@@ -28,12 +31,25 @@ function M.check()
   if barred or not can_yield() then refuse() end
 end
 
+local BUSY = "cannot resume a coroutine in which a task waits"
+
+-- Coroutines in which a task waits: to another task that has them too they are as if they ran.
+local waits = setmetatable({}, { __mode = "k" })
+
+local go_on
+
 -- While the inner coroutine parks, the outer one parks too and hands on what comes back.
 local function pass_on(co, ok, value, ...)
   if ok and value == PARK then
-    return pass_on(co, resume(co, yield(PARK, ...)))
+    waits[co] = true
+    return go_on(co, yield(PARK, ...))
   end
   return ok, value, ...
+end
+
+go_on = function(co, ...)
+  waits[co] = nil
+  return pass_on(co, resume(co, ...))
 end
 
 local function unbar(before, ...)
@@ -42,6 +58,7 @@ local function unbar(before, ...)
 end
 
 local function resume_through(co, ...)
+  if waits[co] then return false, BUSY end
   if barred or not can_yield() then
     local before = barred
     barred = true
