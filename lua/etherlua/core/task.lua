@@ -97,7 +97,9 @@ local function finish(task)
   loop.remove(task)
   numbers:give_back(task.id)
   for _, helper in ipairs(task.helpers or {}) do helper:cancel() end
-  for _, joiner in ipairs(task.joiners or {}) do loop.wake(joiner) end
+  local joiners = task.joiners or {}
+  task.joiners = nil -- else each of them would look for itself in a long list
+  for _, joiner in ipairs(joiners) do loop.wake(joiner) end
 end
 
 -- The task's function, or one of its deferred functions, has ended. Deferred functions run in coroutines of their own,
