@@ -21,7 +21,7 @@ local function lab_for(mtu)
   return labs[mtu]
 end
 
-local function close_labs()
+function M.close_labs()
   for _, one in pairs(labs) do one:close() end
   labs = {}
 end
@@ -65,8 +65,9 @@ end
 -- For kinds that are bound to an interface: the relays are at the two ends of a veth pair.
 local function veth_kind(kind)
   kind.possible, kind.interface, kind.spec = lab.root, true, kind.name:match("%w+")
+  function kind.lab(given) return lab_for(given.mtu or 1500) end
   function kind.open(given)
-    local opts, one = relay_opts(given, kind.opts), lab_for(given.mtu or 1500)
+    local opts, one = relay_opts(given, kind.opts), kind.lab(given)
     opts.mtu = nil
     return one.near:enter(ether.open, kind.spec .. ":eth0", opts), one.far:enter(ether.open, kind.spec .. ":eth0", opts)
   end
@@ -78,7 +79,7 @@ local function anywhere() return true end
 -- open(opts) returns two relays; possible() says why it would not work. `interface`: opened by the name of one, with
 -- opts. Wire and file have none: no link that goes down, no interface that is deleted or that has a MAC address and an
 -- MTU of its own; the suites about these leave them out.
--- `steers`: frames for nobody stay the kernel's.
+-- `steers`: frames for nobody stay the kernel's. lab(opts): the lab that those with an interface are opened in.
 M.list = {
   { name = "wire", open = open_wire, possible = anywhere },
   { name = "file", open = open_files, possible = anywhere },
@@ -115,7 +116,7 @@ local function suite(words, list, noun, define, set_up)
   for _, kind in ipairs(list) do
     words.describe(("%s over %s"):format(noun, kind.name), function()
       words.after_each(leaks.check)
-      words.teardown(close_labs)
+      words.teardown(M.close_labs)
       define(function(name, given, fn)
         if not fn then given, fn = {}, given end
         words.it(name, task_test(words, kind, given, fn, set_up(kind)))
