@@ -78,7 +78,7 @@ say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
 .PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-fuzz deps-lint demo bench \
-        test test-fast fuzz fuzz-long coverage lint format portable deb install \
+        test test-fast fuzz fuzz-long coverage torture conserve soak lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -221,6 +221,22 @@ fuzz-long: deps-fuzz ## fuzz for SECONDS=3600, on all cores
 coverage: deps-fuzz ## which lines and branches of the engine fuzzing, so far, and its specs reach
 	$(fuzzer) $(submake) $(COVERED) build/coverage/etherlua build/coverage/libetherlua.so \
 		$(FUZZ:%=build/coverage/target/%) && luajit spec/fuzz/coverage.lua build/coverage build/fuzz $(FUZZ)
+
+# What runs for long, until it is over or something was wrong. Variables of the command line are in the environment.
+endure = env $(TESTENV) LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;;' \
+	luajit spec/endure/$@.lua
+
+torture: deps-test ## 100,000 tasks a round that do by chance what tasks can (SECONDS=600, SEED=n)
+	@$(submake) all
+	$(Q)$(endure)
+
+conserve: deps-test ## random traffic, of which every frame is accounted for (FRAMES=10000000, SEED=n, RELAY=kind)
+	@$(submake) all
+	$(Q)$(endure)
+
+soak: deps-test ## 10,000 hosts that come and go under load (SECONDS=1800, RELAY=kind, HOSTS=10000, SEED=n)
+	@$(submake) all
+	$(Q)$(endure)
 
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)rm -rf build/doc
