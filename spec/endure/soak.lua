@@ -24,7 +24,8 @@ local SECONDS = tonumber(os.getenv "SECONDS") or 1800
 local HOSTS = tonumber(os.getenv "HOSTS") or 10000
 local RELAY = os.getenv "RELAY" or "afpacket"
 local SHARE, BURST = 0.8, 64           -- of the limit; frames sent in one go
-local MEASURE = { 1, 3 }               -- seconds at full speed: first not counted, then counted
+local MEASURE = { math.min(1, SECONDS / 20), math.min(3, SECONDS / 10) } -- seconds at full speed: then these count
+local LOOK = math.min(1, SECONDS / 20) -- seconds
 local SETTLE = math.min(60, SECONDS / 2) -- seconds from the beginning, then the memory may not grow
 local LIVES = { SETTLE / 12, SETTLE / 2 } -- seconds of a host, from and to: all of the first are gone by then
 local GROWTH = 1.02
@@ -170,7 +171,7 @@ local function look_at_counters(soak)
   end
 end
 
--- Once a second. The most memory in the second half of the time to settle is the measure of what comes later.
+-- The most memory in the second half of the time to settle is the measure of what comes later.
 local function look_at_memory(soak, elapsed)
   local now = rss()
   soak.peak = math.max(soak.peak, now)
@@ -192,7 +193,7 @@ end
 local function watch(soak)
   local begin, minutes, is_terminal = ether.now(), 0, ffi.C.isatty(1) == 1
   repeat
-    ether.sleep(1)
+    ether.sleep(LOOK)
     local elapsed = ether.now() - begin
     look_at_counters(soak)
     look_at_memory(soak, elapsed)

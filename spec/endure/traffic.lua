@@ -11,6 +11,7 @@ local ledger = require "endure.ledger"
 local M = {}
 
 local POOL, BURST, ENDPOINTS = 1500, 256, 48 -- frames to choose from; in a burst; open at the most
+local FLOOD = 20                             -- times as many, now and then: more than the kernel has room for
 local FRAMES, DEPTH = 256, 64                -- of memory of a relay, so that it runs out; queue of an endpoint
 
 local STACKS = { {}, { 100 }, { 200 }, { 100, 200 }, { { vid = 100, tpid = 0x88a8 }, 200 } }
@@ -199,7 +200,7 @@ function M.run(kind, opts)
   repeat
     for _, side in ipairs(sides) do
       change(side, luck)
-      local many = luck:upto(BURST)
+      local many = luck:upto(BURST) * (luck:once_in(60) and FLOOD or 1)
       burst(side.relay, pool, luck, many)
       counts.sent = counts.sent + many
       ether.sleep(0)
