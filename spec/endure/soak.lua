@@ -231,10 +231,9 @@ local function main(soak, kind)
   local seconds = watch(soak)
   soak.over = true
   sender:join()
-  ether.sleep(0.1)
-  look_at_counters(soak)
   local problem, way = ledger.check_ways(book)
   if problem then complain(soak, "%s", problem) end
+  look_at_counters(soak)
   if soak.misdelivered > 0 then complain(soak, "%d frames came to others", soak.misdelivered) end
   summary(soak, seconds, way)
   soak.b:close() -- the hosts end

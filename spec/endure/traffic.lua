@@ -160,17 +160,6 @@ local function burst(relay, pool, luck, count)
   for _ = 1, count do relay:send(luck:pick(pool)) end
 end
 
--- Until both relays have got what was sent: turns in which nothing new comes.
-local function settle(a, b)
-  local still, before = 0, -1
-  while still < 5 do
-    ether.sleep(0.001)
-    local now = a:stats().rx_frames + b:stats().rx_frames
-    still = now == before and still + 1 or 0
-    before = now
-  end
-end
-
 -- xdp: the kernel keeps frames that nobody asked for; so a relay that asks for all of a kind is opened.
 local function open(kind)
   local given = { frames = FRAMES, recv_depth = DEPTH, steer = kind.steers and "all" or nil }
@@ -209,7 +198,6 @@ function M.run(kind, opts)
     problem, counts.checks = check(sides), counts.checks + 1
   until problem or counts.sent >= opts.frames
   if not problem then
-    settle(a, b)
     problem, counts.forth, counts.back = ledger.check_ways(book)
     problem = problem or check(sides)
   end

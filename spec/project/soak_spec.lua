@@ -1,5 +1,5 @@
--- `make soak` for a moment: that it ends well when all is right, and says so when it is not. What is wrong is done behind
--- its back, in a process of its own, which also believes that its memory is as large as it is told.
+-- `make soak` for a moment: that it ends well when all is right, and says so when it is not. What is wrong is done
+-- behind its back, in a process of its own, which also believes that its memory is as large as it is told.
 
 local files = require "etherlua.core.files"
 local shell = require "support.shell"
@@ -25,7 +25,8 @@ describe("a soak", function()
   it("says how many frames came to which hosts, and ends with status 0 when nothing is wrong", function()
     local text, status = soak()
     assert.equal(0, status, text)
-    assert.matches("^wire, 1 s at %d+ frames/s, 80 %% of a limit of %d+: 200 hosts at a time, %d+ came and went\n", text)
+    assert.matches("^wire, 1 s at %d+ frames/s, 80 %% of a limit of %d+: 200 hosts at a time, %d+ came and went\n",
+      text)
     local sent, came = text:match "\n(%d+) sent, (%d+) came, 0 missed; of these %d+ delivered, "
     assert.is_true(tonumber(sent) > 1000 and sent == came, text)
     assert.matches("\n0 misdelivered, 0 uncounted, memory 39.1 MB, later %+0.0 %%\n?$", text)
