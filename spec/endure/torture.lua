@@ -1,6 +1,6 @@
--- torture.lua: the scheduler for long: rounds of 100,000 tasks each, with the judge and without, and cancellations at
--- every wait of small ones and of victims.lua, until the time is over. A line for each round; the status is 1 when
--- something was wrong.
+-- torture.lua: the scheduler for long: rounds of 100,000 tasks, 1,000 at a time with the judge and all at once without,
+-- and cancellations at every wait of a few and of victims.lua, until the time is over. A line for each round; the
+-- status is 1 when something was wrong.
 --
 --   make torture SECONDS=600 [SEED=n]
 
@@ -21,7 +21,8 @@ end
 local function round(seed)
   local lived, waits, cancelled = 0, 0, 0
   for _, judged in ipairs { true, false } do
-    local world = schedule.run { seed = seed, tasks = TASKS, at_once = AT_ONCE, judged = judged }
+    local world = schedule.run { seed = seed, tasks = TASKS, judged = judged,
+      at_once = judged and AT_ONCE or TASKS }
     if world.verdict then fail(seed, judged and "with the judge" or "without the judge", world.verdict) end
     lived, waits = lived + world.born, waits + world.judge.parks
   end
