@@ -175,7 +175,7 @@ end
 
 -- Traffic over a relay kind until so many frames were sent, as a task.
 ---@param kind table of support/kinds.lua
----@param opts { seed: integer, frames: integer }
+---@param opts { seed: integer, frames: integer, skip?: function } skip: lets time pass, now and then
 ---@return string? problem
 ---@return table counts: sent; checks; opened; stats, both relays' at the end, added up
 function M.run(kind, opts)
@@ -195,6 +195,7 @@ function M.run(kind, opts)
       ether.sleep(0)
       read(side, luck)
     end
+    if opts.skip and luck:once_in(20) then opts.skip() end
     problem, counts.checks = check(sides), counts.checks + 1
   until problem or counts.sent >= opts.frames
   if not problem then
