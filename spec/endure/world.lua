@@ -78,7 +78,7 @@ end
 -- What channels took is what came out of them and what is inside.
 local function check_channels(world)
   for _, channel in ipairs(world.channels) do
-    if #channel.it.waiters > 0 then world.judge:complain "a channel still knows tasks" end
+    if channel.it.waiters.count > 0 then world.judge:complain "a channel still knows tasks" end
     if #channel.values - channel.first + 1 ~= channel.it:count() then world.judge:complain "a channel lost values" end
   end
 end

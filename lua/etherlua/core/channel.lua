@@ -4,6 +4,7 @@
 local misuse = require "etherlua.core.misuse"
 local sched = require "etherlua.core.sched"
 local select = require "etherlua.core.select"
+local waiters = require "etherlua.core.waiters"
 
 local M = {}
 
@@ -20,13 +21,7 @@ function M.new(capacity)
   if type(capacity) ~= "number" or capacity < 1 or capacity % 1 ~= 0 then
     misuse.raise("bad channel capacity %s: a whole number from 1 is needed", tostring(capacity))
   end
-  return setmetatable({ capacity = capacity, first = 1, last = 0, waiters = {} }, Channel)
-end
-
-local function wake_all(channel)
-  local waiters = channel.waiters
-  channel.waiters = {}
-  for _, task in ipairs(waiters) do sched.wake(task) end
+  return setmetatable({ capacity = capacity, first = 1, last = 0, waiters = waiters.new() }, Channel)
 end
 
 ---@return integer values that are inside
@@ -37,14 +32,10 @@ function Channel:count() return self.last - self.first + 1 end
 function Channel:ready() return self.last >= self.first or self.closed end
 
 ---@private
-function Channel:watch(task) table.insert(self.waiters, task) end
+function Channel:watch(task) self.waiters:add(task) end
 
 ---@private
-function Channel:unwatch(task)
-  for i, waiter in ipairs(self.waiters) do
-    if waiter == task then return table.remove(self.waiters, i) end
-  end
-end
+function Channel:unwatch(task) self.waiters:remove(task) end
 
 -- One end's view for select: ready when there is room.
 local function room(channel)
@@ -70,7 +61,7 @@ function Channel:send(value, timeout)
   if self.closed then return nil, "closed" end
   self.last = self.last + 1
   self[self.last] = value
-  wake_all(self)
+  self.waiters:wake()
   return true
 end
 
@@ -88,14 +79,14 @@ function Channel:recv(timeout)
   local value = self[self.first]
   self[self.first] = nil
   self.first = self.first + 1
-  wake_all(self)
+  self.waiters:wake()
   return value
 end
 
 -- No more values are taken; those inside can still be received.
 function Channel:close()
   self.closed = true
-  wake_all(self)
+  self.waiters:wake()
 end
 
 function Channel.__tostring(self)

@@ -6,6 +6,7 @@ local ids = require "etherlua.core.ids"
 local loop = require "etherlua.core.loop"
 local misuse = require "etherlua.core.misuse"
 local select_source = require "etherlua.core.select"
+local waiters = require "etherlua.core.waiters"
 
 local CANCELLED = loop.CANCELLED
 local tasks = loop.tasks
@@ -97,9 +98,7 @@ local function finish(task)
   loop.remove(task)
   numbers:give_back(task.id)
   for _, helper in ipairs(task.helpers or {}) do helper:cancel() end
-  local joiners = task.joiners or {}
-  task.joiners = nil -- else each of them would look for itself in a long list
-  for _, joiner in ipairs(joiners) do loop.wake(joiner) end
+  if task.joiners then task.joiners:wake() end
 end
 
 -- The task's function, or one of its deferred functions, has ended. Deferred functions run in coroutines of their own,
@@ -137,15 +136,13 @@ function Task:ready() return self.done end
 
 ---@private
 function Task:watch(task)
-  self.joiners = self.joiners or {}
-  table.insert(self.joiners, task)
+  self.joiners = self.joiners or waiters.new()
+  self.joiners:add(task)
 end
 
 ---@private
 function Task:unwatch(task)
-  for i, waiter in ipairs(self.joiners or {}) do
-    if waiter == task then return table.remove(self.joiners, i) end
-  end
+  if self.joiners then self.joiners:remove(task) end
 end
 
 -- Waits for the task's end.

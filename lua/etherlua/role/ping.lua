@@ -19,6 +19,7 @@ local schedule = require "etherlua.role.ping_schedule"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
 local select = require "etherlua.core.select"
+local waiters = require "etherlua.core.waiters"
 
 local C = effi.C
 
@@ -65,7 +66,7 @@ Ping.__index = Ping
 
 local function wake_waiters(self)
   self.fresh = true
-  for i = 1, #self.waiters do sched.wake(self.waiters[i]) end
+  self.waiters:wake()
 end
 
 local function put(self, pong)
@@ -154,7 +155,7 @@ function M.new(host, given, more)
   local to = addr.ip_text(addr.ip_bytes(opts.target)) -- as those who answer write it
   local self = setmetatable({ host = host, to = to, version = version, key = segment.key(to), times = opts.times,
     quiet = opts.quiet or opts.flood or opts.rate ~= nil, sent = 0, received = 0, duplicates = 0, corrupted = 0,
-    errors = 0, squares = 0, sent_at = {}, pongs = {}, waiters = {}, fresh = false,
+    errors = 0, squares = 0, sent_at = {}, pongs = {}, waiters = waiters.new(), fresh = false,
     data = probe.data(opts.size) }, Ping)
   set_schedule(self, opts)
   self.target = addr.addr(addr.with_port(to))
@@ -226,14 +227,10 @@ end
 function Ping:ready() return self.fresh end
 
 ---@private
-function Ping:watch(task) table.insert(self.waiters, task) end
+function Ping:watch(task) self.waiters:add(task) end
 
 ---@private
-function Ping:unwatch(task)
-  for i, waiter in ipairs(self.waiters) do
-    if waiter == task then return table.remove(self.waiters, i) end
-  end
-end
+function Ping:unwatch(task) self.waiters:remove(task) end
 
 -- What came back next, in the order in which it came.
 ---@param timeout? number seconds
