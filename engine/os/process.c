@@ -56,13 +56,18 @@ static int redirect_all(const char *log)
 	return error;
 }
 
-/* The caller's handlers, ignored signals and mask are no business of the program. */
+/*
+ * The caller's handlers, ignored signals and mask are no business of the program. What has come meanwhile was for all
+ * of the caller's group, such as Ctrl-C, before the session was another: ignoring it throws it away.
+ */
 static void reset_signals(void)
 {
 	sigset_t none;
 
-	for (int number = 1; number < NSIG; number++)
+	for (int number = 1; number < NSIG; number++) {
+		signal(number, SIG_IGN);
 		signal(number, SIG_DFL);
+	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
