@@ -78,7 +78,7 @@ say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
 .PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-fuzz deps-lint demo bench \
-        test test-fast fuzz fuzz-long coverage torture conserve soak lint format portable deb install \
+        test test-fast fuzz fuzz-long coverage torture conserve soak faults lint format portable deb install \
         uninstall clean help
 .DELETE_ON_ERROR:
 
@@ -237,6 +237,11 @@ conserve: deps-test ## random traffic, of which every frame is accounted for (FR
 soak: deps-test ## 10,000 hosts that come and go under load (SECONDS=1800, RELAY=kind, HOSTS=10000, SEED=n)
 	@$(submake) all
 	$(Q)$(endure)
+
+faults: ROUNDS ?= 3
+faults: deps-test ## kill it, break what it needs, see what is left (ROUNDS=100: of each signal; 1: short; SEED=; CASES=)
+	@$(submake) all
+	$(Q)env $(TESTENV) luajit spec/faults/all.lua $(ROUNDS) '$(SEED)' '$(CASES)'
 
 doc: ## write manual and reference to build/doc: HTML pages, and definitions for editors in build/doc/luals
 	$(Q)rm -rf build/doc
