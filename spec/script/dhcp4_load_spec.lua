@@ -350,7 +350,7 @@ describe("dhcp4_load", function()
   end)
 
   root_it("tells on Ctrl-C what was reached, and releases it", function()
-    local status, said, text = run(net.near, "--lab --clients 100000 --rate 1000 --release", 2)
+    local status, said, text = run(net.near, "--lab --clients 100000 --rate 1000 --release", 4)
     assert.equal(3, status, text)
     assert.is_true(said.bound > 0 and said.bound < 100000, text)
     assert.equal(said.bound, said.released)

@@ -37,7 +37,7 @@ local queue, queued = {}, 0 -- ready tasks
 local spare = {}
 local foreground = 0     -- tasks that keep the run going
 local waiting = 0        -- tasks parked for something that only the engine can bring: a frame, a time, a file
-local signals_seen = 0
+local signals_seen, ends_seen = 0, 0 -- all of them, those that ask for the end
 local ready_ids = ffi.new("const uint32_t *[1]")
 local run                -- in progress, see serve()
 local tracer             -- see trace()
@@ -318,16 +318,16 @@ local function run_ready()
   current = nil
 end
 
--- Whether signals have come that the loop has not heard of.
+-- Whether signals have come that ask for the end and that the loop has not heard of.
 ---@return boolean
 function M.signal_pending()
-  return C.el_signals_count() ~= signals_seen
+  return C.el_signals_count() - C.el_signals_asked() ~= ends_seen
 end
 
 local function check_signals()
   local count = C.el_signals_count()
   if count == signals_seen then return end
-  signals_seen = count
+  signals_seen, ends_seen = count, count - C.el_signals_asked()
   run:signalled(count)
 end
 

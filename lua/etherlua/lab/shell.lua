@@ -84,11 +84,12 @@ function M.words(command)
 end
 
 -- Runs a shell command and waits for it, which blocks the thread. A signal that asks for the end of the run lets it
--- have half a second more.
+-- have half a second more, and no other one begins.
 ---@param command string
 ---@return string output both standard output and errors; why none could be started
 ---@return integer status
 function M.run(command)
+  check_stopped(loop.signal_pending())
   local words, fd = M.words(command), C.el_process_log()
   if fd < 0 then return start_failure(fd), M.NO_SHELL end
   local log = ("/proc/self/fd/%d"):format(fd)
