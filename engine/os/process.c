@@ -30,9 +30,10 @@ struct start {
 	pid_t parent;
 };
 
+/* fd is what open() has just returned. */
 static int redirect(int fd, int to)
 {
-	return dup2(fd, to) < 0 ? -errno : 0;
+	return fd < 0 || dup2(fd, to) < 0 ? -errno : 0;
 }
 
 static int open_log(const char *path)
@@ -46,11 +47,13 @@ static int open_log(const char *path)
 
 static int redirect_all(const char *log)
 {
-	int fd = log ? open_log(log) : -1;
-	int error = redirect(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
+	int fd = log ? open_log(log) : 0, error;
 
+	if (fd < 0)
+		return fd;
+	error = redirect(open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
 	if (!error && log)
-		error = fd < 0 ? fd : redirect(fd, STDOUT_FILENO);
+		error = redirect(fd, STDOUT_FILENO);
 	if (!error && log && dup2(STDOUT_FILENO, STDERR_FILENO) < 0)
 		error = -errno;
 	return error;
