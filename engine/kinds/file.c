@@ -242,13 +242,11 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 			break;
 		}
 		frame = el_relay_copy_in(relay, self->record.bytes, self->record.have, self->record.len);
-		if (frame) {
-			frame->timestamp = due;
-			frame->fine = (int16_t)(self->record.stamp - el_relay_wall(relay, due));
-		}
 		self->is_read = false;
 		if (!frame)
 			continue;
+		frame->timestamp = due;
+		frame->fine = (int16_t)(self->record.stamp - el_relay_wall(relay, due));
 		frames[count++] = frame;
 	}
 	return count;

@@ -131,15 +131,12 @@ static void close_record(struct el_offload *self)
  */
 static int put_back(const struct el_offload *self, int fd, bool was_killed)
 {
-	int ifindex = self->ifindex, elsewhere, error;
+	int ifindex = self->ifindex, more = was_killed ? TRIES - 1 : 0, elsewhere, error;
 
 	if (el_whereabouts_here(fd, self->ifindex))
 		return set_rxvlan(fd, ifindex, true);
-	elsewhere = el_whereabouts_find(&ifindex, self->name, self->mac);
-	for (int tries = 1; elsewhere == -ENODEV && was_killed && tries < TRIES; tries++) {
+	while ((elsewhere = el_whereabouts_find(&ifindex, self->name, self->mac)) == -ENODEV && more-- > 0)
 		usleep(PAUSE);
-		elsewhere = el_whereabouts_find(&ifindex, self->name, self->mac);
-	}
 	if (elsewhere < 0)
 		return elsewhere == -ENODEV ? 0 : elsewhere;
 	error = set_rxvlan(elsewhere, ifindex, true);

@@ -107,10 +107,10 @@ static void select_program(struct el_steer *self, const struct way *way, int ifi
 
 static int refused(char err[EL_ERR_MAX], int error, const char *path)
 {
-	if (error != -EMFILE && error != -ENOMEM && access(KERNEL_TYPES, R_OK))
-		return el_fail(err, error, "cannot load %.128s: no " KERNEL_TYPES " (mount -t sysfs sysfs /sys)", path);
 	if (error == -EMFILE || error == -ENOMEM)
 		return el_fail(err, error, "cannot load %.128s: %s", path, el_shortage_reason(error));
+	if (access(KERNEL_TYPES, R_OK))
+		return el_fail(err, error, "cannot load %.128s: no " KERNEL_TYPES " (mount -t sysfs sysfs /sys)", path);
 	return el_fail(err, error, "the kernel refuses %.128s: %s", path, strerror(-error));
 }
 
