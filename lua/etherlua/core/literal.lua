@@ -26,6 +26,22 @@ function M.sorted_names(fields)
   return names
 end
 
+-- The names of fields that are there: those of a list first, in its order, the others behind them as sorted_names has
+-- them. Each comes once.
+---@param fields table
+---@param first? any[] names
+---@return any[]
+function M.ordered_names(fields, first)
+  local names, seen = {}, {}
+  for _, list in ipairs { first or {}, M.sorted_names(fields) } do
+    for _, name in ipairs(list) do
+      if fields[name] ~= nil and not seen[name] then names[#names + 1] = name end
+      seen[name] = true
+    end
+  end
+  return names
+end
+
 local literal
 
 local function literal_key(key, depth)

@@ -2,7 +2,8 @@
 -- gave them, all others by the alphabet. cjson writes the words and numbers, but knows no order.
 
 local cjson = require "cjson"
-local view = require "etherlua.proto.view"
+local literal = require "etherlua.core.literal"
+local outside = require "etherlua.core.outside"
 
 local M = {}
 
@@ -14,17 +15,6 @@ function M.ordered(names, values)
   return setmetatable(values, { names = names })
 end
 
-local function each_name(value, fn)
-  local listed = {}
-  for _, name in ipairs((getmetatable(value) or {}).names or {}) do
-    if value[name] ~= nil and not listed[name] then fn(name) end
-    listed[name] = true
-  end
-  for _, name in ipairs(view.sorted_names(value)) do
-    if not listed[name] then fn(name) end
-  end
-end
-
 -- A list is one without other names; a table that is ordered is none.
 local function is_list(value)
   local count = 0
@@ -32,18 +22,24 @@ local function is_list(value)
   return count > 0 and count == #value and not getmetatable(value)
 end
 
+local function encode_scalar(value)
+  if value == nil then return "null" end
+  return cjson.encode(type(value) == "string" and outside.utf8(value) or value)
+end
+
+-- A byte that is no UTF-8 is \xNN in texts and names, whatever was received.
 ---@param value any
 ---@return string text on one line; raises for what JSON has no word for
 function M.encode(value)
-  if type(value) ~= "table" then return value == nil and "null" or cjson.encode(value) end
+  if type(value) ~= "table" then return encode_scalar(value) end
   local parts = {}
   if is_list(value) then
     for i, item in ipairs(value) do parts[i] = M.encode(item) end
     return "[" .. table.concat(parts, ",") .. "]"
   end
-  each_name(value, function(name)
-    parts[#parts + 1] = cjson.encode(tostring(name)) .. ":" .. M.encode(value[name])
-  end)
+  for i, name in ipairs(literal.ordered_names(value, (getmetatable(value) or {}).names)) do
+    parts[i] = encode_scalar(tostring(name)) .. ":" .. M.encode(value[name])
+  end
   return "{" .. table.concat(parts, ",") .. "}"
 end
 

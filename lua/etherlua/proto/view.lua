@@ -37,22 +37,13 @@ local function scalar_text(value, name)
   return value == "" and '""' or value:find("[^\32-\126]") and bytes.hex(value) or value
 end
 
--- The keys of a table: those in `names` first.
-local function ordered_keys(value, names)
-  local keys = {}
-  for _, key in ipairs(schemas.union(names or {}, M.sorted_names(value))) do
-    if value[key] ~= nil then keys[#keys + 1] = key end
-  end
-  return keys
-end
-
 -- inside: what a schema says of a table.
 local function value_text(value, name, inside)
   if type(value) ~= "table" then return scalar_text(value, name) end
   local parts, names, deeper = {}, nil, {}
   for i, item in ipairs(value) do parts[i] = value_text(item, nil, inside) end
   if #value == 0 then names, deeper = schemas.inner(inside, value) end
-  for _, key in ipairs(ordered_keys(value, names)) do
+  for _, key in ipairs(literal.ordered_names(value, names)) do
     if not (type(key) == "number" and key >= 1 and key <= #value) then
       parts[#parts + 1] = tostring(key) .. " " .. value_text(value[key], nil, deeper[key])
     end
@@ -78,7 +69,7 @@ end
 local function nested_rows(schema, field, fields)
   local rows, value, order, inside = {}, fields[field], schema.orders[field], schema.inside[field]
   local _, deeper = schemas.inner(inside, value)
-  for i, name in ipairs(ordered_keys(value, order and order(fields))) do
+  for i, name in ipairs(literal.ordered_names(value, order and order(fields))) do
     local is_item = type(name) == "number" and value[1] ~= nil
     rows[i] = { name = is_item and "" or tostring(name),
       text = value_text(value[name], nil, is_item and inside or deeper[name]) }
@@ -88,12 +79,9 @@ end
 
 -- The names of a layer's fields as they are on the wire, options last, then those that are not there.
 local function in_order(layer, schema)
-  local names, seen = {}, { payload = true, options = true }
-  for _, list in ipairs { schema.names, M.sorted_names(layer.fields) } do
-    for _, name in ipairs(list) do
-      if layer.fields[name] ~= nil and not seen[name] then names[#names + 1] = name end
-      seen[name] = true
-    end
+  local names = {}
+  for _, name in ipairs(literal.ordered_names(layer.fields, schema.names)) do
+    if name ~= "payload" and name ~= "options" then names[#names + 1] = name end
   end
   if layer.fields.options ~= nil then names[#names + 1] = "options" end
   return names
