@@ -26,23 +26,33 @@ local next, type = next, type
 ---@field aliases table<string, string> short name -> name, in layers and in patterns
 ---@field defaults table<string, any> what a layer has where nobody says otherwise
 ---@field derived string[] those that build() fills in unless given
----@field inside table<string, etherlua.proto.list|etherlua.proto.schema|function> field that holds a table -> its list,
----  the fields of each table in its list, or a function that checks its value (value, is_pattern)
+---@field inside table<string, etherlua.proto.list|function> field that holds a table -> its list, or a function that
+---  checks its value (value, is_pattern)
 ---@field orders table<string, fun(fields: table): any[]> field -> the names in the table that it holds, in wire order
 local Schema = {}
 Schema.__index = Schema
 
+local function lists_of(inside)
+  local lists = {}
+  for name, value in pairs(inside) do
+    lists[name] = getmetatable(value) ~= Schema and value
+      or M.list("a list of tables with fields is needed", { "table" }, { fields = value })
+  end
+  return lists
+end
+
 ---@param protocol string as messages name it
 ---@param names string[] in wire order; those that only build() takes come last
----@param more? table aliases, defaults, derived, inside, orders: see etherlua.proto.schema
+---@param more? table aliases, defaults, derived, inside, orders: see etherlua.proto.schema. In inside, a schema stands
+---  for a list of tables with its fields
 ---@return etherlua.proto.schema
 function M.new(protocol, names, more)
   more = more or {}
   local known = {}
   for _, name in ipairs(names) do known[name] = true end
   return setmetatable({ protocol = protocol, names = names, known = known, aliases = more.aliases or {},
-    defaults = more.defaults or {}, derived = more.derived or {}, inside = more.inside or {},
-    orders = more.orders or {} }, Schema)
+    defaults = more.defaults or {}, derived = more.derived or {},
+    inside = lists_of(more.inside or {}), orders = more.orders or {} }, Schema)
 end
 
 -- The names of several lists, each once.
@@ -98,17 +108,20 @@ local function is_open(value, is_pattern)
   return is_pattern and (value == false or type(value) == "function")
 end
 
+-- Which fields an item has; that may depend on what it is.
+local function fields_of(list, item)
+  local fields = list.fields
+  if type(fields) == "function" then return fields(item) end
+  return fields
+end
+
 -- Whether all items from this one on are allowed. No loop (JIT 1).
 local function has_good_items(list, value, is_pattern, i)
   local item = value[i]
   if item == nil then return true end
   if not is_open(item, is_pattern) then
     if not list.items[type(item)] then return false end
-    if type(item) == "table" and list.fields then
-      local fields = list.fields
-      if type(fields) == "function" then fields = fields(item) end
-      fields:check(item, is_pattern)
-    end
+    if type(item) == "table" and list.fields then fields_of(list, item):check(item, is_pattern) end
   end
   return has_good_items(list, value, is_pattern, i + 1)
 end
@@ -126,15 +139,14 @@ function List:check(what, owner, value, is_pattern)
   end
 end
 
--- What a table in a field is made of; it may depend on what the table is.
----@param inside? etherlua.proto.list|etherlua.proto.schema|function as a schema has it for the field
+-- What a table in a field is made of.
+---@param inside? etherlua.proto.list|function as a schema has it for the field
 ---@param item table the one in the field, or one of the list there
 ---@return string[]? names in wire order; nil: not known
 ---@return table inside of these
 function M.inner(inside, item)
-  local found = type(inside) == "table" and (inside.fields or inside) or nil
-  if type(found) == "function" then found = found(item) end
-  return found and found.names, found and found.inside or {}
+  local fields = type(inside) == "table" and fields_of(inside, item) or nil
+  return fields and fields.names, fields and fields.inside or {}
 end
 
 -- ---- fields -------------------------------------------------------------------------------------------------------
@@ -142,10 +154,6 @@ end
 local function check_inside(self, name, value, is_pattern)
   local inside = self.inside[name]
   if type(inside) == "function" then return inside(value, is_pattern) end
-  if getmetatable(inside) == Schema then
-    inside = M.list("a list of tables with fields is needed", { "table" }, { fields = inside })
-    self.inside[name] = inside
-  end
   return inside:check(name, self.protocol, value, is_pattern)
 end
 
