@@ -34,17 +34,38 @@ function M.child(fields)
 end
 
 -- The sender's address: text if it is a MAC address, else all eight octets of the field.
----@param packet string
----@param at integer
----@param length integer that the header says
----@return string
-function M.address_at(packet, at, length)
+local function address_at(packet, at, length)
   if length == 6 and sub(packet, at + 6, at + 7) == "\0\0" then return bytes.mac_at(packet, at) end
   return sub(packet, at, at + 7)
 end
 
+-- Where a version has what, positions from 1.
+---@class etherlua.proto.cooked_version
+---@field name string of the protocol
+---@field size integer octets of the header
+---@field layout etherlua.proto.layout of those fields that are single numbers
+---@field layout_at integer
+---@field protocol_at integer
+---@field address_at integer
+
+---@param packet string
+---@param version etherlua.proto.cooked_version
+---@return table? fields those of the layout, address (text, or eight octets if it is no MAC address), vlans as of
+---  ethernet, protocol behind the last of these, payload
+---@return string? reason
+function M.read(packet, version)
+  local name, size = version.name, version.size
+  if #packet < size then return bytes.short(name, #packet, size) end
+  local vlans, protocol, at = ethernet.parse_tags(name, packet, bytes.u16(packet, version.protocol_at), size + 1)
+  if not vlans then return nil, protocol end
+  local fields = version.layout:parse(packet, version.layout_at, { vlans = vlans, protocol = protocol,
+    payload = sub(packet, at) })
+  fields.address = address_at(packet, version.address_at, fields.address_length)
+  return fields
+end
+
 ---@param name string of the protocol
----@param address? string as from address_at (none)
+---@param address? string as from read (none)
 ---@return integer length
 ---@return string octets eight
 function M.address_bytes(name, address)

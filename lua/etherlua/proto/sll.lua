@@ -7,8 +7,6 @@ local layout = require "etherlua.proto.layout"
 
 local M = {}
 
-local SIZE = 16
-
 M.next, M.selectors, M.child = cooked.next, cooked.selectors, cooked.child
 
 M.fields = cooked.fields("sll", { "packet_type", "arphrd_type", "address_length", "address", "vlans", "protocol",
@@ -16,18 +14,15 @@ M.fields = cooked.fields("sll", { "packet_type", "arphrd_type", "address_length"
 
 local start = layout.new("sll", { { "packet_type", "u16" }, { "arphrd_type", "u16" }, { "address_length", "u16" } })
 
+local VERSION = { name = "sll", size = 16, layout = start, layout_at = 1, protocol_at = 15, address_at = 7 }
+
 ---@param packet string
 ---@return table? fields packet_type (0 to this host, 1 broadcast, 2 multicast, 3 to another host, 4 sent), arphrd_type,
 ---  address_length, address (text, or eight octets if it is no MAC address), vlans as of ethernet, protocol (mostly an
 ---  EtherType), payload
 ---@return string? reason
 function M.parse(packet)
-  if #packet < SIZE then return bytes.short("sll", #packet, SIZE) end
-  local vlans, protocol, at = ethernet.parse_tags("sll", packet, bytes.u16(packet, 15), 17)
-  if not vlans then return nil, protocol end
-  local fields = start:parse(packet, 1, { vlans = vlans, protocol = protocol, payload = packet:sub(at) })
-  fields.address = cooked.address_at(packet, 7, fields.address_length)
-  return fields
+  return cooked.read(packet, VERSION)
 end
 
 ---@param fields table as from parse; protocol is needed

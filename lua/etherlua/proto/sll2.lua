@@ -7,8 +7,6 @@ local layout = require "etherlua.proto.layout"
 
 local M = {}
 
-local SIZE = 20
-
 M.next, M.selectors, M.child = cooked.next, cooked.selectors, cooked.child
 
 M.fields = cooked.fields("sll2", { "protocol", "reserved", "interface_index", "arphrd_type", "packet_type",
@@ -17,17 +15,14 @@ M.fields = cooked.fields("sll2", { "protocol", "reserved", "interface_index", "a
 local middle = layout.new("sll2", { { "reserved", "u16" }, { "interface_index", "u32" }, { "arphrd_type", "u16" },
   { "packet_type", "u8" }, { "address_length", "u8" } })
 
+local VERSION = { name = "sll2", size = 20, layout = middle, layout_at = 3, protocol_at = 1, address_at = 13 }
+
 ---@param packet string
 ---@return table? fields as of sll.parse, and interface_index; reserved if it is not zero. The TPID of the first VLAN
 ---  tag stands in front of the header, the rest of it behind; protocol is what follows the last
 ---@return string? reason
 function M.parse(packet)
-  if #packet < SIZE then return bytes.short("sll2", #packet, SIZE) end
-  local vlans, protocol, at = ethernet.parse_tags("sll2", packet, bytes.u16(packet, 1), SIZE + 1)
-  if not vlans then return nil, protocol end
-  local fields = middle:parse(packet, 3, { vlans = vlans, protocol = protocol, payload = packet:sub(at) })
-  fields.address = cooked.address_at(packet, 13, fields.address_length)
-  return fields
+  return cooked.read(packet, VERSION)
 end
 
 ---@param fields table as from parse; protocol is needed
