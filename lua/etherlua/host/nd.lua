@@ -28,10 +28,6 @@ local function is_group(ip6)
   return ip6[0] == 0xff
 end
 
-local function is_group_text(ip)
-  return addr.ip_bytes(ip):byte() == 0xff
-end
-
 local function is_link_local(ip6)
   return ip6[0] == 0xfe and band(ip6[1], 0xc0) == 0x80
 end
@@ -66,7 +62,7 @@ end
 
 -- Section 7.1.1
 local function why_no_solicitation(message, src, dst)
-  if is_group_text(message.target) then return "the target is a group" end
+  if group.is_group_ip(message.target) then return "the target is a group" end
   if not is_unspecified(src) then return end
   if not is_solicited_node(dst) then return "no solicited-node group is asked" end
   if tells_source(message) then return "a link-layer address of nobody" end
@@ -74,14 +70,14 @@ end
 
 -- Section 7.1.2
 local function why_no_advertisement(message, _, dst)
-  if is_group_text(message.target) then return "the target is a group" end
+  if group.is_group_ip(message.target) then return "the target is a group" end
   if is_group(dst) and message.solicited then return "solicited by a group" end
 end
 
 -- Section 8.1, but for whose redirects count, as nobody here follows one.
 local function why_no_redirect(message, src)
   if not is_link_local(src) then return "a router's address is link-local" end
-  if is_group_text(message.destination) then return "the destination is a group" end
+  if group.is_group_ip(message.destination) then return "the destination is a group" end
   if message.target ~= message.destination and addr.ip_bytes(message.target):sub(1, 2) ~= "\xfe\x80" then
     return "the target is no router"
   end
@@ -114,7 +110,7 @@ end
 
 -- A group is nobody's link-layer address.
 local function is_reachable(mac)
-  return not mac or addr.mac_bytes(mac):byte() % 2 == 0
+  return not mac or not group.is_group_mac(mac)
 end
 
 -- What all messages have in common: the hop limit says that no router has passed it on. That a source is no group is

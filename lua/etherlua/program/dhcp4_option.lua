@@ -2,6 +2,7 @@
 -- "dns_servers=1.1.1.1,8.8.8.8", "121=10.0.0.0/8=10.0.0.1". Which options there are and what their values may be is
 -- said by proto/dhcp4_options.lua.
 
+local agent = require "etherlua.proto.dhcp4_relay_agent"
 local bytes = require "etherlua.net.bytes"
 local misuse = require "etherlua.core.misuse"
 local options = require "etherlua.proto.dhcp4_options"
@@ -56,16 +57,14 @@ local function static_route(text, label)
   return { destination = destination, router = router }
 end
 
-local SUB_NAMES, SUB_CODES = { "circuit_id", "remote_id" }, { circuit_id = 1, remote_id = 2 }
-
 local function relay_agent(text, label)
   local values = {}
   for _, item in ipairs(split(text)) do
     local key, value = item:match("^(.-)=(.*)$")
-    if not (SUB_CODES[key] or tonumber(key)) then
+    if not (agent.SUB_CODES[key] or tonumber(key)) then
       misuse.raise("bad %s %q: circuit_id=TEXT, remote_id=TEXT or CODE=TEXT is needed", label, item)
     end
-    values[SUB_NAMES[tonumber(key)] or tonumber(key) or key] = literal(value)
+    values[agent.SUB_NAMES[tonumber(key)] or tonumber(key) or key] = literal(value)
   end
   return values
 end

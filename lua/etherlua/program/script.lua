@@ -2,12 +2,12 @@
 -- name, one-line errors with the right exit status, and output for people or machines. A script returns its exit
 -- status.
 
-local addr = require "etherlua.net.addr"
 local argparse = require "argparse"
 local chosen = require "etherlua.relay.chosen"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local fragments = require "etherlua.program.fragments"
+local group = require "etherlua.net.group"
 local json = require "etherlua.program.json"
 local lab = require "etherlua.lab.lab"
 local misuse = require "etherlua.core.misuse"
@@ -143,8 +143,7 @@ end
 -- For accepted_by(): refuses what cannot be a host's own MAC address.
 ---@param text string
 function M.host_mac(text)
-  if addr.mac_bytes(text):byte() % 2 == 0 then return end
-  misuse.raise("bad MAC address %q: a host's is no group address", text)
+  if group.is_group_mac(text) then misuse.raise("bad MAC address %q: a host's is no group address", text) end
 end
 
 -- EACCES: it is that of another user's process.
@@ -256,18 +255,9 @@ end
 
 -- ---- output -------------------------------------------------------------------------------------------------------
 
--- A value with UTF-8 alone for text, whatever was received.
-local function utf8(value)
-  if type(value) == "string" then return outside.utf8(value) end
-  if type(value) ~= "table" then return value end
-  local copy = {}
-  for name, item in pairs(value) do copy[utf8(name)] = utf8(item) end
-  return setmetatable(copy, getmetatable(value))
-end
-
 local function encode(value)
   if type(value) == "number" and value % 1 ~= 0 then return ("%.6g"):format(value) end
-  return json.encode(utf8(value))
+  return json.encode(value)
 end
 
 -- One JSON object on a line of its own, names in the order given. A byte that is no UTF-8 is \xNN in it.

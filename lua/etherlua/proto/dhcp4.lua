@@ -47,7 +47,8 @@ local function take(raw, order, code, value)
 end
 
 local function join_parts(raw)
-  for code, parts in pairs(raw.parts or {}) do raw[code] = concat(parts) end
+  if not raw.parts then return end
+  for code, parts in pairs(raw.parts) do raw[code] = concat(parts) end
 end
 
 -- The options between two positions: bytes into raw by code, those of one code joined (RFC 3396), and codes into order

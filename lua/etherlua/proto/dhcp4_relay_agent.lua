@@ -12,7 +12,9 @@ local byte, char, concat, sub = string.byte, string.char, table.concat, string.s
 
 local M = {}
 
-local SUB_NAMES, SUB_CODES = { "circuit_id", "remote_id" }, { circuit_id = 1, remote_id = 2 }
+-- Code of a sub-option -> its name, and back (RFC 3046 section 2.0).
+M.SUB_NAMES, M.SUB_CODES = { "circuit_id", "remote_id" }, { circuit_id = 1, remote_id = 2 }
+local SUB_NAMES, SUB_CODES = M.SUB_NAMES, M.SUB_CODES
 local SUB_ALLOWED = { "circuit_id", "remote_id", "order" }
 
 ---@param raw string

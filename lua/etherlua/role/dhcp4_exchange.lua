@@ -93,20 +93,22 @@ local function fault(reply, mac, wanted)
   if wanted.ip and ip ~= wanted.ip then return ("%s of %s instead of %s"):format(kind, ip, wanted.ip) end
 end
 
--- The reply if it is for this client and what it waits for.
+local function is_awaited(client, reply, wanted)
+  return reply.op == 2 and reply.xid == client.xid and reply.chaddr == client.mac and
+    wanted.kinds[reply.options.message_type]
+end
+
+-- The reply if it is for this client and what it waits for; others are counted.
 local function accept(client, message, mac, wanted)
   local reply, why = dhcp4.parse(message)
   if not reply then
-    why = ("not understood (%s)"):format(why)
-  elseif reply.op ~= 2 or reply.xid ~= client.xid or reply.chaddr ~= client.mac or
-    not wanted.kinds[reply.options.message_type] then
-    why = nil
-  else
+    client.unused:note(("not understood (%s)"):format(why))
+  elseif is_awaited(client, reply, wanted) then
     why = fault(reply, mac, wanted)
     if not why then return reply end
+    client.unused:note(why)
   end
   client.ignored = client.ignored + 1
-  if why then client.unused:note(why) end
 end
 
 -- Why there is nothing, and what there was instead.
