@@ -47,8 +47,6 @@ local function link_words(name, mac, opts)
   return table.concat(words, " ")
 end
 
-local SET_IPV6 = "for n in %s; do f=/proc/sys/net/ipv6/conf/$n/disable_ipv6; [ ! -e $f ] || echo %d >$f; done"
-
 -- Turns the kernel's IPv6 on or off on an interface: before it is up, or its MLD reports would be the first frames on
 -- it. on: also on those that come later. A namespace of ours has it off already, but it may be another.
 ---@param ns etherlua.namespace
@@ -56,7 +54,7 @@ local SET_IPV6 = "for n in %s; do f=/proc/sys/net/ipv6/conf/$n/disable_ipv6; [ !
 ---@param on boolean
 function M.set_ipv6(ns, name, on)
   check_name(name)
-  ns:configure(SET_IPV6:format(on and "default " .. name or name, on and 0 or 1))
+  ns:configure(netns.ipv6_command(on and "default " .. name or name, on))
 end
 
 local function bring_up(ns, name, opts)

@@ -263,9 +263,18 @@ end
 
 local LOOPBACK_UP = "ip link set lo up"
 
+-- The command that turns the kernel's IPv6 on or off. A kernel without IPv6 has no such file.
+---@param names string of interfaces, with spaces between; "default": those that come later
+---@param on boolean
+---@return string
+function M.ipv6_command(names, on)
+  return ("for n in %s; do f=/proc/sys/net/ipv6/conf/$n/disable_ipv6; [ ! -e $f ] || echo %d >$f; done"):format(names,
+    on and 0 or 1)
+end
+
 -- Of interfaces that come later, bridges and VLANs too, or the kernel's MLD reports and solicitations would be the
--- first frames on them, and some of the next. A kernel without IPv6 has no such file.
-local SILENT = "f=/proc/sys/net/ipv6/conf/default/disable_ipv6; [ ! -e $f ] || echo 1 >$f"
+-- first frames on them, and some of the next.
+local SILENT = M.ipv6_command("default", false)
 
 -- A command of iproute2 or the like, with a word about the package when it is not installed.
 ---@param command string
@@ -285,7 +294,7 @@ end
 function M.new()
   check_rights()
   local ns = wrap_namespace(C.el_netns_new(), "make a network namespace")
-  local ok, reason = pcall(ns.configure, ns, LOOPBACK_UP .. " && { " .. SILENT .. "; }")
+  local ok, reason = pcall(ns.configure, ns, LOOPBACK_UP .. " && " .. SILENT)
   if not ok then
     ns:close()
     error(reason, 0)

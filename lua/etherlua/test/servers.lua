@@ -36,7 +36,7 @@ local function write_all(path, text)
 end
 
 local function program_path(name)
-  return shell_line(('PATH="$PATH:/usr/sbin:/sbin" command -v %s'):format(files.quote(name)))
+  return shell_line(("%s; command -v %s"):format(shell.PATH, files.quote(name)))
 end
 
 -- Why these programs cannot be run here.
