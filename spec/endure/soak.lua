@@ -127,12 +127,12 @@ end
 local function measure(soak)
   local counted, begin
   local first = ether.now() + MEASURE[1]
-  local last = first + MEASURE[2]
   repeat
     send_many(soak, BURST)
     ether.sleep(0)
-    if not begin and ether.now() >= first then counted, begin = soak.received, ether.now() end
-  until ether.now() >= last
+    local now = ether.now()
+    if not begin and now >= first then counted, begin = soak.received, now end
+  until begin and now >= begin + MEASURE[2] and soak.received > counted
   return (soak.received - counted) / (ether.now() - begin)
 end
 
