@@ -17,6 +17,7 @@ local A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 local SEND = { ethertype = 0x0800 }
 local PACKET = "\69\0\0\46\0\0\0\0\64\253\0\0\10\9\0\1\10\9\0\2%08d" .. ("x"):rep(18) -- IP protocol 253: RFC 3692
 local SETTLE = 0.05 -- seconds for what is under way
+local PATIENCE = 1  -- seconds of silence behind which nothing more comes: the other end may have to wait for its turn
 
 -- What the kernel counts on eth0: out of a text as in /proc/net/dev.
 function M.counters(text)
@@ -48,16 +49,27 @@ local function read(conn, state)
   state.reason = why
 end
 
+-- Waits for what was sent last to come back, while anything does.
+local function settle(state, reader)
+  local before, still
+  repeat
+    before = state.back
+    ether.sleep(SETTLE)
+    still = state.back == before and (still or 0) + 1 or 0
+  until reader.done or state.last == state.sent or still * SETTLE >= PATIENCE
+end
+
 local function send(conn, state, opts, reader)
   for _ = 1, opts.steps do
     for _ = 1, opts.burst do
+      state.told = state.told + 1 -- until it has gone: a signal may end this between two steps
       state.sent = state.sent + 1
-      if not conn:send(PACKET:format(state.sent), B, SEND) then state.told = state.told + 1 end
+      if conn:send(PACKET:format(state.sent), B, SEND) then state.told = state.told - 1 end
     end
     ether.sleep(0.001)
     if reader.done then return end
   end
-  ether.sleep(SETTLE)
+  settle(state, reader)
 end
 
 -- Sends opts.burst frames each millisecond, opts.steps times. opts.before: counters of before the relay was opened.
