@@ -39,7 +39,8 @@ FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] spec/support/*.c spec/fuzz/*
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
-# libpcap, whose .pc file asks for what engine/package/pcap_dbus.c makes unnecessary.
+# libpcap, whose .pc file asks for what engine/package/pcap_dbus.c makes unnecessary. elf_search.c there is a part that
+# Debian 13's static libelf lacks.
 STATIC     = luajit libxdp libbpf libedit
 FROM_LIBC  = -lm -ldl -lpthread
 STATICLIBS = -llua5.1-cjson -lpcap $(filter-out $(FROM_LIBC) -Wl$(,)-E,$(shell pkg-config --static --libs $(STATIC)))
