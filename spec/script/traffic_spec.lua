@@ -358,7 +358,7 @@ describe("traffic", function()
 
   local TSHARK = "tshark -r %s -o udp.check_checksum:TRUE -o ip.check_checksum:TRUE -T fields -e frame.len "
     .. "-e vlan.id -e ip.ttl -e ip.dsfield -e ipv6.hlim -e ipv6.tclass -e ip.checksum.status -e udp.checksum.status "
-    .. "-e udp.srcport -e udp.dstport -E separator=, 2>/dev/null"
+    .. "-e udp.srcport -e udp.dstport -E separator=, -E aggregator=. 2>/dev/null"
 
   -- The fields above, as often as they differ.
   local function dissect(arguments)
@@ -379,7 +379,7 @@ describe("traffic", function()
       ["61,,9,0xb8,,,1,1,8,9"] = 300 }, dissect("--flows 2 --count 600 --size 64,65 --ttl 9 --tos 184 --src-port 7 " ..
       "--src-port-step 1 --dst-port 9 --src-ip 10.255.255.254 --dst-ip 0.0.0.255"))
     local seen = dissect "--flows 4 --count 3 --size 1518 --vlan-range 100.7-8 --arp"
-    assert.same({ ["1522,100,7,64,0x00,,,1,1,5000,5001"] = 6, ["1522,100,8,64,0x00,,,1,1,5000,5001"] = 6 }, seen)
+    assert.same({ ["1522,100.7,64,0x00,,,1,1,5000,5001"] = 6, ["1522,100.8,64,0x00,,,1,1,5000,5001"] = 6 }, seen)
   end)
 
   root_it("sends what tshark finds right: IPv6", servers.missing "tshark", function()
