@@ -2,6 +2,7 @@
 
 local lab = require "etherlua.lab.lab"
 local lab_it = require("support.root_it").as_root
+local nobody = require "support.nobody"
 local shell = require "support.shell"
 local eventually = require("support.wait").eventually
 
@@ -259,19 +260,15 @@ describe("a namespace", function()
 end)
 
 describe("the right to make labs", function()
-  local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
-
-  -- Runs the text with LuaJIT behind a prefix such as setpriv.
-  local function run_lua(prefix, text)
-    return output_of(("%s %s luajit -e '%s'"):format(ENV_TEXT, prefix, text))
-  end
-
   lab_it("is there for root", function()
     assert.is_true(lab.root())
   end)
 
   lab_it("is had by nobody in a user namespace", function()
-    local text = run_lua(NOBODY, [[
+    local copy = nobody.copy()
+    finally(function() copy:close() end)
+    local text = output_of(("cd %s && %s %sETHERLUA_LIB=%s luajit -e '%s'"):format(copy.folder, ENV_TEXT, nobody.AS,
+      copy.library, [[
       local lab = require "etherlua.lab.lab"
       local ok, reason = lab.root()
       if not ok then print("refused: " .. reason) os.exit() end
@@ -282,7 +279,7 @@ describe("the right to make labs", function()
       io.write(l.near:run("busybox ping -c 1 -W 2 10.9.0.2"))
       print(l.near:start({ "sleep", "100" }):stop())
       l:close()
-    ]])
+    ]]))
     if text:find("refused: ") then return pending(text) end
     assert.matches(" 0%% packet loss", text)
     assert.matches("\n143\n$", text)

@@ -5,12 +5,12 @@ local cjson = require "cjson"
 local host = require "etherlua.program.doctor.host"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
+local nobody = require "support.nobody"
 local shell = require "support.shell"
 local wait = require "support.wait"
 local system = require "etherlua.program.doctor.system"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
-local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 
 local as_root, succeeds = require("support.root_it").as_root, shell.succeeds
 
@@ -63,15 +63,6 @@ local function temporary(text)
   return path
 end
 
--- A program of root's that nobody may run too, of which the test may change the file: a tree with a copy.
-local function copied_program()
-  local folder = shell.run "mktemp -d":match("[^\n]+")
-  keep { close = function() os.execute("rm -rf " .. folder) end }
-  shell.run(("chmod 755 %s; mkdir %s/build; cp %s %s/build; ln -s $(realpath lua) %s/lua"):format(folder, folder,
-    ETHERLUA, folder, folder))
-  return folder .. "/build/etherlua"
-end
-
 describe("etherlua doctor", function()
   before_each(function() made = {} end)
 
@@ -87,11 +78,9 @@ describe("etherlua doctor", function()
     end)
   end
 
+  -- fn gets the path of a program of root's that nobody may run, too, and of which the test may change the file.
   local function nobody_it(name, fn)
-    root_it(name, function()
-      if not succeeds(NOBODY .. "test -x " .. ETHERLUA) then return pending("nobody may not run " .. ETHERLUA) end
-      fn()
-    end)
+    root_it(name, function() fn(keep(nobody.copy()).path) end)
   end
 
   -- ---- an interface -----------------------------------------------------------------------------------------------
@@ -275,8 +264,8 @@ describe("etherlua doctor", function()
     assert_found(examine(net.near, ""), "interface eth0", "note", "eth0  no carrier  MTU 1500   veth")
   end)
 
-  nobody_it("says what an ordinary user lacks, tries what it can, and prints nothing else", function()
-    local found, status = examine(net.near, "eth0", NOBODY)
+  nobody_it("says what an ordinary user lacks, tries what it can, and prints nothing else", function(program)
+    local found, status = examine(net.near, "eth0", nobody.AS, program)
     assert.equal(3, status)
     for _, check in ipairs { "cap_net_raw", "cap_net_admin", "cap_bpf", "memlock", "afpacket", "pcap" } do
       if check ~= "memlock" or found.memlock.status ~= "ok" then
@@ -289,14 +278,13 @@ describe("etherlua doctor", function()
     assert_found(found, "state", "ok")
   end)
 
-  nobody_it("gives a setcap command after which an ordinary user has everything", function()
+  nobody_it("gives a setcap command after which an ordinary user has everything", function(program)
     if ETHERLUA:find("/san/", 1, true) then return pending("the sanitizer wants no capabilities on the file") end
     if not succeeds "command -v setcap" then return pending("needs the program setcap") end
-    local program = copied_program()
-    local fix = examine(net.near, "eth0", NOBODY, program).cap_bpf.fix
+    local fix = examine(net.near, "eth0", nobody.AS, program).cap_bpf.fix
     assert.equal(program, fix:match("%S+$"))
     if not succeeds((fix:gsub("^sudo ", ""))) then return pending("no capabilities on files of " .. program) end
-    local found = examine(net.near, "eth0", NOBODY, program)
+    local found = examine(net.near, "eth0", nobody.AS, program)
     assert.same({}, problems(found))
     assert_found(found, "xdp_native", "ok", "xdp works: native mode, 1 queue")
     assert_found(found, "capabilities", "ok", "capabilities: NET_RAW, NET_ADMIN, BPF, IPC_LOCK")
@@ -393,8 +381,8 @@ describe("etherlua doctor", function()
     assert.matches("\n  ok       kernel [%d.]+: AF_XDP, XDP\n           links, epoll_pwait2\n", plain)
   end)
 
-  nobody_it("keeps a command in one piece, and prints it once for several problems", function()
-    local text = on_terminal(80, ("NO_COLOR=1 %s%s doctor"):format(NOBODY, ETHERLUA))
+  nobody_it("keeps a command in one piece, and prints it once for several problems", function(program)
+    local text = on_terminal(80, ("NO_COLOR=1 %s%s doctor"):format(nobody.AS, program))
     assert.matches("no CAP_NET_RAW: [^\n]+\n  problem  no CAP_NET_ADMIN: [^\n]+\n  problem  no CAP_BPF: [^\n]+\n"
       .. "           sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_ipc_lock%+ep /[^\n]+\n", text)
   end)

@@ -3,12 +3,12 @@
 
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
+local nobody = require "support.nobody"
 local shell = require "support.shell"
 local wait = require "support.wait"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
 local SANITIZED = ETHERLUA:find("/san/", 1, true) ~= nil
-local NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups "
 local MAKE = "env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory "
 
 local root_it = require("support.root_it").as_root
@@ -312,7 +312,7 @@ describe("a program with capabilities on its file", function()
 
   -- As ordinary users have it: no locked memory to speak of.
   local function as_nobody(ns, program, arguments)
-    return ns:enter(shell.run, ("prlimit --memlock=65536 %stimeout 30 %s %s"):format(NOBODY, program, arguments))
+    return ns:enter(shell.run, ("prlimit --memlock=65536 %stimeout 30 %s %s"):format(nobody.AS, program, arguments))
   end
 
   -- For each form of the program: fn(program, give), where give(capabilities) puts these on its file.
@@ -325,7 +325,7 @@ describe("a program with capabilities on its file", function()
         if not succeeds(("setcap cap_net_raw+ep %s"):format(program)) then
           return pending("the file system of " .. program .. " has no capabilities")
         end
-        if not succeeds(NOBODY .. program .. " --version") then return pending("nobody may not run " .. program) end
+        if not succeeds(nobody.AS .. program .. " --version") then return pending("nobody may not run " .. program) end
         fn(program, function(list) output_of(("setcap %s+ep %s"):format(table.concat(list, ","), program)) end)
       end)
     end
@@ -376,7 +376,7 @@ describe("a program with capabilities on its file", function()
   end)
 
   capable_it("makes labs in a user namespace, whatever its capabilities", function(program, give)
-    if not succeeds(NOBODY .. "unshare -Un true") then return pending("user namespaces are not allowed here") end
+    if not succeeds(nobody.AS .. "unshare -Un true") then return pending("user namespaces are not allowed here") end
     local here = keep(lab.open())
     local all = { unpack(NEEDS.xdp) }
     all[#all + 1] = "cap_sys_admin"
@@ -408,8 +408,7 @@ describe("a program with capabilities on its file", function()
 
   -- As exec leaves a program that got its rights by the file, on kernels that see to it.
   root_it("makes labs also when its files in /proc are root's", function()
-    if not succeeds(NOBODY .. "unshare -Un true") then return pending("user namespaces are not allowed here") end
-    if not succeeds(NOBODY .. "test -x " .. ETHERLUA) then return pending("nobody may not run " .. ETHERLUA) end
+    if not succeeds(nobody.AS .. "unshare -Un true") then return pending("user namespaces are not allowed here") end
     local script = write(new_folder() .. "/lab.lua", [[
       local ffi = require "ffi"
       ffi.cdef "int prctl(int, unsigned long, unsigned long, unsigned long, unsigned long);"
@@ -417,6 +416,6 @@ describe("a program with capabilities on its file", function()
       assert(require "etherlua.lab.lab".root())
       print(io.open("/proc/self/uid_map"):read "*a")
     ]])
-    assert.matches("^%s+0%s+65534%s+1\n", (shell.run(NOBODY .. ETHERLUA .. " run " .. script)))
+    assert.matches("^%s+0%s+65534%s+1\n", (shell.run(nobody.AS .. keep(nobody.copy()).path .. " run " .. script)))
   end)
 end)

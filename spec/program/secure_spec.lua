@@ -2,35 +2,30 @@
 -- keeps at home, leads to a file that it reads.
 
 local files = require "support.files"
+local nobody = require "support.nobody"
 local root_it = require("support.root_it").as_root
 local shell = require "support.shell"
 local terminal = require "support.terminal"
 
-local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
-local AS_NOBODY = "setpriv --reuid=65534 --regid=65534 --clear-groups env "
-
 describe("a program that has rights by its file", function()
-  local folder, program
+  local copy, folder, program
 
   -- A copy of it, and a home with all that programs look for there.
   before_each(function()
     if not shell.is_root then return end
-    folder = shell.output_of "mktemp -d":gsub("\n", "")
-    program = folder .. "/build/etherlua"
-    shell.output_of(([[cd %s && mkdir build home home/bin && chmod 777 home]]):format(folder))
-    shell.output_of(("cp %s %s/libetherlua.so %s/build && cp -r lua scripts %s"):format(ETHERLUA,
-      ETHERLUA:match "^(.*)/", folder, folder))
+    copy = nobody.copy()
+    folder, program = copy.folder, copy.path
+    shell.output_of(("mkdir -p %s/home/bin && chmod 777 %s/home"):format(folder, folder))
     files.write(folder .. "/home/.editrc", "bind -s ^A EVIL\n")
     for _, name in ipairs { "ip", "tc", "ethtool", "ls", "sh", "stty" } do
       files.write(folder .. "/home/bin/" .. name, "#!/bin/sh\necho evil " .. name .. " >&2\n")
     end
-    shell.output_of(("chmod -R a+rX %s && chmod 755 %s/home/bin/* && setcap cap_net_raw+ep %s"):format(folder, folder,
-      program))
+    shell.output_of(("chmod 755 %s/home/bin/* && setcap cap_net_raw+ep %s"):format(folder, program))
   end)
 
   after_each(function()
     shell.close_all()
-    if folder then os.execute("rm -rf " .. folder) end
+    if copy then copy:close() end
   end)
 
   local function set_rights(on) shell.output_of(("setcap %s %s"):format(on and "cap_net_raw+ep" or "-r", program)) end
@@ -39,7 +34,7 @@ describe("a program that has rights by its file", function()
     files.write(folder .. "/tell.lua", [[
       for _, name in ipairs { "PATH", "TERM", "LANG", "LC_ALL" } do print(name, os.getenv(name)) end
       os.execute "env | cut -d= -f1 | grep -vE '^(PWD|OLDPWD|SHLVL|_)$' | sort | tr '\n' ' '"]])
-    local command = (AS_NOBODY .. "-i PATH=%s/home/bin:/bin TERM=xterm LANG=C.UTF-8 LC_ALL=/etc/x HOME=%s/home " ..
+    local command = (nobody.AS .. "-i PATH=%s/home/bin:/bin TERM=xterm LANG=C.UTF-8 LC_ALL=/etc/x HOME=%s/home " ..
       "TERMINFO=%s TERMINFO_DIRS=%s TMPDIR=%s ETHERLUA_LIB=%s/x.so LUA_INIT=@%s/x.lua LUA_PATH=%s/?.lua EDITRC=%s/x " ..
       "ENV=%s/x BASH_ENV=%s/x LIBXDP_OBJECT_PATH=%s/x XDG_STATE_HOME=%s NEW=1 %s run %s/tell.lua")
       :gsub("%%s", folder, 13):format(program, folder)
@@ -50,7 +45,7 @@ describe("a program that has rights by its file", function()
   end)
 
   root_it("runs no program that the user's PATH names", function()
-    local command = (AS_NOBODY .. "PATH=%s/home/bin:$PATH %s %%s"):format(folder, program)
+    local command = (nobody.AS .. "PATH=%s/home/bin:$PATH %s %%s"):format(folder, program)
     assert.is_nil(shell.run(command:format "doctor lo"):find "evil")
     assert.matches("arp_scan, arping", (shell.run(command:format "run --help"))) -- as `ls` has listed them
     set_rights(false)
@@ -61,8 +56,10 @@ describe("a program that has rights by its file", function()
     local missing = shell.missing "tmux"
     if missing then return pending(missing) end
     local function line_with_key(awaited)
-      local term = shell.keep(terminal.start({ "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", program,
-        "repl" }, { env = { "HOME=" .. folder .. "/home" } }))
+      local words = { unpack(nobody.WORDS) }
+      words[#words + 1] = program
+      words[#words + 1] = "repl"
+      local term = shell.keep(terminal.start(words, { env = { "HOME=" .. folder .. "/home" } }))
       term:wait_for "\n>"
       term:key "C-a"
       term:enter "print('li'..'ne')"
@@ -83,7 +80,7 @@ describe("a program that has rights by its file", function()
     files.write(folder .. "/home/src/luassert/init.lua", "io.stderr:write 'evil luassert\\n'")
     files.write(folder .. "/home/spec/a_spec.lua", "it('works', function() end)")
     shell.output_of(("chmod 755 %s/home && chmod -R a+rX %s/home"):format(folder, folder))
-    local command = ("cd %s/home && %s -u LUA_PATH %s test"):format(folder, AS_NOBODY, program)
+    local command = ("cd %s/home && %s -u LUA_PATH %s test"):format(folder, nobody.AS, program)
     local text, status = shell.run(command)
     assert.equal(0, status, text)
     assert.is_nil(text:find "evil")

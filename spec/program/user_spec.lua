@@ -2,6 +2,7 @@
 
 local files = require "support.files"
 local lab = require "etherlua.lab.lab"
+local nobody = require "support.nobody"
 local program = require "support.program"
 local root_it = require("support.root_it").as_root
 local shell = require "support.shell"
@@ -16,7 +17,18 @@ local TELL = [[
 local NOBODY = "Uid:\t65534\tGid:\t65534\tGroups:\t65534 \tno capability\tNoNewPrivs:\t1\n"
 
 describe("--user", function()
-  local net
+  local net, everybodys, own_path
+
+  -- Modules that are not loaded yet have to be where that user may read them.
+  setup(function()
+    everybodys, own_path = nobody.copy(), program.PATH
+    program.PATH = everybodys.path
+  end)
+
+  teardown(function()
+    program.PATH = own_path
+    everybodys:close()
+  end)
 
   after_each(function()
     if net then net:close() end
@@ -102,8 +114,8 @@ describe("--user", function()
     refused("--user nosuchuser sniff -i eth0", "there is no user nosuchuser")
     refused("sniff --user root -i eth0", "root has all rights: another user than root is needed")
     refused("ping --lab --user nobody 10.0.0.1", "--lab and --user given: one of them is allowed, for labs need rights")
-    local text, status = shell.run("setpriv --reuid=1 --regid=1 --clear-groups " .. program.PATH ..
-      " run --user nobody sniff -i eth0")
+    local text, status = shell.run("setpriv --reuid=1 --regid=1 --clear-groups env -u ETHERLUA_LIB " ..
+      program.PATH .. " run --user nobody sniff -i eth0")
     assert.same({ "etherlua: only root may become another user, such as nobody\n", 2 }, { text, status })
     text, status = shell.run(program.PATH .. " repl --user nobody")
     assert.same({ "etherlua: --user needs -i: later no relay can be opened\n", 2 }, { text, status })
@@ -113,15 +125,13 @@ describe("--user", function()
   end)
 
   root_it("is good for the user's own name: the rights of the program's file go", function()
-    local folder = shell.output_of "mktemp -d":gsub("\n", "")
-    finally(function() os.execute("rm -rf " .. folder) end)
-    shell.output_of(([[mkdir %s/build && cp %s %s/libetherlua.so %s/build/ && cp -r lua scripts %s
-      chmod -R go+rX %s && setcap cap_net_raw+ep %s/build/etherlua]]):format(folder, program.PATH,
-      program.PATH:match "^(.*)/", folder, folder, folder, folder))
+    local copy = nobody.copy()
+    finally(function() copy:close() end)
+    shell.output_of("setcap cap_net_raw+ep " .. copy.path)
     net = lab.new()
-    files.write(folder .. "/script.lua", "local relay = require('etherlua').relay()\n" .. TELL .. "tell()")
-    local out = net.near:run(("setpriv --reuid=65534 --regid=65534 --clear-groups env -u ETHERLUA_LIB " ..
-      "%s/build/etherlua run -i eth0 --user nobody %s/script.lua"):format(folder, folder))
+    local script = copy.folder .. "/script.lua"
+    files.write(script, "local relay = require('etherlua').relay()\n" .. TELL .. "tell()")
+    local out = net.near:run(("%s%s run -i eth0 --user nobody %s"):format(nobody.AS, copy.path, script))
     assert.equal((NOBODY:gsub("65534 \t", " \t")), out)
   end)
 
