@@ -4,7 +4,8 @@
 # behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench. TESTS="spec/core spec/x_spec.lua" selects
 # specs, of which JOBS run at once, each for LIMIT seconds at the most; ARGS="--filter=gateway" is handed to busted.
 # CASES="send recv" selects benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to them. SECONDS=600 is for how long
-# to fuzz in all; FUZZ="ingress file" selects targets.
+# to fuzz in all; FUZZ="ingress file" selects targets. DISTRO=bookworm is the Debian that is tested in, SHORT=1 with some
+# specs.
 
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -59,6 +60,7 @@ DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
 DEPS_STRUCTURE := graphviz
 DEPS_FUZZ := clang libclang-rt-dev llvm binutils lua-busted
+DEPS_DISTRO := debootstrap luajit util-linux
 DEPS_LINT := clang clang-format clang-tidy cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
@@ -78,9 +80,9 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-fuzz deps-lint demo bench \
-        test test-fast fuzz fuzz-long coverage torture conserve soak faults lint format portable deb install \
-        uninstall clean help
+.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-fuzz deps-distro deps-lint \
+        demo bench test test-fast test-distro fuzz fuzz-long coverage torture conserve soak faults lint format \
+        portable deb install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
@@ -157,6 +159,9 @@ deps-structure: ## install what draws the structure
 deps-fuzz: ## install what fuzzing and coverage need
 	$(call need,$(DEPS) $(DEPS_FUZZ))
 
+deps-distro: ## install what makes another Debian
+	$(call need,$(DEPS_DISTRO))
+
 deps-lint: ## install what lint needs
 	$(call need,$(DEPS) $(DEPS_LINT))
 
@@ -182,6 +187,11 @@ test-fast: ## those that need no root, no namespaces and no packages but lua-bus
 	$(call need,$(DEPS) lua-busted)
 	@$(submake) all
 	$(Q)FAST=1 $(run_specs)
+
+test-distro: DISTRO ?= trixie
+test-distro: ## demo and specs in Debian 13 (DISTRO=bookworm: 12; SHORT=1: some specs; TESTS=, JOBS=, ARGS= as above)
+	@$(submake) deps-distro || :
+	$(Q)setpriv --pdeathsig KILL luajit spec/distro/run.lua '$(DISTRO)' '$(SHORT)'
 
 # Of the fuzz targets: build/fuzz is the engine with clang's sanitizers and what guides libFuzzer; build/coverage counts
 # lines and branches. The engine's calls of these functions go to spec/fuzz/harness.h.
