@@ -4,7 +4,7 @@
 --
 --   luajit spec/distro/inside.lua DISTRO [SHORT]
 
-local distro, short = arg[1], arg[2] ~= "" and arg[2] ~= "0"
+local distro, short = arg[1], (arg[2] or "") ~= "" and arg[2] ~= "0"
 local root = "build/distro/" .. distro
 local log = root .. ".log"
 
@@ -93,6 +93,7 @@ end
 
 local function make_root()
   local began = os.time()
+  say("root", "is being made, which takes minutes: %s", log)
   local _, status = shell(MAKE)
   if status ~= 0 then skip(("no root of %s can be made: %s"):format(distro, reason_in((shell "cat LOG")))) end
   say("root", "made in %d s", os.time() - began)

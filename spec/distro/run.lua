@@ -7,9 +7,12 @@
 -- SHORT: 1 for fewer specs. TESTS, JOBS, LIMIT and ARGS of the environment go to `make test`. The last line is
 -- "N passed, N failed, N skipped". Exit status: 1 when something failed, 2 when there is no such DISTRO.
 
+local ffi = require "ffi"
+
 local KNOWN = { "bookworm", "trixie" }
 local distro, short = arg[1], arg[2] or ""
 
+local INT = 2
 local BUSY = 75       -- a status that nothing else has
 local KILLED = 137
 local LONGEST = 7200  -- seconds
@@ -37,6 +40,10 @@ local function missing()
   end
   if not succeeds(NAMESPACES .. "true") then return "mount and PID namespaces are not allowed here" end
 end
+
+-- luajit's own way with Ctrl-C is to finish reading first; but then nothing would end.
+ffi.cdef "void (*signal(int, void (*)(int)))(int);"
+ffi.C.signal(INT, nil)
 
 -- Each process ends with the one that started it. The lock is let go of when the last one has ended.
 local COMMAND = ([[exec WITH_PARENT sh -c '
