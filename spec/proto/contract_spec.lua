@@ -8,31 +8,6 @@ local packet = require "etherlua.proto.packet"
 local packets = require "support.packets"
 local proto = require "etherlua.proto"
 
--- The files of proto/ that both read and describe something.
-local function names_of_files()
-  local names = {}
-  local folder = debug.getinfo(contract.lacks, "S").source:match "^@(.*)contract%.lua$"
-  local listing = assert(io.popen("ls " .. folder))
-  for file in listing:lines() do
-    local name = file:match "^([%w_]+)%.lua$"
-    local module = name and name ~= "init" and require("etherlua.proto." .. name)
-    if module and rawget(module, "parse") and rawget(module, "describe") then names[#names + 1] = name end
-  end
-  listing:close()
-  return names
-end
-
-local function protocols()
-  local found, names = {}, {}
-  for _, list in ipairs { proto.names(), names_of_files() } do
-    for _, name in ipairs(list) do
-      if not found[name] then names[#names + 1] = name end
-      found[name] = true
-    end
-  end
-  return names
-end
-
 -- Name -> all its layers in the good packets: fields, and those of the layer around it.
 local fixtures, good = {}, packets.all()
 for what, one in pairs(packets.of_other_links()) do good[what] = one end
@@ -54,7 +29,7 @@ local function without(fields, names)
   return copy
 end
 
-for _, name in ipairs(protocols()) do
+for _, name in ipairs(helper.names()) do
   describe("the protocol " .. name, function()
     local module = proto[name]
 

@@ -2,6 +2,7 @@
 -- of new memory are counted, with the JIT off.
 
 local bytes = require "etherlua.net.bytes"
+local cost = require("support.cost").of
 local jit = require "jit"
 local match = require "etherlua.proto.match"
 local packet = require "etherlua.proto.packet"
@@ -85,22 +86,6 @@ local USES = {
   ["a packet"] = function(frame) assert.is_true(packet.parse(frame):build() == frame) end,
   ["its code"] = function(frame) return packet.parse(frame):code() end,
 }
-
--- ---- counting -----------------------------------------------------------------------------------------------------
-
--- Instructions of Lua and bytes of memory that fn takes.
-local function cost(fn, arg)
-  local steps = 0
-  collectgarbage()
-  collectgarbage "stop"
-  local before = collectgarbage "count"
-  debug.sethook(function() steps = steps + 100 end, "", 100)
-  fn(arg)
-  debug.sethook()
-  local memory = (collectgarbage "count" - before) * 1024
-  collectgarbage "restart"
-  return steps, memory
-end
 
 describe("the cost of a frame full of", function()
   setup(function()

@@ -4,15 +4,9 @@
 local effi = require "etherlua.core.ffi"
 local ether = require "etherlua"
 local ffi = require "ffi"
-local ip_range = require "etherlua.net.ip_range"
 local kinds = require "support.kinds"
 local leaks = require "support.leaks"
-local pcap = require "support.pcap"
-local size_mix = require "etherlua.net.size_mix"
-local traffic = require "etherlua.role.traffic"
-local vlan_range = require "etherlua.net.vlan_range"
-
-local MAC, ME, PEER = "02:00:00:00:00:01", "10.0.0.5", "10.0.0.9"
+local roles = require "support.roles"
 
 local NO_ROLES = {
   broadcast = "another name of host/broadcast.lua",
@@ -28,51 +22,6 @@ local NO_ROLES = {
   traffic = "flows and endpoints",
   traffic_counts = "counts",
 }
-
-local function flows()
-  return traffic.flows { count = 2, vlans = function() return ether.vlans() end,
-    src = { mac = MAC, mac_step = 1, ip = ME, ip_step = 1, port = 5000, port_step = 0 },
-    dst = { mac = "02:01:00:00:00:00", mac_step = 1, ip = PEER, ip_step = 1, port = 5001, port_step = 0 } }
-end
-
-local function host(relay)
-  return relay:host { mac = MAC, ip = ME .. "/24" }
-end
-
--- By name: what the role is on, and options with which it is busy for long.
-local ROLES = {
-  arp_scan = function(relay)
-    return relay, { targets = ip_range.new "10.0.0.0/24", vlans = vlan_range.new(), mac = MAC, rate = 0.1 }
-  end,
-  arping = function(relay)
-    return relay:conn { mac = MAC, multicast = true }, { target = PEER, interval = 60 }
-  end,
-  dhcp4_client = function(relay) return relay:conn { mac = MAC }, { timeout = 60 } end,
-  dhcp4_discover = function(relay) return relay, { vlans = vlan_range.new(), mac = MAC, timeout = 60 } end,
-  dhcp4_load = function(relay) return relay, { count = 3, mac = MAC, timeout = 60 } end,
-  gateway = function(relay) return relay, { pool = "10.0.0.10-10.0.0.20", ip6 = "2001:db8::/64" } end,
-  hosts = function(relay)
-    return relay, { count = 3, mac = MAC, vlans = vlan_range.new(), ip = ME .. "/24" }
-  end,
-  ping = function(relay) return host(relay), { target = PEER, interval = 60 } end,
-  replay = function(relay) return relay, { path = pcap.file(pcap.many(10)), rate = 0.1 } end,
-  traceroute = function(relay) return host(relay), { target = PEER, timeout = 60 } end,
-  traffic_direction = function(relay, other)
-    return { from = traffic.endpoints(relay, false), to = traffic.endpoints(other, false) },
-      { name = "x", flows = flows(), mix = size_mix.new "64", rate = 0.1 }
-  end,
-  traffic_receiver = function(relay) return traffic.endpoints(relay, false), { flows = flows() } end,
-  traffic_sender = function(relay)
-    return traffic.endpoints(relay, false), { flows = flows(), mix = size_mix.new "64", rate = 0.1 }
-  end,
-  udp_echo = function(relay) return host(relay), { ports = { 7, 9 } } end,
-}
-
-local function modules()
-  local names = {}
-  for path in io.popen("ls lua/etherlua/role/*.lua"):lines() do names[#names + 1] = path:match "([%w_]+)%.lua$" end
-  return names
-end
 
 -- Nothing but numbers, texts, booleans and tables of them.
 local function is_plain(value)
@@ -115,7 +64,7 @@ local function with_role(name, fn)
   return function()
     kinds.run(function()
       local relay, other = ether.wire()
-      local place, opts = ROLES[name](relay, other)
+      local place, opts = roles.busy[name](relay, other)
       fn(require("etherlua.role." .. name), place, opts)
       relay:close()
       other:close()
@@ -125,19 +74,19 @@ local function with_role(name, fn)
 end
 
 describe("what is in role/", function()
-  it("is a role that is tried here, or is known for something else", function()
+  it("is a role that is tried here, by support/roles.lua, or is known for something else", function()
     local found = {}
-    for _, name in ipairs(modules()) do
+    for _, name in ipairs(roles.modules()) do
       found[name] = true
-      assert.is_true((ROLES[name] == nil) ~= (NO_ROLES[name] == nil), name .. " stands in neither list, or in both")
+      assert.is_true((roles.busy[name] == nil) ~= (NO_ROLES[name] == nil), name .. " stands in neither list, or in both")
     end
-    for _, list in ipairs { ROLES, NO_ROLES } do
+    for _, list in ipairs { roles.busy, NO_ROLES } do
       for name in pairs(list) do assert.is_true(found[name], name .. " is not there any more") end
     end
   end)
 end)
 
-for name in pairs(ROLES) do
+for name in pairs(roles.busy) do
   describe("the role " .. name, function()
     it("runs or serves, is closed, and has a summary", with_role(name, function(module, place, opts)
       local one = module.new(place, opts)

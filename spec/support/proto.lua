@@ -1,14 +1,45 @@
--- support/proto.lua: what the specs of all protocol modules do alike: cut packets off, flip their bytes, throw random
--- ones at a parser, and look at error messages. No spec itself; failures are raised with the packet in hex.
+-- support/proto.lua: what the specs of all protocol modules do alike: find them, cut packets off, flip their bytes, throw
+-- random ones at a parser, and look at error messages. No spec itself; failures are raised with the packet in hex.
 
 local bytes = require "etherlua.net.bytes"
+local contract = require "etherlua.proto.contract"
+local proto = require "etherlua.proto"
 
 local M = {}
+
+-- The files of proto/ that both read and describe something.
+local function names_of_files()
+  local names = {}
+  local folder = debug.getinfo(contract.lacks, "S").source:match "^@(.*)contract%.lua$"
+  local listing = assert(io.popen("ls " .. folder))
+  for file in listing:lines() do
+    local name = file:match "^([%w_]+)%.lua$"
+    local module = name and name ~= "init" and require("etherlua.proto." .. name)
+    if module and rawget(module, "parse") and rawget(module, "describe") then names[#names + 1] = name end
+  end
+  listing:close()
+  return names
+end
+
+-- All protocols: those that proto/init.lua knows, and the files of proto/ that are one.
+---@return string[] names of modules
+function M.names()
+  local found, names = {}, {}
+  for _, list in ipairs { proto.names(), names_of_files() } do
+    for _, name in ipairs(list) do
+      if not found[name] then names[#names + 1] = name end
+      found[name] = true
+    end
+  end
+  return names
+end
 
 local function fail(packet, ...)
   error(string.format(...) .. ": " .. bytes.hex(packet), 0)
 end
 
+-- Whether two values are equal, tables by what is in them.
+---@return boolean
 local function same(a, b)
   if type(a) ~= "table" or type(b) ~= "table" then return a == b end
   for key, value in pairs(a) do
@@ -19,6 +50,7 @@ local function same(a, b)
   end
   return true
 end
+M.same = same
 
 -- Every beginning of a packet has to be refused with a reason that names the protocol.
 ---@param module table
