@@ -6,6 +6,7 @@
 local bytes = require "etherlua.net.bytes"
 local dhcp4_options = require "etherlua.proto.dhcp4_options"
 local dhcp4_order = require "etherlua.proto.dhcp4_order"
+local rest = require "etherlua.proto.dhcp4_rest"
 local misuse = require "etherlua.core.misuse"
 local schema = require "etherlua.proto.schema"
 
@@ -23,8 +24,9 @@ local OVERLOAD, END = 52, 255
 M.value_names = { op = { "request", "reply" }, htype = { "Ethernet" } }
 M.fields = schema.new("dhcp4", { "op", "htype", "hlen", "hops", "xid", "secs", "flags", "broadcast", "ciaddr", "yiaddr",
   "siaddr", "giaddr", "chaddr", "sname", "file", "options", "option_order", "option_bytes", "no_end", "overload",
-  "pad", "max_size" },
-  { inside = dhcp4_options.inside, orders = { options = dhcp4_order.keys } })
+  "rest", "pad", "max_size" },
+  { inside = { options = dhcp4_options.inside.options, option_bytes = dhcp4_options.inside.option_bytes,
+    option_order = dhcp4_options.inside.option_order, rest = rest.check }, orders = { options = dhcp4_order.keys } })
 
 ---@type table<string, integer> name of an option -> its code
 M.option_codes = dhcp4_options.codes
@@ -52,15 +54,17 @@ local function join_parts(raw)
 end
 
 -- The options between two positions: bytes into raw by code, those of one code joined (RFC 3396), and codes into order
--- as they came. Returns the position of the end option, or where the last option ends and true if there is
--- none, or nil, reason.
+-- as they came; raw.is_padded: there are octets in between that are none. Returns the position of the end option, or
+-- where the last option ends and true if there is none, or nil, reason.
 local function scan(message, at, stop, raw, order)
   local last = at - 1
   while at <= stop do
     local code, size = byte(message, at, at + 1)
     if code == END then return at, false end
     at = at + 1
-    if code ~= 0 then
+    if code == 0 then
+      raw.is_padded = true
+    else
       if at > stop or at + size > stop then return nil, format("dhcp4: option %d is cut short", code) end
       take(raw, order, code, sub(message, at + 1, at + size))
       at = at + 1 + size
@@ -160,7 +164,8 @@ end
 ---@return table? fields op, htype, hlen, hops, xid, secs, flags, broadcast (its top bit), ciaddr, yiaddr, siaddr,
 ---  giaddr, chaddr (text if hlen is 6, else raw), sname, file, options (by name if known, else raw by code), and where
 ---  build() would not make it so unasked: overload ("file", "sname", "both"), option_order (list of codes),
----  option_bytes (by code a list of the parts that came), no_end (true: the end option is missing), pad
+---  option_bytes (by code a list of the parts that came), no_end (true: the end option is missing), rest (what stands
+---  behind chaddr, sname, file and options in the place of zeros; areas: all that may hold options), pad
 ---@return string? reason
 function M.parse(message)
   local have = #message
@@ -172,7 +177,7 @@ function M.parse(message)
   local end_at, overload, no_end = scan_all(message, raw, order)
   if not end_at then return nil, overload end
   local options, option_order, option_bytes = typed(raw, order, overload)
-  return {
+  local fields = {
     op = op, htype = htype, hlen = hlen, hops = hops,
     xid = u32(message, 5),
     secs = u16(message, 9),
@@ -192,6 +197,8 @@ function M.parse(message)
     overload = overload,
     pad = padding(have, end_at),
   }
+  fields.rest = rest.of(message, fields, end_at, (overload or raw.is_padded) and M.build)
+  return fields
 end
 
 -- ---- Writing ------------------------------------------------------------------------------------------------------
@@ -240,10 +247,6 @@ local function overload_option(fields, bits)
   return concat(pieces)
 end
 
-local function filled_up(text, size)
-  return text .. ("\0"):rep(size - #text)
-end
-
 -- As many of the last pieces as fit in a field of some size, closed by an end option; and how many pieces remain.
 local function fill_field(pieces, last, size)
   local first, room = last + 1, size - 1
@@ -251,7 +254,7 @@ local function fill_field(pieces, last, size)
     first = first - 1
     room = room - #pieces[first]
   end
-  return filled_up(concat(pieces, "", first, last) .. char(END), size), first - 1
+  return rest.filled_up(concat(pieces, "", first, last) .. char(END), size), first - 1
 end
 
 -- Which of file (1) and sname (2) are to take options: what the caller says, else both if the message gets too long.
@@ -275,6 +278,10 @@ local function lay_out(fields)
   local file, sname = bytes.string("dhcp4 file", fields.file, FILE_SIZE),
     bytes.string("dhcp4 sname", fields.sname, SNAME_SIZE)
   local pieces, size = option_pieces(fields)
+  if fields.rest and fields.rest.areas then
+    local kept_sname, kept_file, kept_options = rest.areas(fields, concat(pieces))
+    if kept_sname then return kept_sname, kept_file, kept_options end
+  end
   local bits, last = overload_bits(fields, HEADER_SIZE + size + 1, file, sname), #pieces
   local close = fields.no_end and "" or char(END)
   if bits == 0 then return sname, file, concat(pieces) .. close end
@@ -321,13 +328,14 @@ function M.build(fields)
     .. put16("dhcp4 flags", flags_of(fields))
     .. address("dhcp4 ciaddr", fields.ciaddr) .. address("dhcp4 yiaddr", fields.yiaddr)
     .. address("dhcp4 siaddr", fields.siaddr) .. address("dhcp4 giaddr", fields.giaddr)
-    .. filled_up(chaddr_bytes(fields), 16) .. filled_up(sname, SNAME_SIZE) .. filled_up(file, FILE_SIZE)
-    .. COOKIE .. options
+    .. rest.completed(fields, "chaddr", chaddr_bytes(fields), 16) .. rest.completed(fields, "sname", sname, SNAME_SIZE)
+    .. rest.completed(fields, "file", file, FILE_SIZE) .. COOKIE .. options
   if fields.max_size and #message > fields.max_size then
     misuse.raise("a DHCP message of %d octets does not fit in max_size %d", #message, fields.max_size)
   end
   if fields.pad == false then return message end
-  return filled_up(message, bytes.check("dhcp4 pad", fields.pad or BOOTP_SIZE, 0, 0xffff))
+  local size = bytes.check("dhcp4 pad", fields.pad or BOOTP_SIZE, 0, 0xffff)
+  return rest.completed(fields, "options", message, math.max(size, #message))
 end
 
 -- ---- Answers ------------------------------------------------------------------------------------------------------
