@@ -165,7 +165,7 @@ describe("a field of the shape that it has", function()
         relay_agent = { circuit_id = anything, remote_id = false, order = false }, [43] = anything, [12] = false } } }
     assert.equal(24, #proto.ipv4.build(with(NEEDED.ipv4, { options = "\1\1" })))
     assert.equal(proto.ipv4.build(NEEDED.ipv4), proto.ipv4.build(with(NEEDED.ipv4, { options = {}, df = 0 })))
-    helper.raises("bad options \1 of ipv4: a list of options", match.compile, { ip4 = { options = "\1" } })
+    helper.raises("bad options \\x01 of ipv4: a list of options", match.compile, { ip4 = { options = "\1" } })
   end)
 
   it("is a list in a pattern that has to be of the same length, and a struct of which some is said", function()

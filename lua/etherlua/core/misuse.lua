@@ -3,6 +3,7 @@
 -- from a command line show the words alone.
 
 local failures = require "etherlua.core.failure"
+local outside = require "etherlua.core.outside"
 
 local M = {}
 
@@ -34,11 +35,11 @@ function M.place(co)
   end
 end
 
--- Raises an error for what the caller did wrong: what was given, what is allowed.
+-- Raises an error for what the caller did wrong: what was given, what is allowed. It is one line, whatever was given.
 ---@param format string as for string.format
 ---@param ... any
 function M.raise(format, ...)
-  local words, place = format:format(...), M.place()
+  local words, place = outside.shown((format:format(...):gsub("\\\n", "\\n"))), M.place() -- %q breaks lines
   error(place and place .. ": " .. words or words, 0)
 end
 

@@ -96,14 +96,18 @@ function M.read(code_or_name, text)
   return name, value
 end
 
+local function read_pair(text)
+  local name, value = text:match("^([^=]+)=(.*)$")
+  if not name then misuse.raise("bad option %q: NAME=VALUE or CODE=VALUE is needed", text) end
+  return M.read(name, value)
+end
+
 -- As an option parser's convert() wants it.
 ---@param text string "60=text"
 ---@return table|nil pair { key, value }
 ---@return string|nil reason
 function M.convert(text)
-  local name, value = text:match("^([^=]+)=(.*)$")
-  if not name then return nil, ("bad option %q: NAME=VALUE or CODE=VALUE is needed"):format(text) end
-  local ok, key, typed = pcall(M.read, name, value)
+  local ok, key, typed = pcall(read_pair, text)
   if not ok then return nil, misuse.words(key) end
   return { key, typed }
 end

@@ -160,6 +160,20 @@ local function by_fields(wanted)
   end
 end
 
+-- Where a Lua pattern is in a text. What is wrong with one may show only in a text that matches up to there.
+local function find(text, pattern)
+  local ok, at = pcall(string.find, text, pattern)
+  if not ok then misuse.raise("bad pattern %q: %s", pattern, misuse.words(at)) end
+  return at
+end
+
+local function by_pattern(pattern)
+  find("", pattern)
+  return function(frame)
+    return not find(text_of(frame), pattern) and ("neither line nor payload match %q"):format(pattern) or nil
+  end
+end
+
 -- What compares frames with a pattern: a table of decoded fields such as { ip = { dst = "10.0.0.1" }, arp = false }
 -- (layers and fields also by their short names; a function as a value is called with the field; false: there is none;
 -- a number stands for a VLAN tag of this ID), a function of the decoded frame, or a Lua pattern for its decoded line or
@@ -170,9 +184,7 @@ function M.compile(pattern)
   if type(pattern) == "function" then
     return function(frame) return not pattern(frame) and "the function does not accept it" or nil end
   elseif type(pattern) == "string" then
-    return function(frame)
-      return not text_of(frame):find(pattern) and ("neither line nor payload match %q"):format(pattern) or nil
-    end
+    return by_pattern(pattern)
   elseif type(pattern) ~= "table" then
     misuse.raise("bad pattern %s: a table of fields, a function or a Lua pattern is needed", tostring(pattern))
   end

@@ -106,7 +106,7 @@ function M.answers(reply, request)
   if not udp.answers(reply, request) or request.rst then return false end
   if reply.syn and not (reply.ack and request.syn) then return false end
   if not reply.ack then
-    return reply.rst and (not request.ack or reply.sequence_number == request.acknowledgment_number)
+    return reply.rst == true and (not request.ack or reply.sequence_number == request.acknowledgment_number)
   end
   return (reply.acknowledgment_number - request.sequence_number) % 2 ^ 32 <= length_of(request) + 1
 end
