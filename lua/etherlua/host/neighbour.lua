@@ -229,6 +229,18 @@ local function conflict_here(self, key)
   return other.mac
 end
 
+-- Asks until the time is over or somebody has it.
+local function ask_around(self, claim, timing)
+  local source = claim.ip:find(":", 1, true) and ANY6 or ANY4
+  select.wait { claim.event, timeout = random.between(0, timing.wait) }
+  for i = 1, timing.count do
+    if claim.conflict then break end
+    ask(self, claim.ip, source)
+    local pause = i < timing.count and random.between(timing.min, timing.max) or timing.after
+    select.wait { claim.event, timeout = pause }
+  end
+end
+
 -- Whether nobody else has the address (RFC 5227 section 2.1, RFC 4862 section 5.4). Blocks for the time of the probes.
 ---@param ip string
 ---@param timing table one of M.PROBES, M.DETECTION, or of M.detection()
@@ -237,16 +249,11 @@ end
 function Neighbours:probe(ip, timing)
   local other = conflict_here(self, segment.key(ip))
   if other then return nil, other end
-  local claim, source = enter(self, segment.claim(self.conn, ip)), ip:find(":", 1, true) and ANY6 or ANY4
-  select.wait { claim.event, timeout = random.between(0, timing.wait) }
-  for i = 1, timing.count do
-    if claim.conflict then break end
-    ask(self, ip, source)
-    local pause = i < timing.count and random.between(timing.min, timing.max) or timing.after
-    select.wait { claim.event, timeout = pause }
-  end
-  if not claim.conflict then return true end
+  local claim = enter(self, segment.claim(self.conn, ip))
+  local ok, failure = pcall(ask_around, self, claim, timing) -- whoever asked may be cancelled
+  if ok and not claim.conflict then return true end
   self:release(ip)
+  if not ok then error(failure, 0) end
   return nil, claim.conflict
 end
 

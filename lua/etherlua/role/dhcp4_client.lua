@@ -101,6 +101,7 @@ local function acquire(client)
       local lease
       lease, reason = settle(client, ack, mac, server, started)
       if lease then return lease end
+      if client.closed then break end
     elseif not server then
       break
     end
@@ -157,17 +158,20 @@ end
 
 -- ---- the role -----------------------------------------------------------------------------------------------------
 
+local function run(self, tell)
+  local lease, reason = acquire(self)
+  if not lease then return nil, reason end
+  self.lease = lease
+  if tell then tell("bound", lease) end
+  return lease:hold(tell)
+end
+
 -- Leases an address and keeps it. Blocks until there is none, or it is lost.
 ---@param tell? fun(event: string, lease: etherlua.dhcp4_lease) event: "bound", "renewed", "rebound"
 ---@return nil
 ---@return string reason
 function Client:run(tell)
-  if self.closed then return nil, "closed" end
-  local lease, reason = acquire(self)
-  if not lease then return nil, self.closed and "closed" or reason end
-  self.lease = lease
-  if tell then tell("bound", lease) end
-  return lease:hold(tell)
+  return role.run(self, run, tell)
 end
 
 -- Counts, and what the lease says once there is one.
