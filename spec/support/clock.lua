@@ -1,24 +1,42 @@
--- clock.lua: runs a Lua program in a process whose clocks a spec can move: see clock.c.
+-- clock.lua: runs a Lua program in a process whose clocks a spec can move, or in which time goes by only where somebody
+-- waits for it: see clock.c.
 
+local ffi = require "ffi"
 local shell = require "support.shell"
 
 local M = {}
+
+-- Runs a command with clock.c preloaded, which is built for that. Its output goes where this process's does.
+---@param folder string where clock.so is put
+---@param command string
+---@return integer status of os.execute
+function M.execute(folder, command)
+  shell.output_of(("%s -shared -fPIC -o %s/clock.so spec/support/clock.c"):format(os.getenv "CC" or "cc", folder))
+  return os.execute(("ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD='%s %s/clock.so' %s"):format(os.getenv "SANITIZER" or "",
+    folder, command))
+end
 
 ---@param program string Lua; it declares with ffi.cdef what it sets of clock.c
 ---@param ... any its arguments
 ---@return string output
 function M.run(program, ...)
   local folder = shell.output_of("mktemp -d"):match "%S+"
-  shell.output_of(("%s -shared -fPIC -o %s/clock.so spec/support/clock.c"):format(os.getenv "CC" or "cc", folder))
   local file = assert(io.open(folder .. "/child.lua", "w"))
   file:write(program)
   file:close()
-  local command = ("%s LD_PRELOAD='%s %s/clock.so' LUA_PATH='%s;;' luajit %s/child.lua %s"):format(
-    "ASAN_OPTIONS=detect_leaks=0", os.getenv "SANITIZER" or "",
-    folder, package.path, folder, table.concat({ ... }, " "))
-  local ok, output = pcall(shell.output_of, command)
+  local status = M.execute(folder, ("LUA_PATH='%s;;' luajit %s/child.lua %s >%s/output 2>&1"):format(package.path,
+    folder, table.concat({ ... }, " "), folder))
+  local output = shell.output_of("cat " .. folder .. "/output")
   os.execute("rm -r " .. folder)
-  return ok and output or error(output, 0)
+  return status == 0 and output or error(output, 0)
+end
+
+ffi.cdef "int spec_clock_virtual;"
+
+-- From now on time goes by only where somebody waits. Possible in a process that execute() has begun.
+---@return boolean whether it is
+function M.make_virtual()
+  return pcall(function() ffi.C.spec_clock_virtual = 1 end)
 end
 
 return M

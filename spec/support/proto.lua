@@ -1,5 +1,6 @@
--- support/proto.lua: what the specs of all protocol modules do alike: find them, cut packets off, flip their bytes, throw
--- random ones at a parser, and look at error messages. No spec itself; failures are raised with the packet in hex.
+-- support/proto.lua: what the specs of all protocol modules do alike: find them, cut packets off, flip their bytes,
+-- throw random ones at a parser, and look at error messages. No spec itself; failures are raised with the packet in
+-- hex.
 
 local bytes = require "etherlua.net.bytes"
 local contract = require "etherlua.proto.contract"

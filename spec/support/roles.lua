@@ -1,4 +1,5 @@
--- roles.lua: the roles that there are, by their files, and how each is made on a wire: for what is asked of all of them.
+-- roles.lua: the roles that there are, by their files, and how each is made on a wire: for what is asked of all of
+-- them.
 
 local ether = require "etherlua"
 local ip_range = require "etherlua.net.ip_range"
