@@ -194,8 +194,12 @@ test-distro: ## demo and specs in Debian 13 (DISTRO=bookworm: 12; SHORT=1: some 
 	$(Q)setpriv --pdeathsig KILL luajit spec/distro/run.lua '$(DISTRO)' '$(SHORT)'
 
 # Of the fuzz targets: build/fuzz is the engine with clang's sanitizers and what guides libFuzzer; build/coverage counts
-# lines and branches. The engine's calls of these functions go to spec/fuzz/harness.h.
-FUZZ     ?= $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
+# lines and branches. The engine's calls of these functions go to spec/fuzz/harness.h. Targets in Lua use build/.
+FUZZ_C   := $(patsubst spec/fuzz/%.c,%,$(wildcard spec/fuzz/*.c))
+FUZZ_LUA := codec role
+FUZZ     ?= $(FUZZ_C) $(FUZZ_LUA)
+IN_C      = $(filter $(FUZZ_C),$(FUZZ))
+IN_LUA    = $(filter-out $(FUZZ_C),$(FUZZ))
 FUZZED    = clock_gettime getrandom malloc calloc realloc fstat inotify_init1 inotify_add_watch
 FUZZBUILD = B=build/fuzz CC=clang SAN=1 CFLAGS='-O1 -g' CPPFLAGS=-D__SANITIZE_ADDRESS__=1 \
 	SANFLAGS='-fsanitize=address,undefined,fuzzer-no-link -fno-omit-frame-pointer -fno-sanitize-recover=all'
@@ -213,25 +217,36 @@ $(B)/target/%: spec/fuzz/%.c spec/fuzz/harness.h spec/fuzz/mutator.h $(B)/fuzzed
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CCARGS) $(LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/fuzzed.o $(LIBS)
 
-# Ends without a word when there is libFuzzer, else says what is missing.
+# Sets $$in_c: the targets in C, or none, with a word about what is missing, where there is no libFuzzer.
 define fuzzer
-	@mkdir -p build; echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer -x c -o build/fuzzer - \
-		2>build/fuzzer.log || { echo "skipped: clang cannot build with libFuzzer: $$(head -n 1 build/fuzzer.log)"; exit 0; };
+	@mkdir -p build; in_c="$(IN_C)"; [ -z "$$in_c" ] || echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+		clang -fsanitize=fuzzer -x c -o build/fuzzer - 2>build/fuzzer.log || \
+		{ echo "skipped: clang cannot build with libFuzzer: $$(head -n 1 build/fuzzer.log)"; in_c=; };
+endef
+
+# $(call run_fuzz,JOBS)
+define run_fuzz
+	$(fuzzer) [ -n "$$in_c$(IN_LUA)" ] || exit 0; $(submake) SAN= all && \
+		{ [ -z "$$in_c" ] || $(submake) $(FUZZBUILD) $(IN_C:%=build/fuzz/target/%); } && \
+		export $(FUZZENV) && { [ -z "$(IN_LUA)" ] || luajit spec/fuzz/captures.lua build/fuzz $(CAPTURES); } && \
+		luajit spec/fuzz/run.lua build/fuzz $(SECONDS) $(1) $$in_c $(IN_LUA)
 endef
 
 fuzz: SECONDS ?= 60
-fuzz: deps-fuzz ## fuzz the engine for SECONDS=60 in all (FUZZ="ingress file": only these targets)
-	$(fuzzer) $(submake) SAN= all && $(submake) $(FUZZBUILD) $(FUZZ:%=build/fuzz/target/%) && \
-		$(FUZZENV) luajit spec/fuzz/run.lua build/fuzz $(SECONDS) 1 $(FUZZ)
+fuzz: deps-fuzz ## fuzz engine, codecs and roles for SECONDS=60 in all (FUZZ="ingress codec": only these targets)
+	$(call run_fuzz,1)
 
 fuzz-long: SECONDS ?= 3600
 fuzz-long: deps-fuzz ## fuzz for SECONDS=3600, on all cores
-	$(fuzzer) $(submake) SAN= all && $(submake) $(FUZZBUILD) $(FUZZ:%=build/fuzz/target/%) && \
-		$(FUZZENV) luajit spec/fuzz/run.lua build/fuzz $(SECONDS) $$(nproc) $(FUZZ)
+	$(call run_fuzz,$$(nproc))
 
-coverage: deps-fuzz ## which lines and branches of the engine fuzzing, so far, and its specs reach
-	$(fuzzer) $(submake) $(COVERED) build/coverage/etherlua build/coverage/libetherlua.so \
-		$(FUZZ:%=build/coverage/target/%) && luajit spec/fuzz/coverage.lua build/coverage build/fuzz $(FUZZ)
+# Seconds for which each target in Lua goes on from its inputs.
+coverage: SECONDS ?= 30
+coverage: deps-fuzz ## which lines and branches of engine and Lua fuzzing, so far, and the engine's specs reach
+	$(fuzzer) { [ -z "$$in_c" ] || { $(submake) $(COVERED) build/coverage/etherlua build/coverage/libetherlua.so \
+		$(IN_C:%=build/coverage/target/%) && luajit spec/fuzz/coverage.lua build/coverage build/fuzz $$in_c; }; } && \
+		{ [ -z "$(IN_LUA)" ] || { $(submake) SAN= all && export $(FUZZENV) && \
+		luajit spec/fuzz/lua_coverage.lua build/fuzz $(SECONDS) $(IN_LUA); }; }
 
 # What runs for long, until it is over or something was wrong. Variables of the command line are in the environment.
 endure = env $(TESTENV) LUA_PATH='$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;;' \
