@@ -15,6 +15,7 @@ package.path = "lua/?.lua;lua/?/init.lua;spec/?.lua;" .. package.path
 local lines = require "fuzz.lines" -- first
 
 local captures = require "fuzz.captures"
+local files = require "support.files"
 local growth = require "fuzz.growth"
 local jit = require "jit"
 local mutator = require "fuzz.mutator"
@@ -154,9 +155,7 @@ local function prepare(build)
   end
   local listing = assert(io.popen(("ls '%s'"):format(corpus)))
   for name in listing:lines() do
-    local file = assert(io.open(corpus .. "/" .. name, "rb"))
-    local input = read(file:read "*a")
-    file:close()
+    local input = read(files.read_all(corpus .. "/" .. name))
     if input.kind == "frame" and is_new(input.name, input.text) then add("frame", input.name, input.text) end
     kept = kept + 1
   end
@@ -168,9 +167,9 @@ local function look(input, draw)
   if kept >= KEPT_MAX or input.kind ~= "frame" or not is_new(input.name, input.text) then return end
   kept = kept + 1
   add("frame", input.name, input.text)
-  local file = assert(io.open(("%s/%08x%08x"):format(corpus, draw:upto(2 ^ 31), draw:upto(2 ^ 31)), "wb"))
-  file:write(written(input))
-  file:close()
+  local name, whole = ("%08x%08x"):format(draw:upto(2 ^ 31), draw:upto(2 ^ 31)), written(input)
+  files.write(("%s/.%s"):format(corpus, name), whole) -- another process may read the corpus
+  os.rename(("%s/.%s"):format(corpus, name), ("%s/%s"):format(corpus, name))
 end
 
 -- Half of the time every protocol is as likely as the others, however many inputs there are of it.

@@ -15,13 +15,22 @@ if not clock.make_virtual() then
   os.exit(clock.execute(folder, ("luajit spec/fuzz/role.lua '%s'"):format(table.concat(arg, "' '"))) == 0 and 0 or 1)
 end
 
+local captures = require "fuzz.captures"
 local episode = require "fuzz.episode"
 local target = require "fuzz.target"
 
 local LOOK_EVERY = 32 -- episodes between two looks at what is left open
+local LONGEST = 1514  -- octets of a frame
 
 local M = { name = "role" }
 local played, names, only = 0, {}, os.getenv "ROLE"
+
+-- Frames of captures that fit a link.
+function M.prepare(build)
+  for first, text in captures.frames(build) do
+    if first == "ethernet" and #text <= LONGEST then episode.add_seed(text) end
+  end
+end
 
 function M.once(_, seed)
   M.note:seek "set"
@@ -39,7 +48,8 @@ function M.finish()
   print("episodes: " .. table.concat(list, ", "))
 end
 
-function M.again(input)
+function M.again(input, build)
+  M.prepare(build)
   local seed, name = input:match "^(%d+) (.-)\n"
   return episode.play(tonumber(seed), name ~= "?" and name or nil) or episode.left()
 end

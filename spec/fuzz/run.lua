@@ -116,7 +116,7 @@ end
 local function reason(text)
   local list = {}
   for line in text:gmatch "[^\n]+" do
-    if line:find "^found: " or line:find "^  again: " then
+    if line:find "^found: " or line:find "^  again: " or line:find "^luajit: " then
       list[#list + 1] = line
     elseif line:find "Assertion" or line:find "runtime error" or line:find "SUMMARY" or line:find "no seed" then
       list[#list + 1] = "  " .. line

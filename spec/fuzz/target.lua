@@ -21,12 +21,12 @@ local FINDINGS_MAX = 20
 ---@field prepare? fun(build: string) before the first execution
 ---@field once fun(chance: table): string|nil, string|nil  reason and input of what was wrong with one execution
 ---@field replay? fun(goes_on: function)  executes all inputs once, when lines are watched
----@field again fun(input: string): string|nil  reason
+---@field again fun(input: string, build: string): string|nil  reason
 ---@field finish? fun() behind the last execution
 
--- The first line of the reason without what differs from one input to the next.
+-- The first line of the reason without what differs from one input to the next: numbers, and what is quoted.
 local function kind_of(reason)
-  return (reason:match("^[^\n]*"):gsub("0x%x+", "N"):gsub("%d+", "N"):gsub('"[^"]*"', "S"):sub(1, 200))
+  return (reason:match("^[^\n]*"):gsub("0x%x+", "N"):gsub("%d+", "N"):gsub('".*', ""):sub(1, 200))
 end
 
 -- A short name for a text (Fowler, Noll and Vo's FNV-1 with a modulus that numbers of Lua have room for).
@@ -57,12 +57,13 @@ end
 
 local function fuzz(target, build, seconds)
   local seed = chance.seed()
-  local run = { target = target, build = build, found = 0, kinds = {}, ends = os.time() + seconds,
+  local run = { target = target, build = build, found = 0, kinds = {},
     executions = tonumber(os.getenv "EXECUTIONS") }
   io.stdout:setvbuf "line"
   print(("SEED=%d"):format(seed))
   os.execute(("mkdir -p '%s/findings'"):format(build))
   if target.prepare then target.prepare(build) end
+  run.ends = os.time() + seconds
   local middle = os.time() + seconds / 2
   if lines.watching and target.replay then target.replay(function() return os.time() < middle end) end
   local draw, count = chance.new(seed), 0
@@ -89,7 +90,7 @@ function M.main(target, args)
   local seconds = tonumber(args[2])
   if seconds then os.exit(fuzz(target, args[1], seconds) and 0 or 1) end
   if not args[1] then error(("%s.lua BUILD SECONDS, or %s.lua FINDING"):format(target.name, target.name), 0) end
-  local reason = target.again(files.read_all(args[1]))
+  local reason = target.again(files.read_all(args[1]), args[1]:match "^(.*)/findings/" or ".")
   print(reason and "found: " .. reason or "nothing is wrong with it any more")
   os.exit(reason and 1 or 0)
 end
