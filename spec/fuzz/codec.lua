@@ -179,7 +179,7 @@ local function next_input(draw)
   local kind, name = base.kind, base.name
   if kind == "protocol" and draw:once_in(3) then kind = "quoted" end
   if draw:once_in(20) then kind, name = "fast", "readers" end
-  if kind ~= "fast" and draw:once_in(400) then kind = "growth" end
+  if kind ~= "fast" and draw:once_in(200) then kind = "growth" end
   return { kind = kind, name = name, text = mutator.mutate(draw, base.text, other.text) }
 end
 

@@ -92,7 +92,7 @@ local VARIED = { timeout = { 0.01, 0.5, 5, 60 }, interval = { 0.05, 1, 60 }, tri
   icmp = { true }, flood = { true }, quiet = { true }, rounds = { 1, 3 }, release = { false }, any_port = { true },
   window = { 1, 16 }, lease_time = { 0, 1, 30, 4294967295 }, offer_time = { 0, 1, 60 }, decline_time = { 0, 5 },
   max_offers = { 0, 1, 64 }, max_declined = { 0, 1 }, max_leases = { 1, 5 }, decline_pause = { 0.1, 10 },
-  target = { PEER, "10.0.0.1", "192.0.2.1" } }
+  target = { PEER, "10.0.0.1", "192.0.2.1", "fe80::1", "2001:db8::1" } }
 
 local function sorted(values)
   local names = {}
