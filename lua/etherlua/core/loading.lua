@@ -47,7 +47,7 @@ local function loader_of(name)
     if type(found) == "function" then return found end
     if type(found) == "string" then tried[#tried + 1] = found end
   end
-  misuse.raise("module '%s' not found:%s", name, table.concat(tried))
+  misuse.raise_lines("module '%s' not found:%s", name, table.concat(tried))
 end
 
 local function load_module(name)

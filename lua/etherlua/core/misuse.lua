@@ -35,12 +35,23 @@ function M.place(co)
   end
 end
 
+local function raise_words(words)
+  local place = M.place()
+  error(place and place .. ": " .. words or words, 0)
+end
+
 -- Raises an error for what the caller did wrong: what was given, what is allowed. It is one line, whatever was given.
 ---@param format string as for string.format
 ---@param ... any
 function M.raise(format, ...)
-  local words, place = outside.shown((format:format(...):gsub("\\\n", "\\n"))), M.place() -- %q breaks lines
-  error(place and place .. ": " .. words or words, 0)
+  raise_words(outside.shown((format:format(...):gsub("\\\n", "\\n")))) -- %q breaks lines
+end
+
+-- The same for what Lua itself says in several lines.
+---@param format string
+---@param ... any
+function M.raise_lines(format, ...)
+  raise_words(outside.lines(format:format(...)))
 end
 
 -- Raises an error for what is no time to wait; one that has passed already is.
