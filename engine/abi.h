@@ -300,6 +300,13 @@ struct el_relay *el_relay_open(struct el_engine *engine, const char *spec, const
 /* Two relays joined in memory: what one sends the other receives. */
 int el_wire_open(struct el_engine *engine, const struct el_relay_opts *opts, struct el_relay *pair[2],
                  char err[EL_ERR_MAX]);
+/*
+ * Blocks the thread, for up to so many seconds, while the link is away that was there before the relay was opened, or
+ * that another process has just taken away by closing one: cards are reset for both. Returns whether it is there, or is
+ * not waited for because it had been away. EL_LINK_PATIENCE seconds in all are enough.
+ */
+int el_relay_settle(const struct el_relay *relay, double seconds);
+enum { EL_LINK_PATIENCE = 10 };
 /* Closes the endpoints that are still open on it, then closes and frees the relay. */
 void el_relay_close(struct el_relay *relay);
 void el_relay_info(const struct el_relay *relay, struct el_relay_info *out);

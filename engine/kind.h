@@ -7,6 +7,7 @@
 #pragma once
 
 #include "common.h"
+#include "os/carrier.h"
 #include "pool.h"
 #include "table.h"
 
@@ -49,6 +50,7 @@ struct el_relay {
 	uint32_t headroom;      /* bytes that the kernel needs in front of a received frame */
 	uint32_t memory_wanted; /* bytes of all frames, unless their number is given; 0: the usual number of frames */
 	uint32_t tx_inflight;   /* frames that were sent and are in a ring of the kernel's */
+	struct el_carrier carrier; /* of kinds with an interface */
 	char detail[64];
 	bool was_left;            /* see struct el_relay_info */
 	char problem[EL_ERR_MAX]; /* see el_relay_info */

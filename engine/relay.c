@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "capture.h"
 #include "clock.h"
@@ -20,6 +21,7 @@
 #include "transmit.h"
 
 enum { MIN_MTU = 68, MAX_MTU = 65000 };
+enum { SETTLE_PAUSE = 10000 }; /* us */
 
 static const double RECHECK = 0.5; /* seconds between looks at an interface that is down */
 
@@ -31,6 +33,18 @@ int el_relay_set_mtu(struct el_relay *relay, const struct el_relay_opts *opts, u
 	if (relay->mtu < MIN_MTU || relay->mtu > MAX_MTU)
 		return el_fail(err, -EINVAL, "bad MTU %u: %d to %d is allowed", relay->mtu, MIN_MTU, MAX_MTU);
 	return 0;
+}
+
+int el_relay_settle(const struct el_relay *relay, double seconds)
+{
+	const struct el_carrier *carrier = &relay->carrier;
+
+	for (; carrier->awaited && !el_carrier_is_there(carrier); seconds -= SETTLE_PAUSE * 1e-6) {
+		if (seconds <= 0)
+			return 0;
+		usleep(SETTLE_PAUSE);
+	}
+	return 1;
 }
 
 void el_relay_info(const struct el_relay *relay, struct el_relay_info *out)

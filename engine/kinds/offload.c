@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "kinds/offload.h"
+#include "os/carrier.h"
 #include "os/shortage.h"
 #include "os/whereabouts.h"
 
@@ -125,6 +126,16 @@ static void close_record(struct el_offload *self)
 
 /* ---- the keeper ---- */
 
+static int put_back_here(const struct el_offload *self, int fd)
+{
+	struct el_carrier carrier = {.fd = fd, .ifindex = self->ifindex};
+	bool was_there = el_carrier_is_there(&carrier);
+	int error = set_rxvlan(fd, self->ifindex, true);
+
+	el_carrier_announce(&carrier, self->announcer, was_there);
+	return error;
+}
+
 /*
  * The interface may be in another namespace by now. One that is nowhere needs nothing. When the process was killed it
  * may have the XDP program there for another moment.
@@ -134,7 +145,7 @@ static int put_back(const struct el_offload *self, int fd, bool was_killed)
 	int ifindex = self->ifindex, more = was_killed ? TRIES - 1 : 0, elsewhere, error;
 
 	if (el_whereabouts_here(fd, self->ifindex))
-		return set_rxvlan(fd, ifindex, true);
+		return put_back_here(self, fd);
 	while ((elsewhere = el_whereabouts_find(&ifindex, self->name, self->mac)) == -ENODEV && more-- > 0)
 		usleep(PAUSE);
 	if (elsewhere < 0)
@@ -145,10 +156,10 @@ static int put_back(const struct el_offload *self, int fd, bool was_killed)
 }
 
 /*
- * In the child: waits for a word, or for the other end of the pipe to be closed, as when the process was killed; has a
- * socket and the record's lock meanwhile.
+ * In the child: waits for a word, or for the other end of the pipe to be closed, as when the process was killed; has
+ * two sockets and the record's lock meanwhile.
  */
-static void keep(const struct el_offload *self, int pipe)
+static void keep(struct el_offload *self, int pipe)
 {
 	char word = 0;
 	ssize_t count;
@@ -161,7 +172,9 @@ static void keep(const struct el_offload *self, int pipe)
 	close(2);
 	if (self->record >= 0)
 		dup2(self->record, 2);
-	close_range(3, ~0U, 0);
+	if (self->announcer >= 0)
+		self->announcer = dup2(self->announcer, 3);
+	close_range(self->announcer < 0 ? 3 : 4, ~0U, 0);
 	while (write(0, &word, 1) < 0 && errno == EINTR)
 		;
 	do
@@ -174,7 +187,7 @@ static void keep(const struct el_offload *self, int pipe)
 }
 
 /* No signal reaches the keeper but SIGKILL: it ends when its time has come, and does not run the caller's handlers. */
-static pid_t fork_keeper(const struct el_offload *self, int pipe)
+static pid_t fork_keeper(struct el_offload *self, int pipe)
 {
 	sigset_t all, before;
 	pid_t pid;
@@ -253,10 +266,11 @@ static void let_go(struct el_offload *self)
 	self->keeper = 0;
 }
 
-int el_offload_suspend(struct el_offload *self, int fd, int ifindex, char err[EL_ERR_MAX])
+int el_offload_suspend(struct el_offload *self, int fd, int ifindex, int announcer, char err[EL_ERR_MAX])
 {
 	int error = identify(self, fd, ifindex);
 
+	self->announcer = announcer;
 	if (error)
 		return el_shortage_fail(err, error, "rxvlan of interface %d", ifindex);
 	open_record(self);
@@ -287,6 +301,6 @@ void el_offload_restore(struct el_offload *self)
 	if (self->keeper <= 0)
 		return;
 	if (!end_keeper(self) && (start_keeper(self) || !end_keeper(self)))
-		set_rxvlan(self->fd, self->ifindex, true);
+		put_back_here(self, self->fd);
 	let_go(self);
 }

@@ -18,12 +18,13 @@ struct el_offload {
 	char name[IFNAMSIZ];
 	unsigned char mac[6];
 	char path[64]; /* of the record */
+	int announcer; /* see os/carrier.h */
 	bool was_left; /* the interface was found as such a process had left it */
 };
 
 /*
  * Switches it off where it is on and can be. fd: any socket of the interface's namespace. Fails, and leaves it on, when
- * nobody could switch it on again.
+ * nobody could switch it on again. announcer: for when that takes the link away.
  */
-int el_offload_suspend(struct el_offload *self, int fd, int ifindex, char err[EL_ERR_MAX]);
+int el_offload_suspend(struct el_offload *self, int fd, int ifindex, int announcer, char err[EL_ERR_MAX]);
 void el_offload_restore(struct el_offload *self);

@@ -107,6 +107,7 @@ int el_packet_socket_open(struct el_packet_socket *self, struct el_relay *relay,
 	self->ifindex = device.ifindex;
 	relay->mac = device.mac;
 	relay->mtu = device.mtu;
+	el_carrier_look(&relay->carrier, self->fd, self->ifindex);
 	error = map_ring(self, relay->mtu, err);
 	return error ? error : set_options(self, opts, err);
 }

@@ -49,6 +49,7 @@ static int interface_facts(struct el_relay *relay, struct live *self, const char
 	self->ifindex = device.ifindex;
 	relay->mac = device.mac;
 	relay->mtu = device.mtu;
+	el_carrier_look(&relay->carrier, self->socket, self->ifindex);
 	return 0;
 }
 

@@ -184,6 +184,7 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 		return el_fail(err, -ENOMEM, "out of memory");
 	relay->private = self;
 	relay->headroom = KERNEL_HEADROOM;
+	self->announcer = el_carrier_announcer();
 	error = el_packet_socket_open(&self->group, relay, name, opts, err);
 	if (error)
 		return error;
@@ -209,7 +210,7 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 	if (!error)
 		error = el_steer_open(&self->steer, self->group.ifindex, self->group.interface, opts, err);
 	if (!error)
-		error = el_offload_suspend(&self->offload, self->group.fd, self->group.ifindex, err);
+		error = el_offload_suspend(&self->offload, self->group.fd, self->group.ifindex, self->announcer, err);
 	relay->was_left = self->offload.was_left;
 	if (!error)
 		error = open_umem(relay, self, err);
@@ -229,6 +230,7 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 static void close_interface(struct el_relay *relay)
 {
 	struct xdp *self = relay->private;
+	bool had_link = el_carrier_is_there(&relay->carrier);
 
 	if (!self)
 		return;
@@ -239,6 +241,9 @@ static void close_interface(struct el_relay *relay)
 		xsk_umem__delete(self->umem);
 	el_steer_close(&self->steer);
 	el_offload_restore(&self->offload);
+	el_carrier_announce(&relay->carrier, self->announcer, had_link);
+	if (self->announcer >= 0)
+		close(self->announcer);
 	el_packet_socket_close(&self->group);
 	free(self);
 }

@@ -13,6 +13,7 @@ struct xdp {
 	struct el_packet_socket group; /* what the program leaves to the kernel */
 	struct el_steer steer;
 	struct el_offload offload;
+	int announcer; /* see os/carrier.h */
 	struct xsk_umem *umem;
 	struct queue queue[STEER_QUEUES_MAX];
 	uint32_t queues, next;

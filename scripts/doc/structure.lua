@@ -19,7 +19,7 @@ M.ROOMS = { "core", "net", "proto", "relay", "host", "role", "ask", "lab", "api"
 -- all of kinds/ that is not named, so that a new relay kind needs no line here.
 M.UNITS = {
   "abi", "common", "descriptors", "abi_text engine wire_format",
-  "addr checksum histogram fail live table clock os/private_file",
+  "addr checksum histogram fail live table clock os/private_file os/carrier",
   "pool frame parse",
   "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/user",
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",

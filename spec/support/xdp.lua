@@ -5,6 +5,8 @@ local ffi = require "ffi"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
+local sched = require "etherlua.core.sched"
+local shell = require "support.shell"
 local eventually = require("support.wait").eventually
 
 local M = {}
@@ -21,6 +23,16 @@ end
 
 function M.open(ns, opts)
   return ns:enter(ether.open, "xdp:eth0", opts)
+end
+
+-- The words in front of a program that is to run a command behind each call that switches an offload: after_ioctl.c.
+---@param command string
+---@return string[]
+function M.after_ioctl(command)
+  local shim = os.tmpname()
+  shell.output_of(("%s -shared -fPIC -o %s spec/support/after_ioctl.c"):format(os.getenv "CC" or "cc", shim))
+  sched.close_at_end { close = function() os.remove(shim) end }
+  return { "env", ("LD_PRELOAD=%s %s"):format(os.getenv "SANITIZER" or "", shim), "AFTER_IOCTL=" .. command }
 end
 
 -- Waits for a program without keeping the tasks from running; returns its exit status.

@@ -127,6 +127,11 @@ function M.running()
   return current
 end
 
+---@return boolean whether a call may block the running task, and need not block the thread
+function M.may_wait()
+  return current ~= nil and not park.is_held()
+end
+
 -- Gives up the processor until somebody calls wake(task). It may return early: callers check what they waited for.
 function M.park(task)
   check_cancelled(task) -- else one that was cancelled before would wait for ever

@@ -31,6 +31,13 @@ function M.check()
   if barred or not can_yield() then refuse() end
 end
 
+local held = 0
+
+-- Until release() no task should wait, since the thread has been changed for what is done meanwhile.
+function M.hold() held = held + 1 end
+function M.release() held = held - 1 end
+function M.is_held() return held > 0 end
+
 local BUSY = "cannot resume a coroutine in which a task waits"
 
 -- Coroutines in which a task waits: to another task that has them too they are as if they ran.

@@ -3,6 +3,7 @@
 -- while another one does; each gives way when it parks or after a budget of operations.
 
 local loop = require "etherlua.core.loop"
+local park = require "etherlua.core.park"
 local run = require "etherlua.core.run"
 local task = require "etherlua.core.task"
 
@@ -13,6 +14,9 @@ return {
   now = loop.now,
   current = loop.current,
   check_cancelled = loop.check_cancelled,
+  hold = park.hold,
+  release = park.release,
+  may_wait = loop.may_wait,
   park = loop.park,
   wake = loop.wake,
   sleep = loop.sleep,

@@ -54,11 +54,6 @@ function process:status()
 end
 
 local BLIND_PAUSE = 0.005 -- seconds between two looks at a process for which no descriptor is left
-local entered = 0 -- calls of namespace:enter in progress: nobody may wait in them
-
-local function may_wait()
-  return entered == 0 and pcall(sched.current)
-end
 
 -- Blocks the whole thread.
 local function wait_here(self, timeout)
@@ -79,7 +74,7 @@ end
 ---@return integer? exit status; nil when it still runs
 function process:wait(timeout)
   if timeout then misuse.check_seconds("timeout", timeout) end
-  if not may_wait() then
+  if not sched.may_wait() then
     repeat wait_here(self, timeout or 1) until timeout or self.exit
     return self.exit
   end
@@ -129,7 +124,7 @@ local function wrap_namespace(fd, what)
 end
 
 local function leave(old, ok, ...)
-  entered = entered - 1
+  sched.release()
   local err = C.el_netns_enter(old)
   C.el_fd_close(old)
   if err < 0 then fail("cannot go back to the old network namespace: %s", errno.reason(err)) end
@@ -155,7 +150,7 @@ function namespace:enter(fn, ...)
     C.el_fd_close(old)
     fail("cannot enter the network namespace: %s", errno.reason(err))
   end
-  entered = entered + 1
+  sched.hold() -- other tasks would run in the wrong namespace
   return leave(old, pcall(fn, ...))
 end
 
@@ -191,7 +186,7 @@ end
 function namespace:run(command)
   check_open(self)
   local output, status
-  if may_wait() then
+  if sched.may_wait() then
     output, status = run_as_task(self, command)
   else
     output, status = self:enter(shell.run, command)

@@ -9,6 +9,7 @@ local endpoint = require "etherlua.relay.endpoint"
 local errno = require "etherlua.core.errno"
 local filter = require "etherlua.relay.filter"
 local frames = require "etherlua.relay.frame"
+local link = require "etherlua.relay.link"
 local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
@@ -220,7 +221,9 @@ local function wrap(handle, types, capture)
   return relay
 end
 
--- Opens a relay. Raises a one-line error when that is not possible.
+-- Opens a relay. Raises a one-line error when that is not possible. Where opening resets the card, or another process
+-- has just closed an xdp relay and so reset it, it waits until the link is back, for 10 s at the most, which `detail`
+-- says. A link that had been away before is not waited for.
 ---@param spec string "afpacket:eth1", "xdp:eth1", "pcap:eth1", "file:trace.pcap", or "eth1", which picks afpacket
 ---@param given? etherlua.relay_opts
 ---@return etherlua.relay
@@ -231,6 +234,7 @@ function M.open(spec, given)
   local handle = C.el_relay_open(sched.engine(), spec, opts, err)
   if handle == nil then misuse.raise("%s%s", ffi.string(err), rights.note()) end
   local self = wrap(handle, types, read.capture)
+  link.settle(self)
   if self.kind == "xdp" then rights.need_maps() end
   return self
 end
