@@ -4,8 +4,8 @@
 # behaviour sanitizers into build/san; RELAY=kind picks the relay of demo and bench. TESTS="spec/core spec/x_spec.lua" selects
 # specs, of which JOBS run at once, each for LIMIT seconds at the most; ARGS="--filter=gateway" is handed to busted.
 # CASES="send recv" selects benchmarks, and ARGS="--rounds 1 --seconds 0.3" is handed to them. SECONDS=600 is for how long
-# to fuzz in all; FUZZ="ingress file" selects targets. DISTRO=bookworm is the Debian that is tested in, SHORT=1 with some
-# specs.
+# to fuzz in all; FUZZ="ingress file" selects targets. DISTRO=bookworm is the Debian that is tested in, NIC="virtio e1000e"
+# selects the machines of test-vm, of which VM_ACCEL=kvm is qemu's -accel; SHORT=1 with some specs.
 
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -55,6 +55,7 @@ DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpca
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy libcap2-bin mandoc tidy isc-dhcp-relay nftables tmux tshark iputils-ping iputils-arping \
              radvd traceroute fping binutils
+DEPS_VM := qemu-system-x86 cpio kmod
 DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
 DEPS_BENCH := ethtool util-linux kea-dhcp4-server
@@ -80,9 +81,9 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc structure deps deps-test deps-portable deps-deb deps-bench deps-structure deps-fuzz deps-distro deps-lint \
-        demo bench test test-fast test-distro fuzz fuzz-long coverage torture conserve soak faults lint format \
-        portable deb install uninstall clean help
+.PHONY: all doc structure deps deps-test deps-vm deps-distro deps-portable deps-deb deps-bench deps-structure deps-fuzz \
+        deps-lint demo bench test test-fast test-vm test-distro fuzz fuzz-long coverage torture conserve soak faults \
+        lint format portable deb install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
@@ -144,6 +145,9 @@ deps: ## install what building and running need
 deps-test: ## install what the tests need
 	$(call need,$(DEPS) $(DEPS_TEST) $(DEPS_PORTABLE) $(DEPS_DEB))
 
+deps-vm: ## install what the specs on other NICs and another kernel need
+	$(call need,$(DEPS) $(DEPS_TEST) $(DEPS_VM))
+
 deps-portable: ## install what the portable program is made of
 	$(call need,$(DEPS) $(DEPS_PORTABLE))
 
@@ -192,6 +196,13 @@ test-distro: DISTRO ?= trixie
 test-distro: ## demo and specs in Debian 13 (DISTRO=bookworm: 12; SHORT=1: some specs; TESTS=, JOBS=, ARGS= as above)
 	@$(submake) deps-distro || :
 	$(Q)setpriv --pdeathsig KILL luajit spec/distro/run.lua '$(DISTRO)' '$(SHORT)'
+
+# Where qemu cannot be installed it says so, and is skipped.
+VM_ACCEL ?= tcg
+test-vm: ## relay specs on other NICs and another kernel, under qemu (NIC="virtio4 e1000e": only those; SHORT=1: a part)
+	@$(submake) deps-vm || :
+	@$(submake) all
+	$(Q)BUSTED='$(BUSTED)' luajit spec/vm/all.lua build/vm $(if $(SHORT),short,full) $(VM_ACCEL) $(NIC)
 
 # Of the fuzz targets: build/fuzz is the engine with clang's sanitizers and what guides libFuzzer; build/coverage counts
 # lines and branches. The engine's calls of these functions go to spec/fuzz/harness.h. Targets in Lua use build/.

@@ -4,10 +4,14 @@
 --        it("receives ...", function(a, b) ... end)              -- a task; a and b are relays that hear each other
 --        it("drops ...", { frames = 128 }, function(a, b) ... end) -- opened with these options
 --      end)
+--
+-- Where the environment names NICs (nic_lab.lua), kinds that are opened on an interface use these, and are alone. A
+-- test with the option `veth`, the reason why it needs a veth pair, is pending there.
 
 local ether = require "etherlua"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
+local nic_lab = require "support.nic_lab"
 local sched = require "etherlua.core.sched"
 
 local M = {}
@@ -16,14 +20,21 @@ local M = {}
 
 local labs = {} -- MTU -> lab that the specs of one file share
 
-local function lab_for(mtu)
-  labs[mtu] = labs[mtu] or lab.new { mtu = mtu }
-  return labs[mtu]
-end
-
 function M.close_labs()
   for _, one in pairs(labs) do one:close() end
   labs = {}
+end
+
+-- As lab.new.
+M.new_lab = nic_lab.given and function(opts)
+  M.close_labs() -- a NIC is in one lab at a time
+  return nic_lab.new(opts)
+end or lab.new
+
+local function lab_for(mtu)
+  local one = labs[mtu] or M.new_lab { mtu = mtu }
+  labs[mtu] = one
+  return one
 end
 
 -- ---- the kinds ------------------------------------------------------------------------------------------------------
@@ -62,9 +73,15 @@ local function open_files(given)
   return a, ether.open("file:" .. ab, opts)
 end
 
+local function native_possible()
+  if nic_lab.native then return lab.root() end
+  return false, "the NIC's driver runs no XDP programs"
+end
+
 -- For kinds that are bound to an interface: the relays are at the two ends of a veth pair.
 local function veth_kind(kind)
-  kind.possible, kind.interface, kind.spec = lab.root, true, kind.name:match("%w+")
+  kind.possible = kind.opts and kind.opts.mode == "native" and native_possible or lab.root
+  kind.interface, kind.spec = true, kind.name:match("%w+")
   function kind.lab(given) return lab_for(given.mtu or 1500) end
   function kind.open(given)
     local opts, one = relay_opts(given, kind.opts), kind.lab(given)
@@ -89,6 +106,16 @@ M.list = {
   veth_kind { name = "xdp in generic mode", opts = { mode = "generic" }, steers = true },
 }
 
+local function with_interface()
+  local list = {}
+  for _, kind in ipairs(M.list) do
+    if kind.interface then list[#list + 1] = kind end
+  end
+  return list
+end
+
+if nic_lab.given then M.list = with_interface() end
+
 -- ---- running --------------------------------------------------------------------------------------------------------
 
 -- ether.run, but a failed assertion reaches busted as it is, and ends tasks that still wait.
@@ -107,6 +134,7 @@ local function task_test(words, kind, given, fn, set_up)
   return function()
     local possible, reason = kind.possible()
     if not possible then return words.pending(reason) end
+    if given.veth and nic_lab.given then return words.pending("needs a veth pair: " .. given.veth) end
     M.run(function() fn(set_up(given, words.finally)) end)
   end
 end
@@ -137,13 +165,11 @@ end
 ---@param noun string
 ---@param define fun(it: function, kind: table)
 function M.each_with_interface(noun, define)
-  local list = {}
-  for _, kind in ipairs(M.list) do
-    if kind.interface then list[#list + 1] = kind end
-  end
-  suite(getfenv(2), list, noun, define, function(kind)
+  suite(getfenv(2), with_interface(), noun, define, function(kind)
     return function(given, finally)
-      local one = lab.new(given)
+      local lab_opts = {}
+      for name, value in pairs(given) do lab_opts[name] = name ~= "veth" and value or nil end
+      local one = M.new_lab(lab_opts)
       finally(function() one:close() end)
       return one, function(ns, opts)
         opts = relay_opts(opts or {}, kind.opts)

@@ -44,10 +44,13 @@ end
 
 -- ---- which files ----------------------------------------------------------------------------------------------------
 
--- The spec files of files and folders, those that took longest first; a file that never ran may take long.
+local FIND = [[for path in %s; do
+  if [ -f "$path" ]; then echo "$path"; else find "$path" -name '*_spec.lua'; fi; done | sort -u]]
+
+-- Files, and the spec files of folders, those that took longest first; a file that never ran may take long.
 local function spec_files(roots)
   local list, seconds = {}, {}
-  for path in output_of(("find %s -name '*_spec.lua' | sort -u"):format(table.concat(roots, " "))):gmatch "[^\n]+" do
+  for path in output_of(FIND:format(table.concat(roots, " "))):gmatch "[^\n]+" do
     list[#list + 1] = path
     seconds[path] = tonumber(read(log_of(path, "seconds"))) or math.huge
   end

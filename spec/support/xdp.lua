@@ -139,7 +139,7 @@ function M.lab_it(name, opts, fn)
   words.it(name, function()
     local possible, reason = lab.root()
     if not possible then return words.pending(reason) end
-    local l = lab.new(opts)
+    local l = kinds.new_lab(opts)
     words.finally(function() l:close() end)
     kinds.run(fn, l)
   end)

@@ -1,0 +1,28 @@
+-- The machine is what it should be, and so is its NIC: else the other specs would say nothing.
+
+local ether = require "etherlua"
+local kinds = require "support.kinds"
+local nic_lab = require "support.nic_lab"
+
+describe("the NIC under test", function()
+  local l
+
+  before_each(function() l = nic_lab.new() end)
+  after_each(function() l:close() end)
+
+  it("has the driver and the queues that were asked for", function()
+    assert.matches("driver: " .. os.getenv "DRIVER" .. "\n", l.near:run "ethtool -i eth0", 1, true)
+    kinds.run(function()
+      local relay = l.near:enter(ether.open, "xdp:eth0")
+      assert.matches((", %d queue"):format(os.getenv "QUEUES"), relay.detail, 1, true)
+    end)
+  end)
+
+  it("runs XDP programs where nics.lua says so, and nowhere else", function()
+    kinds.run(function()
+      local relay = l.near:enter(ether.open, "xdp:eth0")
+      assert.matches(nic_lab.native and "^native mode" or "^generic mode %(native: Operation not supported%)",
+        relay.detail)
+    end)
+  end)
+end)

@@ -1,0 +1,30 @@
+-- Jumbo frames on the NIC under test.
+
+local frames = require "support.frames"
+local fragments = require "support.fragments"
+local kinds = require "support.kinds"
+local shell = require "support.shell"
+
+local A, B = frames.MAC_A, frames.MAC_B
+local MTU = 9000
+
+local major, minor = shell.output_of("uname -r"):match "^(%d+)%.(%d+)"
+local PIECES = major * 1000 + minor >= 6006 -- AF_XDP has frames of several buffers since Linux 6.6
+
+kinds.each_with_interface("a relay at MTU 9000", function(it, kind)
+  it("sends and receives frames of all sizes, or says why it cannot", { mtu = MTU }, function(l, open)
+    if kind.steers and not PIECES then
+      return assert.error_matches(function() open(l.near) end, "cannot %a+ .*ip link set dev eth0 mtu 3500")
+    end
+    local a, b = open(l.near), open(l.far)
+    local near, far = a:conn { mac = A, vlans = 7 }, b:conn { mac = B, vlans = 7 }
+    for size = 100, MTU, 89 do
+      local packet = frames.udp { payload = fragments.pattern(size - 28, size) }
+      near:send(packet, B)
+      assert.is_true(packet == (far:recv(5)), size)
+      far:send(packet, A)
+      assert.is_true(packet == (near:recv(5)), size)
+    end
+    assert.equal(0, frames.assert_balanced(a).tx_error)
+  end)
+end)

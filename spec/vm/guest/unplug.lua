@@ -1,0 +1,55 @@
+-- The NIC under test is pulled out under load, by qemu's monitor, and another one is put in.
+
+local ether = require "etherlua"
+local frames = require "support.frames"
+local kinds = require "support.kinds"
+local monitor = require "vm.monitor"
+local nic_lab = require "support.nic_lab"
+
+local A, B = frames.MAC_A, frames.MAC_B
+
+local function pull() monitor.run("device_del", { id = "nic" }) end
+
+-- Frames both ways, until it is cancelled.
+local function load(near, far)
+  return ether.spawn(function()
+    while true do
+      for _ = 1, 32 do
+        near:send(frames.udp(), B)
+        far:send(frames.udp(), A)
+      end
+      ether.sleep(0.002)
+    end
+  end)
+end
+
+kinds.each_with_interface("a relay whose NIC is pulled out under load", function(it)
+  it('tells readers and senders "interface gone", and closes; one on the next NIC works', function(l, open)
+    local a, b = open(l.near), open(l.far)
+    local near, far = a:conn { mac = A }, b:conn { mac = B }
+    local busy = load(near, far)
+    local reader = ether.spawn(function()
+      while true do
+        local packet, reason = near:recv(30)
+        if not packet then return reason end
+      end
+    end)
+    assert(far:recv(10))
+    pull()
+    assert.equal("interface gone", (reader:join()))
+    busy:cancel()
+    assert.same({ nil, "interface gone" }, { near:send(frames.udp(), B) })
+    frames.assert_balanced(a)
+    a:close()
+    b:close()
+    l:close()
+    monitor.plug_in()
+    local other = nic_lab.new()
+    a, b = open(other.near), open(other.far)
+    near, far = a:conn { mac = A }, b:conn { mac = B }
+    near:send(frames.udp(), B)
+    assert.equal(frames.udp(), (far:recv(5)))
+    a:close()
+    other:close()
+  end)
+end)
