@@ -11,7 +11,7 @@ local M = {}
 
 local NEAR, FAR = (os.getenv "NICS" or ""):match "^(%S+) (%S+)$"
 local FEATURES = os.getenv "NIC_FEATURES" or ""
-local UP_TRIES = 500 -- of 20 ms: some drivers take seconds for a link
+local UP_TRIES = 100 -- of 0.1 s and more: some drivers take seconds for a link
 
 M.given = NEAR ~= nil
 M.native = os.getenv "NIC_NATIVE" ~= "no" -- whether its driver runs XDP programs
@@ -46,7 +46,8 @@ end
 -- One command, for starting programs is what takes long in a machine that is emulated. Features that the NIC cannot
 -- change stay as they are.
 local UP = [[ip link set dev eth0 mtu %d address %s; ethtool -K eth0 %s >/dev/null 2>&1; %s ip link set dev eth0 up
-  i=0; until ip link show dev eth0 | grep -q 'state UP'; do i=$((i + 1)); [ $i -lt %d ] || exit 1; sleep 0.02; done]]
+  i=0; until ip link show dev eth0 | grep -q 'state UP'; do i=$((i + 1)); [ $i -lt %d ] ||
+  { ip link show dev eth0; exit 1; }; sleep 0.1; done]]
 
 local function configure(ns, place, mac, features, opts)
   local queues = opts.queues and ("ethtool -L eth0 combined %d || exit 1;"):format(opts.queues) or ""

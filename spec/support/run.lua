@@ -140,7 +140,10 @@ local function print_result(result)
   if result.silent then return end
   print_line(("[%d/%d] %-36s %d passed, %d failed, %d skipped  %.2f s"):format(done, count, result.path, result.passed,
     result.failed, result.skipped, result.seconds))
-  if result.failed > 0 then io.write(result.text) end
+  if result.failed > 0 then
+    io.write(result.text)
+    io.flush()
+  end
   if result.why then print_line("FAILED: ", result.path, " ", result.why) end
   if result.failed > 0 then return end
   for line in result.text:gmatch "[^\n]+" do

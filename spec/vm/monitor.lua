@@ -52,8 +52,10 @@ end
 
 -- Puts a NIC in, like the one that boot.sh began with, where there is none.
 function M.plug_in()
-  M.run("device_add", { driver = os.getenv "DEVICE", id = "nic", netdev = "n0", mac = "02:00:00:00:00:01",
-    addr = "0x10", romfile = "" })
+  local device, queues = os.getenv "DEVICE", tonumber(os.getenv "QUEUES")
+  local nic = { driver = device, id = "nic", netdev = "n0", mac = "02:00:00:00:00:01", addr = "0x10", romfile = "" }
+  if device == "virtio-net-pci" and queues > 1 then nic.mq, nic.vectors = true, 2 * queues + 2 end
+  M.run("device_add", nic)
 end
 
 return M
