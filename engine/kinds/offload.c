@@ -24,7 +24,8 @@
 #include "os/shortage.h"
 #include "os/whereabouts.h"
 
-#define RECORDS "/run/etherlua"
+#define RUN "/run"
+#define RECORDS RUN "/etherlua"
 
 enum { TRIES = 100, PAUSE = 10000 /* us */ };
 
@@ -79,16 +80,22 @@ static bool is_left(struct el_offload *self)
 	return pread(self->record, mac, sizeof mac, 0) == sizeof mac && !memcmp(mac, self->mac, sizeof mac);
 }
 
-/* 0 when the file is there and this process has its lock. */
+/*
+ * 0 when this process has the lock of the file, which has no name if there was none: a process that is killed before
+ * the keeper gives it one leaves nothing.
+ */
 static int lock_record(struct el_offload *self)
 {
 	struct stat file;
 
-	mkdir(RECORDS, 0755);
-	self->record = open(self->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	self->record = open(self->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	self->is_nameless = self->record < 0 && errno == ENOENT;
+	if (self->is_nameless)
+		self->record = open(RUN, O_RDWR | O_CLOEXEC | O_TMPFILE, 0644);
 	if (self->record < 0)
 		return -errno;
-	if (!flock(self->record, LOCK_EX | LOCK_NB) && !fstat(self->record, &file) && file.st_nlink)
+	if (!flock(self->record, LOCK_EX | LOCK_NB) && !fstat(self->record, &file) &&
+	    (file.st_nlink || self->is_nameless))
 		return 0;
 	close(self->record);
 	self->record = -1;
@@ -107,14 +114,24 @@ static void open_record(struct el_offload *self)
 		for (int tries = 0; tries < TRIES && (error = lock_record(self)) == -EAGAIN; tries++)
 			usleep(PAUSE);
 	}
-	if (error)
+	if (error) {
 		self->path[0] = '\0';
+		self->is_nameless = false;
+	}
 }
 
 static void write_record(const struct el_offload *self)
 {
 	if (self->record >= 0 && pwrite(self->record, self->mac, sizeof self->mac, 0) != sizeof self->mac)
 		return; /* no room: it does without */
+}
+
+/* In the keeper, which has it as descriptor 2. Without a name it is of no use, and does no harm. */
+static void name_record(const struct el_offload *self)
+{
+	mkdir(RECORDS, 0755);
+	if (linkat(AT_FDCWD, "/proc/self/fd/2", AT_FDCWD, self->path, AT_SYMLINK_FOLLOW))
+		rmdir(RECORDS);
 }
 
 static void close_record(struct el_offload *self)
@@ -175,6 +192,8 @@ static void keep(struct el_offload *self, int pipe)
 	if (self->announcer >= 0)
 		self->announcer = dup2(self->announcer, 3);
 	close_range(self->announcer < 0 ? 3 : 4, ~0U, 0);
+	if (self->is_nameless)
+		name_record(self);
 	while (write(0, &word, 1) < 0 && errno == EINTR)
 		;
 	do

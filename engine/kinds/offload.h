@@ -17,9 +17,10 @@ struct el_offload {
 	int ifindex;
 	char name[IFNAMSIZ];
 	unsigned char mac[6];
-	char path[64]; /* of the record */
-	int announcer; /* see os/carrier.h */
-	bool was_left; /* the interface was found as such a process had left it */
+	char path[64];    /* of the record */
+	bool is_nameless; /* the record has no name yet */
+	int announcer;    /* see os/carrier.h */
+	bool was_left;    /* the interface was found as such a process had left it */
 };
 
 /*

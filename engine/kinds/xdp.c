@@ -26,8 +26,10 @@
 #include "wire_format.h"
 
 enum {
-	KERNEL_HEADROOM = 256,    /* XDP_PACKET_HEADROOM: bytes in front of each received frame */
-	NATIVE_MTU = 3500,        /* drivers want some of a page for themselves when they give it to a program */
+	KERNEL_HEADROOM = 256, /* XDP_PACKET_HEADROOM: bytes in front of each received frame */
+	NATIVE_MTU = 3500,     /* drivers want some of a page for themselves when they give it to a program */
+	BUSY_TRIES = 50,
+	BUSY_PAUSE = 10000,       /* us */
 	PIECES_MEMORY = 64 << 20, /* bytes of all frames, unless their number is given: the kernel pins them */
 };
 
@@ -93,6 +95,16 @@ static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number,
 	return el_steer_socket(&self->steer, number, queue->fd);
 }
 
+/* The kernel frees a queue some time after its socket was closed, by a worker of its own that may be late. */
+static int open_free_queue(struct el_relay *relay, struct xdp *self, uint32_t number, const struct el_relay_opts *opts)
+{
+	int error;
+
+	for (int tries = 0; (error = open_queue(relay, self, number, opts)) == -EBUSY && tries < BUSY_TRIES; tries++)
+		usleep(BUSY_PAUSE);
+	return error;
+}
+
 static int open_umem(struct el_relay *relay, struct xdp *self, char err[EL_ERR_MAX])
 {
 	struct xsk_umem_config config = {
@@ -132,7 +144,7 @@ static int refuse_mtu(const struct el_relay *relay, const struct xdp *self, cons
 static int open_queues(struct el_relay *relay, struct xdp *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
 	for (uint32_t i = 0; i < self->queues; i++) {
-		int error = open_queue(relay, self, i, opts);
+		int error = open_free_queue(relay, self, i, opts);
 
 		if (!error)
 			error = el_watch_relay(relay, self->queue[i].fd, err);

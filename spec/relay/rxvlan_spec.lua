@@ -116,14 +116,27 @@ describe("the receive VLAN offload, behind an xdp relay,", function()
     assert.equal("on", rxvlan(l.far))
   end)
 
+  -- The file that tells the next relay that a process was killed with its keeper.
+  local function record_of(ns)
+    local inode = ns:run "readlink /proc/self/ns/net":match "%d+"
+    return (shell.run(("ls -d /run/etherlua/rxvlan-%s-* 2>/dev/null || true"):format(inode)))
+  end
+
   lab_it("stays off that was off, and nothing is left in /run", nil, function(l)
     l.far:run "ethtool -K eth0 rxvlan off"
     open(l.far):close()
     assert.equal("off", rxvlan(l.far))
     l.far:run "ethtool -K eth0 rxvlan on"
     local b = open(l.far)
+    assert.is_truthy(record_of(l.far) ~= "")
     b:close()
-    local inode = l.far:run "readlink /proc/self/ns/net":match "%d+"
-    assert.equal("", (shell.run(("ls -d /run/etherlua/rxvlan-%s-* 2>/dev/null || true"):format(inode))))
+    assert.equal("", record_of(l.far))
+  end)
+
+  lab_it("is untouched when the process was killed before it had a keeper, and no file is left", nil, function(l)
+    local program = start(l, unpack(xdp.preloaded "killed_fork"))
+    assert.equal(128 + KILL, program:status())
+    assert.equal("on", rxvlan(l.far))
+    assert.equal("", record_of(l.far))
   end)
 end)

@@ -25,14 +25,23 @@ function M.open(ns, opts)
   return ns:enter(ether.open, "xdp:eth0", opts)
 end
 
+-- The words in front of a program with a file of this folder, in C, preloaded.
+---@param name string
+---@return string[]
+function M.preloaded(name)
+  local shim = os.tmpname()
+  shell.output_of(("%s -shared -fPIC -o %s spec/support/%s.c"):format(os.getenv "CC" or "cc", shim, name))
+  sched.close_at_end { close = function() os.remove(shim) end }
+  return { "env", ("LD_PRELOAD=%s %s"):format(os.getenv "SANITIZER" or "", shim) }
+end
+
 -- The words in front of a program that is to run a command behind each call that switches an offload: after_ioctl.c.
 ---@param command string
 ---@return string[]
 function M.after_ioctl(command)
-  local shim = os.tmpname()
-  shell.output_of(("%s -shared -fPIC -o %s spec/support/after_ioctl.c"):format(os.getenv "CC" or "cc", shim))
-  sched.close_at_end { close = function() os.remove(shim) end }
-  return { "env", ("LD_PRELOAD=%s %s"):format(os.getenv "SANITIZER" or "", shim), "AFTER_IOCTL=" .. command }
+  local words = M.preloaded "after_ioctl"
+  words[#words + 1] = "AFTER_IOCTL=" .. command
+  return words
 end
 
 -- Waits for a program without keeping the tasks from running; returns its exit status.
