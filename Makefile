@@ -237,7 +237,7 @@ endef
 
 # $(call run_fuzz,JOBS)
 define run_fuzz
-	$(fuzzer) [ -n "$$in_c"$(IN_LUA) ] || exit 0; $(submake) SAN= all && \
+	$(fuzzer) [ -n "$${in_c}$(IN_LUA)" ] || exit 0; $(submake) SAN= all && \
 		{ [ -z "$$in_c" ] || $(submake) $(FUZZBUILD) $(IN_C:%=build/fuzz/target/%); } && \
 		export $(FUZZENV) && { [ -z "$(IN_LUA)" ] || luajit spec/fuzz/captures.lua build/fuzz $(CAPTURES); } && \
 		luajit spec/fuzz/run.lua build/fuzz $(SECONDS) $(1) $$in_c $(IN_LUA)
