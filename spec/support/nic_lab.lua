@@ -1,7 +1,6 @@
 -- nic_lab.lua: labs as lab.new makes them, but of two NICs of this machine that hear each other, one in each namespace
 -- as eth0. The environment names them by their places on the PCI bus: NICS="0000:00:10.0 0000:00:11.0", the one under
--- test first, and NIC_FEATURES, the words of `ethtool -K` for that one, such as "rxvlan off". One lab at a time. A
--- namespace that is gone, however that happened, has given its NIC back.
+-- test first, and NIC_FEATURES, the words of `ethtool -K` for that one, such as "rxvlan off". One lab at a time.
 
 local lab = require "etherlua.lab.lab"
 local shell = require "support.shell"
@@ -19,9 +18,15 @@ M.native = os.getenv "NIC_NATIVE" ~= "no" -- whether its driver runs XDP program
 local Lab = {}
 Lab.__index = Lab
 
+-- A NIC that still has a frame to send keeps its namespace, by the socket that the frame is from, and the namespace the
+-- NIC: so it is set down, which drops such frames, and moved. It may have been unplugged.
+local BACK = "ip link set dev eth0 down && ip link set dev eth0 netns 1 name %s || true"
+
 function Lab:close()
-  self.far:close()
-  self.near:close()
+  for name, ns in pairs { near = self.near, far = self.far } do
+    if ns.fd >= 0 then ns:run(BACK:format(name)) end
+    ns:close()
+  end
 end
 
 -- The name of the NIC, which may be on its way back from the last lab.
@@ -30,7 +35,7 @@ end
 function M.name_at(place)
   local command = ("ls -d /sys/bus/pci/devices/%s/net/* /sys/bus/pci/devices/%s/virtio*/net/* 2>/dev/null"):format(
     place, place)
-  local path = eventually(function() return shell.run(command):match "[^\n]+" end, 20)
+  local path = eventually(function() return shell.run(command):match "[^\n]+" end, 2)
   assert(path and path ~= "", "no network interface at " .. place)
   return path:match "[^/]+$"
 end
@@ -65,14 +70,6 @@ function M.new(given)
   configure(self.far, FAR, opts.far_mac, tx, opts)
   configure(self.near, NEAR, opts.near_mac, ("rxvlan on txvlan on %s %s"):format(tx, FEATURES), opts)
   return self
-end
-
--- As support.root_it, for tests that need the NICs of `make test-vm`.
----@return boolean
----@return string? reason
-function M.possible()
-  if M.given then return true end
-  return false, "needs the NICs of make test-vm"
 end
 
 return M

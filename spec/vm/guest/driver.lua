@@ -18,6 +18,19 @@ describe("the NIC under test", function()
     end)
   end)
 
+  it("has its receive VLAN offload off while an xdp relay is open, and on again behind it", function()
+    local function rxvlan() return l.near:run "ethtool -k eth0":match "rx%-vlan%-offload: (%l+)( ?%[?%l*%]?)" end
+    local state, fixed = rxvlan()
+    if fixed ~= "" then return pending("rxvlan is fixed to " .. state) end
+    kinds.run(function()
+      l.near:run "ethtool -K eth0 rxvlan on"
+      local relay = l.near:enter(ether.open, "xdp:eth0")
+      assert.equal("off", (rxvlan()))
+      relay:close()
+      assert.equal("on", (rxvlan()))
+    end)
+  end)
+
   it("runs XDP programs where nics.lua says so, and nowhere else", function()
     kinds.run(function()
       local relay = l.near:enter(ether.open, "xdp:eth0")
