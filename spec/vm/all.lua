@@ -145,19 +145,28 @@ end
 
 -- Reads what one part printed: a line a spec file; what failed, whole; the totals. Tests that are skipped for the same
 -- reason are told together.
+local function add(result, passed, failed, skipped)
+  result.passed, result.failed = result.passed + passed, result.failed + failed
+  result.skipped = result.skipped + skipped
+end
+
+local COUNTS = "(%d+) passed, (%d+) failed, (%d+) skipped"
+
 local function read_line(result, line)
   local reason = line:match "^skipped: .*: (.-)$"
-  local passed, failed, skipped = line:match "^(%d+) passed, (%d+) failed, (%d+) skipped$"
+  local passed, failed, skipped = line:match("^" .. COUNTS .. "$")
+  local of_file = { line:match("^%[%d+/%d+%] %S+ +" .. COUNTS) }
   if reason then
     if not result.reasons[reason] then result.reasons[#result.reasons + 1] = reason end
     result.reasons[reason] = (result.reasons[reason] or 0) + 1
   elseif passed then
-    result.passed, result.failed = result.passed + passed, result.failed + failed
-    result.skipped, result.parts, result.slowest = result.skipped + skipped, result.parts + 1, false
+    add(result, passed, failed, skipped)
+    result.files, result.parts, result.slowest = {}, result.parts + 1, false
   elseif line == "slowest:" then
     result.slowest = true
   elseif not result.slowest and line ~= "" then
     print_line("  " .. line)
+    if of_file[1] then result.files[#result.files + 1] = of_file end
   end
 end
 
@@ -173,7 +182,7 @@ local BOOT = "exec " .. WITH_PARENT .. "timeout -s KILL %d " .. WITH_PARENT .. "
 
 -- Boots the machine; it is over when its results are.
 local function run(nic, version)
-  local result = { passed = 0, failed = 0, skipped = 0, parts = 0, reasons = {} }
+  local result = { passed = 0, failed = 0, skipped = 0, parts = 0, reasons = {}, files = {} }
   local begin, limit = os.time(), tonumber(os.getenv "VM_LIMIT") or LIMITS[form].boot
   write_plan(nic, version)
   os.remove(folder .. "/console")
@@ -187,6 +196,7 @@ local function run(nic, version)
   progress ""
   result.seconds = os.time() - begin
   if result.parts < #PARTS[form] then
+    for _, counts in ipairs(result.files) do add(result, unpack(counts)) end -- of a part that has no totals
     result.failed = result.failed + 1
     print_line(("FAILED: %s: %s"):format(nic.name, result.seconds >= limit and
       ("took longer than %d s and was ended"):format(limit) or "the machine ended before its tests did"))
