@@ -85,8 +85,7 @@ local function is_free_for_a_host(ip, frame)
   local free
   on_wire(function(conn, send)
     sched.spawn_background(function()
-      ether.sleep(0.01)
-      send(frame)
+      send(frame) -- when the probe waits
     end)
     free = neighbour.of(conn):probe(ip, BRIEF)
   end)

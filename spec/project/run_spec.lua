@@ -104,7 +104,9 @@ describe("the test run", function()
   root_it.as_root("ends all that it has started at Ctrl-C", function()
     local word = "97" .. folder:byte(-1) .. folder:byte(-2) .. folder:byte(-3)
     local source = ('it("sleeps", function() os.execute "touch %s/up; setsid sleep %s" end)'):format(folder, word)
-    local text, status = run({ a = source }, { before = "timeout -s INT 2" })
+    local interrupting = [[sh -c 'env --default-signal=INT "$@" & until [ -e %s/up ]; do sleep 0.05; done
+      kill -INT $!; wait $!' sh]]
+    local text, status = run({ a = source }, { before = interrupting:format(folder) })
     assert.not_equal(0, status, text)
     assert.is_true(shell.succeeds(("test -e %s/up"):format(folder)))
     require("support.wait").eventually(function() return not is_running(word) end)

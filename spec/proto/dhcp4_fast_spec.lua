@@ -115,7 +115,7 @@ describe("the fast path for DHCPv4", function()
     local function many()
       for _ = 1, 10000 do fast.parse(memory, #MESSAGES.offer, reply) end
     end
-    many()
+    for _ = 1, 5 do many() end -- compiled code comes about in between
     collectgarbage()
     collectgarbage "stop"
     local before = collectgarbage "count"
