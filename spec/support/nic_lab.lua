@@ -56,7 +56,7 @@ local UP = [[ip link set dev eth0 mtu %d address %s; ethtool -K eth0 %s >/dev/nu
 
 local function configure(ns, place, mac, features, opts)
   local queues = opts.queues and ("ethtool -L eth0 combined %d || exit 1;"):format(opts.queues) or ""
-  if opts.ipv6 then lab.set_ipv6(ns, "eth0", true) end
+  lab.set_ipv6(ns, "eth0", opts.ipv6 == true) -- a NIC keeps what it had elsewhere
   ns:run(UP:format(opts.mtu or 1500, mac or own_mac[place], features, queues, UP_TRIES))
 end
 
