@@ -2,6 +2,7 @@
 
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local settle = require("support.wait").settle
 
 local A, B, BROADCAST = frames.MAC_A, frames.MAC_B, frames.BROADCAST
 local PRIORITY = { { vid = 0, pcp = 5 } }
@@ -95,6 +96,7 @@ kinds.each("a host", function(it)
     local host = b:host { mac = B, ip = "10.0.0.2/24", ip6 = "2001:db8::2/64", dad = false }
     local asking = a:host { mac = A, ip = "10.0.0.1/24", ip6 = "2001:db8::1/64", dad = false }
     assert(host:ready(1) and asking:ready(1))
+    settle() -- what they have said to all hosts so far has no tag
     tag_priority(asking.conn)
     tag_priority(asking.segment.conn)
     local seen = b:default_conn { mirror = true }
