@@ -17,7 +17,7 @@ for path in /usr "$(pwd)"; do
 	[ "$(stat -c %d "$path")" = "$(stat -c %d /)" ] || mount --bind "$path" "$root$path"
 done
 
-# A wire: a bridge that learns nothing, and lets through what bridges do not.
+# A wire: a bridge that learns nothing, and lets through what bridges do not, nor iptables for them.
 ip link add wire type bridge ageing_time 0 mcast_snooping 0 stp_state 0 group_fwd_mask 65528
 ip tuntap add mode tap name near vnet_hdr ${multi:-}
 ip tuntap add mode tap name far vnet_hdr
@@ -27,6 +27,7 @@ for name in near far; do
 done
 echo 1 >/proc/sys/net/ipv6/conf/wire/disable_ipv6
 ip link set wire mtu 16000 up
+for path in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e "$path" ] || echo 0 >"$path"; done
 
 rm -f "$folder/monitor"
 exec qemu-system-x86_64 -accel "$accelerator" -cpu max -smp 2 -m 2048 -nodefaults -display none -no-reboot \
