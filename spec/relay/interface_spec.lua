@@ -37,6 +37,7 @@ kinds.each_with_interface("opening a relay", function(it, kind)
   it("takes alternative names, which may be longer than others", { near_mac = "02:00:00:00:00:77" }, function(l, open)
     for _, name in ipairs { "uplink", ("u"):rep(16), ("u"):rep(127) } do
       l.near:run("ip link property add dev eth0 altname " .. name)
+      ether.defer(function() l.near:run("ip link property del dev eth0 altname " .. name) end)
       local relay = open(l.near, { on = name })
       assert.equal("02:00:00:00:00:77", relay.mac)
       relay:close()
@@ -222,7 +223,8 @@ kinds.each_with_interface("a relay", function(it, kind)
     assert.equal(0, stats.tx_error)
   end)
 
-  it("counts what it cannot send while the other end of the link is down, and goes on", function(l, open)
+  it("counts what it cannot send while the other end of the link is down, and goes on", {
+    veth = "its end tells the other one that it is down" }, function(l, open)
     local a, b = open(l.near), open(l.far)
     local near, far = a:conn { mac = A }, b:conn { mac = B }
     l.far:run("ip link set eth0 down")

@@ -131,11 +131,13 @@ end
 
 -- What goes to busted's `it`: fn as a task, with what set_up(given) returns, where the kind can be had.
 local function task_test(words, kind, given, fn, set_up)
+  local veth, opts = given.veth, {}
+  for name, value in pairs(given) do opts[name] = name ~= "veth" and value or nil end
   return function()
     local possible, reason = kind.possible()
     if not possible then return words.pending(reason) end
-    if given.veth and nic_lab.given then return words.pending("needs a veth pair: " .. given.veth) end
-    M.run(function() fn(set_up(given, words.finally)) end)
+    if veth and nic_lab.given then return words.pending("needs a veth pair: " .. veth) end
+    M.run(function() fn(set_up(opts, words.finally)) end)
   end
 end
 
@@ -167,9 +169,7 @@ end
 function M.each_with_interface(noun, define)
   suite(getfenv(2), with_interface(), noun, define, function(kind)
     return function(given, finally)
-      local lab_opts = {}
-      for name, value in pairs(given) do lab_opts[name] = name ~= "veth" and value or nil end
-      local one = M.new_lab(lab_opts)
+      local one = M.new_lab(given)
       finally(function() one:close() end)
       return one, function(ns, opts)
         opts = relay_opts(opts or {}, kind.opts)

@@ -19,7 +19,7 @@ mount --bind "$folder/kernel/lib/modules" /lib/modules
 export NICS="0000:00:10.0 0000:00:11.0" # where boot.sh puts them
 cd "$ROOT" || echo "no $ROOT here"
 ip link set lo up
-modprobe -a veth 8021q virtio_net virtio_console "$DRIVER"
+modprobe -a veth 8021q tun virtio_net virtio_console "$DRIVER"
 
 for port in /sys/class/virtio-ports/*; do
 	case $(cat "$port/name") in
