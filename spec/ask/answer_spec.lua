@@ -196,11 +196,15 @@ describe("conn:answer", function()
   end))
 
   it("does not take what an ICMP error quotes for the packet itself", on_wire(function(conn, host)
-    local responder = host:answer { match = { ip = { dst = "10.0.0.9" } }, reply = "" }
+    local list = { host:answer { match = { ip = { dst = "10.0.0.9" } }, reply = "" },
+      host:answer { match = { udp = { dport = 7 } }, reply = "" },
+      host:answer { match = { icmp = { type = 3 }, udp = { dport = 7 } }, reply = function() end } }
     conn:send((p.ip4 { src = IP_A, dst = IP_B } / p.icmp { type = 3 }
       / (p.ip4 { src = IP_B, dst = "10.0.0.9" } / p.udp { dport = 7 })):build(), B)
     settle()
-    assert.same({ 0, 1 }, { responder.matched, responder.ignored })
+    for i, matched in ipairs { 0, 0, 1 } do
+      assert.same({ matched, 1 - matched }, { list[i].matched, list[i].ignored })
+    end
   end))
 
   -- ---- the life of a responder --------------------------------------------------------------------------------------

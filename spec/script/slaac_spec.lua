@@ -219,7 +219,7 @@ describe("slaac in a lab", function()
   end)
 
   lab_it("tells on Ctrl-C what was reached", function()
-    local text, status = shell.run(("timeout -s INT 0.7 %s run slaac --lab --count 3"):format(ETHERLUA))
+    local text, status = shell.run(("timeout -s INT 1.5 %s run slaac --lab --count 3"):format(ETHERLUA))
     assert.truthy(text:find("0 of 3 hosts have an address after", 1, true), text)
     assert.truthy(status == 3 or status == 124, text)
   end)

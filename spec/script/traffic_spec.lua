@@ -327,12 +327,15 @@ describe("traffic", function()
         status, said, text = run(shell.keep(lab.namespace()), ("--lab -i %s --flows 1000 --rate %s --duration 2 "
           .. "--warm-up 0.2"):format(kind, SANITIZED and "10k" or "100k"))
         local values = said.summary
-        assert.equal(values.lost, values.receiver_drops, text)
+        assert.is_true(values.lost <= values.receiver_drops, text) -- these count what is sent to warm up, too
         if status == 0 then break end
       end
       assert.equal(0, status, text)
-      assert.same({ 1000, packets - said.summary.slipped, 0, 0, 0 }, { said.summary.flows, said.summary.received,
-        said.summary.lost, said.summary.duplicates, said.summary.reordered })
+      local summary = said.summary
+      assert.same({ 1000, summary.sent, 0, 0, 0 }, { summary.flows, summary.received, summary.lost,
+        summary.duplicates, summary.reordered })
+      -- The last slots of 10 ms may all be late, and so go when the time is over already.
+      assert.is_true(math.abs(packets - summary.slipped - summary.sent) <= packets / 2 * 0.01, text)
       assert.equal(said.summary.received, said.summary.latency_ms.count)
       assert.equal(math.floor(said.summary.received / 1000), said.flows[999].latency_ms.count)
     end)

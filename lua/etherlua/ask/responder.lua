@@ -37,9 +37,22 @@ local function new_request(text)
   return request
 end
 
+local QUOTES = { icmp = true, icmp6 = true }
+
+-- Whether what a pattern of fields matches may only be quoted by an ICMP error: that packet was somebody else's. Who
+-- answers errors names ICMP, too.
+local function is_quoted(self, layers)
+  if type(self.match) ~= "table" or self.match.icmp or self.match.icmp6 then return false end
+  for i = 2, #layers do
+    if QUOTES[layers[i - 1].name] and layers[i].name ~= "data" then return true end
+  end
+  return false
+end
+
 local function wants(self, request)
   if type(self.match) == "function" then return self.match(request.packet()) end
-  return not self.differs or not self.differs(request.decoded)
+  if not self.differs then return true end
+  return not is_quoted(self, request.decoded.layers) and not self.differs(request.decoded)
 end
 
 -- What the user wants to be sent, as a list.
