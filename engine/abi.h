@@ -525,6 +525,11 @@ int el_user_may_change_maps(void);
  */
 int el_process_start(const char *const *argv, int netns, const char *log);
 /*
+ * Starts a program likewise, as one of the processes of one run: it has the caller's standard output and errors, and the
+ * descriptor fd under the same number. When the calling thread ends it is asked to end (SIGTERM).
+ */
+int el_process_start_rank(const char *const *argv, int fd);
+/*
  * Whether this file can be such a log: -errno and a line in err when not. It is made when it is not there, for its
  * owner alone (mode 0600); no link is followed in a folder that others may write to.
  */
@@ -545,6 +550,28 @@ int el_process_wait(int pid, double seconds);
 int el_process_fd(int pid);
 /* Sends a signal to the process and those it has started (0: none, just asks whether one is there). */
 int el_process_signal(int pid, int number);
+
+/* ---- connections ----------------------------------------------------------------------------------------------- */
+
+/*
+ * Between the processes of one run, on the network of the machine itself. Nothing here blocks; descriptors are
+ * close-on-exec, the caller's, and for el_wait_fd. Errors are -errno.
+ */
+
+/* Two that are connected. */
+int el_socket_pair(int fds[2]);
+/* One that takes connections at every address of this machine, at *port, which is set. */
+int el_socket_listen(uint16_t *port);
+/* The next connection to such a one. -EAGAIN: there is none. */
+int el_socket_accept(int fd);
+/* One that is being connected: it is readable when it has failed, or when the other end has said something. */
+int el_socket_connect(const struct el_addr *to);
+/* The addresses of this machine that are not of a link alone, max of them at most. Returns how many. */
+uint32_t el_socket_addrs(struct el_addr *out, uint32_t max);
+/* How many bytes have come, at most size; 0: the other end has closed. -EAGAIN: none yet. */
+int el_socket_read(int fd, void *buffer, uint32_t size);
+/* How many of the bytes were taken. -EAGAIN: none, as the other end does not read. */
+int el_socket_write(int fd, const void *bytes, uint32_t len);
 
 /* ---- histograms ------------------------------------------------------------------------------------------------ */
 

@@ -27,6 +27,8 @@ struct start {
 	const char *const *argv;
 	const char *log;
 	int netns;
+	int inherited;    /* descriptor that it gets, -1: none */
+	int parent_ended; /* signal that it gets then */
 	pid_t parent;
 };
 
@@ -81,7 +83,7 @@ static int become_program(const struct start *start)
 	int error;
 
 	setsid();
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+	if (prctl(PR_SET_PDEATHSIG, start->parent_ended))
 		return -errno;
 	if (getppid() != start->parent) /* it died before that call: the signal will never come */
 		return -ESRCH;
@@ -92,6 +94,8 @@ static int become_program(const struct start *start)
 		return error;
 	/* Files that others opened without close-on-exec. Kernels before 5.11 cannot, which is no reason to fail. */
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
+	if (start->inherited >= 0 && fcntl(start->inherited, F_SETFD, 0))
+		return -errno;
 	reset_signals();
 	execvp(start->argv[0], (char *const *)start->argv);
 	return -errno;
@@ -134,17 +138,16 @@ static int read_report(int fd)
 	return count == sizeof error ? error : 0;
 }
 
-int el_process_start(const char *const *argv, int netns, const char *log)
+static int start_program(const struct start *start)
 {
-	struct start start = {argv, log, netns, getpid()};
 	int report[2], error;
 	pid_t pid;
 
-	if (!argv[0])
+	if (!start->argv[0])
 		return -EINVAL;
 	if (pipe2(report, O_CLOEXEC))
 		return -errno;
-	pid = fork_program(&start, report);
+	pid = fork_program(start, report);
 	close(report[1]);
 	error = pid > 0 ? read_report(report[0]) : pid;
 	close(report[0]);
@@ -152,6 +155,16 @@ int el_process_start(const char *const *argv, int netns, const char *log)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	return error ? error : pid;
+}
+
+int el_process_start(const char *const *argv, int netns, const char *log)
+{
+	return start_program(&(struct start){argv, log, netns, -1, SIGKILL, getpid()});
+}
+
+int el_process_start_rank(const char *const *argv, int fd)
+{
+	return start_program(&(struct start){argv, NULL, -1, fd, SIGTERM, getpid()});
 }
 
 int el_process_check_log(const char *path, char err[EL_ERR_MAX])

@@ -8,6 +8,7 @@ local effi = require "etherlua.core.ffi"
 local histogram = require "etherlua.core.histogram"
 local loop = require "etherlua.core.loop"
 local pacer = require "etherlua.core.pacer"
+local ranks = require "etherlua.ranks"
 local relay = require "etherlua.relay.relay"
 local run = require "etherlua.core.run"
 local select = require "etherlua.core.select"
@@ -27,6 +28,8 @@ return {
   channel = channel.new,
   histogram = histogram.new,
   pacer = pacer.new,
+  -- several processes that run one script
+  ranks = ranks,
   -- the wire
   open = relay.open,
   wire = relay.wire,

@@ -13,7 +13,7 @@ local M = {}
 local LINES_MAX, FUNCTION_MAX = 400, 60
 
 -- Rooms of lua/etherlua, the lowest first. "api" is what lies in no room: init.lua and the names that users write.
-M.ROOMS = { "core", "net", "proto", "relay", "host", "role", "ask", "lab", "api", "test", "program" }
+M.ROOMS = { "core", "net", "ranks", "proto", "relay", "host", "role", "ask", "lab", "api", "test", "program" }
 
 -- Units of engine, the lowest first: x.c with x.h. Those of one line stand side by side: none needs another. kinds/* is
 -- all of kinds/ that is not named, so that a new relay kind needs no line here.
@@ -21,7 +21,7 @@ M.UNITS = {
   "abi", "common", "descriptors", "abi_text engine wire_format",
   "addr checksum histogram fail live table clock os/private_file os/carrier",
   "pool frame parse",
-  "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/user",
+  "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/socket os/user",
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
   "kinds/packet_socket kinds/steer kinds/offload kinds/xdp_queue", "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",

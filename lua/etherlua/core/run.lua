@@ -182,6 +182,12 @@ function M.answer_with(fn)
   answer = fn
 end
 
+-- The error that ends the run in progress.
+---@return any? message what was raised; nil: none has ended it
+function M.failure()
+  return run and run.failure and run.failure.message
+end
+
 -- Whether a signal ended the run in progress or the last one.
 function M.was_interrupted()
   return interrupts > 0

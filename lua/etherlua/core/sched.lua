@@ -40,6 +40,7 @@ return {
   forget = run.forget,
   attend = run.attend,
   answer_with = run.answer_with,
+  failure = run.failure,
   was_interrupted = run.was_interrupted,
   drive = run.drive,
   take_failure = run.take_failure,

@@ -7,7 +7,9 @@ local errno = require "etherlua.core.errno"
 local failures = require "etherlua.core.failure"
 local outside = require "etherlua.core.outside"
 local files = require "etherlua.core.files"
+local launcher = require "etherlua.program.launcher"
 local places = require "etherlua.program.places"
+local ranks = require "etherlua.ranks"
 local rights = require "etherlua.core.rights"
 local runaway = require "etherlua.core.runaway"
 local sched = require "etherlua.core.sched"
@@ -115,7 +117,7 @@ local function split(args)
   local own, i = {}, 1
   while args[i] and args[i]:find "^%-." do
     own[#own + 1] = args[i]
-    if script.COMMON[args[i]] and args[i + 1] then
+    if (script.COMMON[args[i]] or args[i] == "--ranks") and args[i + 1] then
       i = i + 1
       own[#own + 1] = args[i]
     end
@@ -128,11 +130,12 @@ local function run_parser(dir)
   local parser = script.bare_parser("etherlua run", "Run a Lua script as the first task.")
   script.add_common(parser)
   parser:flag("--trace-tasks", "Print on standard error when a task is spawned, waits, is woken and ends.")
+  launcher.add(parser)
   parser:usage("Usage: etherlua run [OPTIONS] SCRIPT [ARGUMENTS]")
   parser:epilog("SCRIPT is one of those that are shipped: " .. table.concat(shipped(dir), ", ") ..
     "; or a path, with a slash in it or .lua at its end; or - for standard input. Each has --help of its own; the " ..
-    "options above but --trace-tasks may also stand behind it. Modules that a script requires are looked for in the " ..
-    "script's own folder too, but not in the current directory.")
+    "options above but --trace-tasks, --ranks and --pin may also stand behind it. Modules that a script requires are " ..
+    "looked for in the script's own folder too, but not in the current directory.")
   return parser
 end
 
@@ -166,9 +169,30 @@ local function dropping_rights(chunk)
   end
 end
 
+-- ---- ranks --------------------------------------------------------------------------------------------------------
+
+-- A failure of another rank ends this one in order. Rank 0 tells it.
+local function check_others(trouble)
+  if trouble then error({ exit_status = script.FAILED, message = ranks.rank == 0 and trouble or nil }, 0) end
+end
+
+-- The script as a rank of several.
+local function as_rank(chunk)
+  if ranks.size == 1 then return chunk end
+  return function(...)
+    ranks.listen(check_others)
+    return chunk(...)
+  end
+end
+
 local function run(args, dir)
   local own, name, rest = split(args)
   local given = run_parser(dir):parse(own)
+  if given.ranks then
+    catch_signals()
+    return launcher.main(given, own, { name, unpack(rest) })
+  end
+  ether.run(ranks.join)
   script.enter_netns(given.netns)
   script.check(rights.plan, given.user)
   if given.trace_tasks then trace.start() end
@@ -179,7 +203,8 @@ local function run(args, dir)
   chunk, rest[0] = load_script(name, dir)
   _G.arg = rest -- luacheck: ignore 122
   catch_signals()
-  local status = ether.run(dropping_rights(chunk), unpack(rest))
+  local status = ether.run(as_rank(dropping_rights(chunk)), unpack(rest))
+  if ether.run(ranks.leave) then return script.FAILED end
   return script.status or type(status) == "number" and status or (sched.was_interrupted() and 130) or script.DONE
 end
 
@@ -226,12 +251,10 @@ function M.main(args, env)
   end, args, env or {})
   if ok then return result end
   local status = failures.exit_status(result)
-  if status then
-    if result.message then print_error("etherlua", result.message) end
-    return status
-  end
-  print_error("etherlua", failures.text(result))
-  return script.FAILED
+  local message = not status and failures.text(result) or result.message
+  pcall(ether.run, ranks.leave)
+  if message and not ranks.is_told() then print_error("etherlua", message) end
+  return status or script.FAILED
 end
 
 return M

@@ -1,0 +1,195 @@
+-- ranks/init.lua: several processes that run one script, on one host or on many: ether.ranks. Each is a rank, with a
+-- number; a process by itself is rank 0 of 1, and then nothing here waits for anybody.
+--
+-- A process manager starts them and tells them of each other by PMI-1 (pmi.lua): mpiexec.hydra, srun, or
+-- `etherlua run --ranks N`. By that they learn where rank 0 is, and connect to it; all else goes over these
+-- connections, so that the end of a process is noticed at once, whoever started it.
+
+local addr = require "etherlua.net.addr"
+local effi = require "etherlua.core.ffi"
+local ffi = require "ffi"
+local failures = require "etherlua.core.failure"
+local files = require "etherlua.core.files"
+local hubs = require "etherlua.ranks.hub"
+local members = require "etherlua.ranks.member"
+local misuse = require "etherlua.core.misuse"
+local pmi = require "etherlua.ranks.pmi"
+local random = require "etherlua.net.random"
+local sched = require "etherlua.core.sched"
+local values = require "etherlua.ranks.value"
+
+local C = effi.C
+
+local own_rank, size, descriptor = pmi.environment()
+
+local M = {}
+
+---@type integer number of this process, from 0
+M.rank = own_rank or 0
+---@type integer how many there are
+M.size = size or 1
+
+local hub, member -- of this process: one of them, when it has joined others
+local meetings = { run = 0, ["end"] = 0 }
+local manager
+
+-- ---- beginning and end, for the program ---------------------------------------------------------------------------
+
+local KEY, ADDRESSES_MAX = "etherlua", 16
+local LOOPBACK = { ["127.0.0.1"] = true, ["::1"] = true }
+
+-- What tells this host, and its network, from others.
+local function host_name()
+  local boot = files.read "/proc/sys/kernel/random/boot_id" or "?"
+  local pipe = io.popen "readlink /proc/self/ns/net"
+  local network = pipe:read "*l" or "?"
+  pipe:close()
+  return ((boot .. network):gsub("[^%w]", ""))
+end
+
+-- "TOKEN,HOST,ADDRESS,ADDRESS,..."
+local function invitation(token, port)
+  local list = ffi.new("struct el_addr[?]", ADDRESSES_MAX)
+  local words = { token, host_name() }
+  for i = 0, C.el_socket_addrs(list, ADDRESSES_MAX) - 1 do
+    list[i].port = port
+    words[#words + 1] = tostring(list[i])
+  end
+  return table.concat(words, ",")
+end
+
+local function token()
+  return ("%08x%08x%08x%08x"):format(random.u32(), random.u32(), random.u32(), random.u32())
+end
+
+-- The addresses of an invitation that may be reached from here: on the same host the loopback ones alone.
+local function addresses_of(words)
+  local list, here = {}, words[2] == host_name()
+  for i = 3, #words do
+    if here == (LOOPBACK[addr.addr(words[i]).ip_text] or false) then list[#list + 1] = words[i] end
+  end
+  return list
+end
+
+local function join_as_first()
+  local port
+  local word = token()
+  hub, port = hubs.new(M.size, word)
+  manager:put(KEY, invitation(word, port))
+  manager:barrier()
+  hub:join()
+end
+
+local function join_first()
+  manager:barrier()
+  local text = manager:get(KEY)
+  if not text then error("rank 0 is no etherlua, or another version of it", 0) end
+  local words = {}
+  for word in text:gmatch "[^,]+" do words[#words + 1] = word end
+  member = members.new(M.rank, words[1], addresses_of(words))
+end
+
+-- Connects the ranks. Blocks the task; raises an error when they do not find each other.
+function M.join()
+  if M.size == 1 then return end
+  manager = pmi.open(descriptor)
+  if M.rank == 0 then join_as_first() else join_first() end
+end
+
+-- What ends the run in progress here ends it on all other ranks, too.
+local function tell_of_failure()
+  local failure = sched.failure()
+  if not failure then return end
+  local text = failures.text(failure)
+  if hub then hub:fail(0, text) else member:fail(text) end
+end
+
+local function watch()
+  sched.defer(tell_of_failure)
+  sched.park(sched.current())
+end
+
+-- A failure of another rank is heard in the run in progress, one here ends the run on the others.
+---@param check fun(trouble?: string) called when something was heard: an error in it ends the run
+function M.listen(check)
+  local one = hub or member
+  if not one then return end
+  sched.spawn_background(watch)
+  one:listen(check)
+end
+
+-- Ends this process's part.
+---@return string? words which rank failed, and why: at rank 0
+function M.leave()
+  local one = hub or member
+  if one then one:leave() end
+  if manager then manager:close() end
+  return hub and hub:trouble()
+end
+
+-- Whether rank 0 tells what goes wrong here.
+---@return boolean
+function M.is_told()
+  return member ~= nil
+end
+
+-- ---- what scripts use ---------------------------------------------------------------------------------------------
+
+-- This rank's part of n things, such as clients: consecutive, and no two ranks' parts differ by more than one.
+---@param n integer
+---@return integer first from 0
+---@return integer count
+function M.share(n)
+  if type(n) ~= "number" or n % 1 ~= 0 or n < 0 then
+    misuse.raise("bad share of %s: a whole number from 0 is needed", tostring(n))
+  end
+  local first = math.floor(n * M.rank / M.size)
+  return first, math.floor(n * (M.rank + 1) / M.size) - first
+end
+
+-- Deferred functions have meetings of their own: where the run ended is not the same on all ranks.
+local function next_meeting()
+  local kind = sched.current().ending and "end" or "run"
+  meetings[kind] = meetings[kind] + 1
+  return kind .. meetings[kind]
+end
+
+-- Waits until all ranks are here, but for those that have ended. Blocks this task alone. All ranks call barrier, gather
+-- and reduce in the same order.
+function M.barrier()
+  local name = next_meeting()
+  if hub then
+    hub:meet(name)
+    hub:part(name)
+  elseif member then
+    member:come(name)
+    member:wait(name)
+  end
+end
+
+-- The values of all ranks, at rank 0, which waits for the others.
+---@param value any number, text, boolean, histogram, or a table of these
+---@return any[]? values by rank, from 1; none of a rank that has ended. Nil at the other ranks
+function M.gather(value)
+  local name = next_meeting()
+  if member then return member:come(name, value) end
+  local list = { values.copy(value) }
+  for rank, message in pairs(hub and hub:meet(name) or {}) do list[rank + 1] = message.value end
+  return list
+end
+
+-- The sum of what all ranks have, at rank 0, which waits for the others.
+---@param counters table of numbers and histograms, and of tables of these
+---@return table? sum that shares nothing with counters; nil at the other ranks
+function M.reduce(counters)
+  local list = M.gather(counters)
+  return list and values.sum(list, M.size)
+end
+
+-- Ends the run on all ranks, in order; rank 0 tells the reason.
+---@param reason string
+function M.abort(reason)
+  error(setmetatable({ exit_status = 1, message = tostring(reason) }, { __tostring = function() return reason end }), 0)
+end
+
+return M

@@ -1,0 +1,118 @@
+-- ranks/value.lua: what ranks tell each other, as text and back: numbers, texts, booleans, tables of these, and
+-- histograms, bucket by bucket. Sums are exact: a number is written with all of its digits.
+
+local cjson = require "cjson"
+local ffi = require "ffi"
+local histogram = require "etherlua.core.histogram"
+local misuse = require "etherlua.core.misuse"
+
+local M = {}
+
+local json = cjson.new()
+json.encode_sparse_array(true, 1, 1)
+
+local histogram_t = ffi.typeof "struct el_histogram"
+local BUCKETS = ffi.sizeof(histogram_t().bucket) / 8
+local NUMBER, HISTOGRAM = "number", "histogram" -- the only name in a table that stands for one
+
+-- ---- histograms ---------------------------------------------------------------------------------------------------
+
+-- Of the buckets: place, count, place, count, ... of those that are not empty.
+local function pack_histogram(from)
+  local buckets = {}
+  for i = 0, BUCKETS - 1 do
+    local count = tonumber(from.bucket[i])
+    if count > 0 then
+      buckets[#buckets + 1] = i
+      buckets[#buckets + 1] = count
+    end
+  end
+  return { [HISTOGRAM] = { recorded = from.count, refused = from.invalid, lowest = ("%a"):format(from.lowest),
+    highest = ("%a"):format(from.highest), sum = ("%a"):format(from.sum), buckets = buckets } }
+end
+
+local function unpack_histogram(values)
+  local to = histogram.new()
+  to.recorded, to.refused = values.recorded, values.refused
+  for _, name in ipairs { "lowest", "highest", "sum" } do to[name] = tonumber(values[name]) end
+  for i = 1, #values.buckets, 2 do to.bucket[values.buckets[i]] = values.buckets[i + 1] end
+  return to
+end
+
+-- ---- values -------------------------------------------------------------------------------------------------------
+
+local function pack_number(value)
+  if value % 1 == 0 and math.abs(value) < 1e14 then return value end -- as many digits as cjson writes
+  return { [NUMBER] = ("%a"):format(value) }
+end
+
+local function pack(value)
+  if ffi.istype(histogram_t, value) then return pack_histogram(value) end
+  if type(value) == "number" then return pack_number(value) end
+  if type(value) == "string" or type(value) == "boolean" then return value end
+  if type(value) ~= "table" then
+    misuse.raise("bad value %s: numbers, texts, booleans, histograms and tables of these are allowed",
+      tostring(value))
+  end
+  local copy = {}
+  for name, item in pairs(value) do copy[name] = pack(item) end
+  return copy
+end
+
+local function unpack_value(value)
+  if type(value) ~= "table" then return value end
+  if value[NUMBER] then return tonumber(value[NUMBER]) end
+  if value[HISTOGRAM] then return unpack_histogram(value[HISTOGRAM]) end
+  local copy = {}
+  for name, item in pairs(value) do copy[name] = unpack_value(item) end
+  return copy
+end
+
+---@param value any
+---@return string text on one line
+function M.encode(value)
+  return json.encode(pack(value))
+end
+
+---@param text string from encode
+---@return any value nil: it is not from there
+function M.decode(text)
+  local ok, value = pcall(json.decode, text)
+  if ok then return unpack_value(value) end
+end
+
+-- ---- sums ---------------------------------------------------------------------------------------------------------
+
+local function sum_of(a, b, name)
+  if a == nil then return M.copy(b) end
+  if b == nil then return a end
+  if type(a) == "number" and type(b) == "number" then return a + b end
+  if ffi.istype(histogram_t, a) and ffi.istype(histogram_t, b) then
+    a:add(b)
+    return a
+  end
+  if type(a) ~= "table" or type(b) ~= "table" then
+    misuse.raise("no sum of %s and %s in %s: numbers, histograms and tables of these are needed", tostring(a),
+      tostring(b), name)
+  end
+  for key, item in pairs(b) do a[key] = sum_of(a[key], item, tostring(key)) end
+  return a
+end
+
+---@param value any
+---@return any copy that shares nothing with it
+function M.copy(value)
+  return M.decode(M.encode(value))
+end
+
+-- What the tables have, added up name by name: numbers, histograms, and tables of these.
+---@param list table[] holes are left out
+---@param size integer of the list
+---@return table
+function M.sum(list, size)
+  local sum = {}
+  for i = 1, size do sum = sum_of(sum, list[i], "the value") end
+  return sum
+end
+
+return M
