@@ -5,6 +5,8 @@
 
 local dhcp4_load = require "etherlua.role.dhcp4_load"
 local ether = require "etherlua"
+local load_summary = require "etherlua.role.dhcp4.load_summary"
+local report = require "etherlua.program.report"
 local script = require "etherlua.script"
 local vlan_range = require "etherlua.net.vlan_range"
 local vlan_stack = require "etherlua.net.vlan_stack"
@@ -44,10 +46,10 @@ end
 
 local opts = options()
 
--- The VLAN stack of a host by its number from 0.
-local function vlans_of()
+-- The VLAN stack of a host by its number, from 0 for the first one of this rank.
+local function vlans_from(first)
   local all, range = ether.vlans(opts.vlan), opts.vlan_range and vlan_range.new(opts.vlan_range)
-  return function(i) return range and range:at(i) or all end
+  return function(i) return range and range:at(first + i) or all end
 end
 
 -- ---- output -------------------------------------------------------------------------------------------------------
@@ -63,9 +65,8 @@ local function memory_mb()
   end
 end
 
-local function summary_of(load, setup_seconds)
-  local values = load:summary()
-  values.setup_seconds, values.memory_mb = setup_seconds, memory_mb()
+local function summary_of(counts)
+  local values = load_summary.of(counts)
   for _, name in ipairs { "dora", "offer", "ack" } do values[name .. "_ms"] = script.milliseconds(values[name]) end
   return values
 end
@@ -92,28 +93,37 @@ end
 
 opts.lab_network = { pool = LAB_POOL }
 local relay = script.relay(opts, { steer = opts.clients > STEERED and { 0x0800 } or nil })
-local load = script.check(dhcp4_load.new, relay, { count = opts.clients, mac = opts.mac, vlans = vlans_of(),
-  rate = opts.rate, window = opts.max_outstanding, timeout = opts.timeout, tries = opts.retries + 1 })
+local first, count = script.share(opts.clients, "--clients")
+local load = script.check(dhcp4_load.new, relay, { count = count, mac = ether.mac_add(opts.mac, first),
+  vlans = vlans_from(first), rate = opts.rate and opts.rate * count / opts.clients,
+  window = math.ceil(opts.max_outstanding * count / opts.clients), timeout = opts.timeout, tries = opts.retries + 1 })
 local started, began, setup_seconds = ether.now(), nil, nil
 
--- Also after Ctrl-C.
-ether.defer(function()
-  if opts.release then load:release() end
-  script.end_progress()
-  local values = summary_of(load, setup_seconds)
-  if opts.json then script.print_json(script.with_misread(SUMMARY, values), values) else print_summary(values) end
-  script.status = values.bound == opts.clients and script.DONE or script.REFUSED
-end)
+local greatest = { "setup_seconds", unpack(load_summary.GREATEST) }
 
-script.progress(function()
-  local values = load:summary()
+local function counts()
+  local values = load:counts()
+  values.setup_seconds, values.memory_mb = setup_seconds, memory_mb()
+  return values
+end
+
+local function line(values)
   if not began then return ("%d of %d endpoints made"):format(values.opened, values.clients) end
   return ("%d of %d bound, %d failed, %d retransmissions, %d released, %.0f s"):format(values.bound, values.clients,
     values.failed, values.retransmissions, values.released, ether.now() - began)
-end)
+end
+
+local function finish(values)
+  if opts.json then script.print_json(script.with_misread(SUMMARY, values), values) else print_summary(values) end
+  return values.bound == opts.clients and script.DONE or script.REFUSED
+end
+
+report.begin { counts = counts, greatest = greatest, values = summary_of, line = line, finish = finish,
+  before = function() if opts.release then load:release() end end }
 
 load:open()
+setup_seconds = ether.now() - started
+ether.ranks.barrier()
 began = ether.now()
-setup_seconds = began - started
 load:run()
 ether.sleep(opts.hold)

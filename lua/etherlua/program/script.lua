@@ -13,6 +13,7 @@ local lab = require "etherlua.lab.lab"
 local misuse = require "etherlua.core.misuse"
 local outside = require "etherlua.core.outside"
 local proto = require "etherlua.proto"
+local ranks = require "etherlua.ranks"
 local relay = require "etherlua.relay.relay"
 local rights = require "etherlua.core.rights"
 local sched = require "etherlua.core.sched"
@@ -175,6 +176,19 @@ function M.parse(parser, args)
     if opts[name] == nil then opts[name] = value end
   end
   return opts
+end
+
+-- This rank's part of what an option names, at least one.
+---@param n integer
+---@param option string
+---@return integer first number, from 0
+---@return integer count
+function M.share(n, option)
+  local first, count = ranks.share(n)
+  if n < ranks.size then
+    M.exit(M.USAGE, ("bad value %d of %s: %d ranks need one each at the least"):format(n, option, ranks.size))
+  end
+  return first, count
 end
 
 -- ---- the relay ----------------------------------------------------------------------------------------------------
@@ -357,7 +371,7 @@ local stop_progress
 -- A line on the terminal that says how far it is, from two seconds on, until end_progress() or the end of the run.
 ---@param line function returns the text
 function M.progress(line)
-  if not M.on_terminal() then return end
+  if not M.on_terminal() or ranks.rank > 0 then return end
   local shown = false
   local function wipe()
     if shown then io.stderr:write("\r\27[K") end

@@ -109,6 +109,7 @@ end
 
 local function heard(self, rank, message)
   if message.at then meeting(self, message.at)[rank] = message end
+  if message.now ~= nil then self.links[rank].latest = message.now end
   if message.bye then self.links[rank].left = true end
   if message.failed then self:fail(rank, message.failed) end
 end
@@ -143,6 +144,14 @@ function Hub:meet(name)
   end
   self.meetings[name] = nil
   return came
+end
+
+-- What the others said last when they just told something.
+---@return table<integer, any> by rank from 1
+function Hub:latest()
+  local list = {}
+  for rank, peer in pairs(self.links) do list[rank] = peer.latest end
+  return list
 end
 
 -- Lets those go on that are at a meeting.

@@ -178,12 +178,34 @@ function M.gather(value)
   return list
 end
 
+-- Tells rank 0 how things are, without waiting for anybody: latest() has what each rank told last.
+---@param value any as for gather
+function M.tell(value)
+  if member then member:tell(value) end
+end
+
+---@return any[] values by rank, from 2: rank 1's is the second. At rank 0
+function M.latest()
+  local list = {}
+  for rank, value in pairs(hub and hub:latest() or {}) do list[rank + 1] = value end
+  return list
+end
+
+-- What the tables in a list by rank have, added up name by name: numbers, histograms, and tables of these.
+---@param list table<integer, table> from 1 to the number of ranks; some may be missing
+---@param greatest? string[] names of numbers of which the greatest counts, such as how long something took
+---@return table sum that shares nothing with them
+function M.sum(list, greatest)
+  return values.sum(list, M.size, greatest)
+end
+
 -- The sum of what all ranks have, at rank 0, which waits for the others.
 ---@param counters table of numbers and histograms, and of tables of these
+---@param greatest? string[] as of sum
 ---@return table? sum that shares nothing with counters; nil at the other ranks
-function M.reduce(counters)
+function M.reduce(counters, greatest)
   local list = M.gather(counters)
-  return list and values.sum(list, M.size)
+  return list and M.sum(list, greatest)
 end
 
 -- Ends the run on all ranks, in order; rank 0 tells the reason.

@@ -68,6 +68,12 @@ function Member:come(name, value)
   self.hub:send { at = name, value = value }
 end
 
+-- Just tells rank 0 something; what was told last counts.
+---@param value any
+function Member:tell(value)
+  self.hub:send { now = value }
+end
+
 -- Waits until rank 0 lets those go on that came to the meeting.
 ---@param name string
 ---@return boolean? passed nil: rank 0 has ended

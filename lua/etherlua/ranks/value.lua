@@ -81,37 +81,48 @@ function M.decode(text)
   if ok then return unpack_value(value) end
 end
 
--- ---- sums ---------------------------------------------------------------------------------------------------------
-
-local function sum_of(a, b, name)
-  if a == nil then return M.copy(b) end
-  if b == nil then return a end
-  if type(a) == "number" and type(b) == "number" then return a + b end
-  if ffi.istype(histogram_t, a) and ffi.istype(histogram_t, b) then
-    a:add(b)
-    return a
-  end
-  if type(a) ~= "table" or type(b) ~= "table" then
-    misuse.raise("no sum of %s and %s in %s: numbers, histograms and tables of these are needed", tostring(a),
-      tostring(b), name)
-  end
-  for key, item in pairs(b) do a[key] = sum_of(a[key], item, tostring(key)) end
-  return a
-end
-
 ---@param value any
 ---@return any copy that shares nothing with it
 function M.copy(value)
   return M.decode(M.encode(value))
 end
 
+-- ---- sums ---------------------------------------------------------------------------------------------------------
+
+local function refuse(a, b, name)
+  misuse.raise("no sum of %s and %s in %s: numbers, histograms and tables of these are needed", tostring(a),
+    tostring(b), name)
+end
+
+local add_table
+
+local function add(a, b, name, greatest)
+  if a == nil then return b end
+  if type(a) == "number" and type(b) == "number" then return greatest[name] and math.max(a, b) or a + b end
+  if ffi.istype(histogram_t, a) and ffi.istype(histogram_t, b) then
+    a:add(b)
+    return a
+  end
+  if type(a) ~= "table" or type(b) ~= "table" then refuse(a, b, name) end
+  return add_table(a, b, greatest)
+end
+
+function add_table(a, b, greatest)
+  for name, item in pairs(b) do a[name] = add(a[name], item, name, greatest) end
+  return a
+end
+
 -- What the tables have, added up name by name: numbers, histograms, and tables of these.
----@param list table[] holes are left out
+---@param list table<integer, table> some may be missing
 ---@param size integer of the list
----@return table
-function M.sum(list, size)
-  local sum = {}
-  for i = 1, size do sum = sum_of(sum, list[i], "the value") end
+---@param greatest? string[] names of numbers of which the greatest counts
+---@return table sum that shares nothing with them
+function M.sum(list, size, greatest)
+  local sum, names = {}, {}
+  for _, name in ipairs(greatest or {}) do names[name] = true end
+  for i = 1, size do
+    if list[i] then add_table(sum, M.copy(list[i]), names) end
+  end
   return sum
 end
 

@@ -17,6 +17,7 @@ local dhcp4_fast = require "etherlua.proto.dhcp4_fast"
 local effi = require "etherlua.core.ffi"
 local group = require "etherlua.net.group"
 local histogram = require "etherlua.core.histogram"
+local load_summary = require "etherlua.role.dhcp4.load_summary"
 local memory = require "etherlua.net.memory"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
@@ -357,33 +358,21 @@ function Load:release()
   return self.released
 end
 
----@class etherlua.dhcp4_load_summary
----@field clients integer
----@field opened integer whose endpoints are open
----@field bound integer
----@field failed integer
----@field unfinished integer
----@field failures table<string, integer> by reason
----@field seconds number from the first DISCOVER to the last ACK; 0 when there was none
----@field rate number bound a second
----@field retransmissions integer
----@field naks integer
----@field ignored integer replies that nobody wants
----@field misread table<string, integer> those that were not understood, by the reason
----@field released integer
----@field dora etherlua.summary times of whole sessions
----@field offer etherlua.summary times to an OFFER
----@field ack etherlua.summary times to an ACK
+local COUNTED = { "opened", "bound", "failed", "retransmissions", "naks", "ignored", "released", "dora", "offer", "ack" }
+
+-- What this load has counted so far, for role/dhcp4/load_summary.lua: with that of other loads it adds up.
+---@return table counts as of a summary, but histograms for dora, offer and ack
+function Load:counts()
+  local counts, failures = { clients = self.count, seconds = seconds_of(self), misread = self.misread:summary() }, {}
+  for reason, count in pairs(self.failures) do failures[reason] = count end
+  for _, name in ipairs(COUNTED) do counts[name] = self[name] end
+  counts.failures = failures
+  return counts
+end
 
 ---@return etherlua.dhcp4_load_summary
 function Load:summary()
-  local seconds, failures = seconds_of(self), {}
-  for reason, count in pairs(self.failures) do failures[reason] = count end
-  return { clients = self.count, opened = self.opened, bound = self.bound, failed = self.failed,
-    unfinished = self.count - self.bound - self.failed, failures = failures, seconds = seconds,
-    rate = seconds > 0 and self.bound / seconds or 0, retransmissions = self.retransmissions, naks = self.naks,
-    ignored = self.ignored, misread = self.misread:summary(), released = self.released, dora = self.dora:summary(),
-    offer = self.offer:summary(), ack = self.ack:summary() }
+  return load_summary.of(self:counts())
 end
 
 -- Closes the endpoints; nothing is released.

@@ -1,0 +1,56 @@
+-- program/report.lua: what a script that counts says of itself: a line on the terminal while it runs, a summary at the
+-- end, after Ctrl-C too. Where several ranks run it, these are one line and one summary: rank 0 says what all have
+-- counted.
+
+local ranks = require "etherlua.ranks"
+local sched = require "etherlua.core.sched"
+local script = require "etherlua.program.script"
+
+local M = {}
+
+local TELL_EVERY = 0.5 -- seconds
+
+-- counts() are a rank's own, so far: numbers and histograms, and tables of these, that add up. Of those that are named
+-- in `greatest` the greatest counts. values(counts) makes of the sum what line(values) and finish(values) want.
+---@class etherlua.report
+---@field counts fun(): table
+---@field greatest? string[]
+---@field values fun(counts: table): table
+---@field line fun(values: table): string for the terminal
+---@field before? fun() is called at the end, on each rank: it may block
+---@field finish fun(values: table): integer prints the summary; returns the exit status
+
+local function tell(report)
+  while true do
+    ranks.tell(report.counts())
+    sched.sleep(TELL_EVERY)
+  end
+end
+
+-- What is known now of all ranks.
+local function values_now(report)
+  local list = ranks.latest()
+  list[1] = report.counts()
+  return report.values(ranks.sum(list, report.greatest))
+end
+
+-- Of a rank that was lost there is what it told before.
+local function finish(report)
+  if report.before then report.before() end
+  script.end_progress()
+  local list = ranks.gather(report.counts())
+  script.status = script.DONE
+  if not list then return end
+  for i, latest in pairs(ranks.latest()) do list[i] = list[i] or latest end
+  script.status = report.finish(report.values(ranks.sum(list, report.greatest)))
+end
+
+-- From now on the line is there, and the summary comes when the calling task ends.
+---@param report etherlua.report
+function M.begin(report)
+  sched.defer(function() finish(report) end)
+  if ranks.rank > 0 then sched.spawn_background(tell, report) end
+  script.progress(function() return report.line(values_now(report)) end)
+end
+
+return M
