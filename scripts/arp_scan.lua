@@ -8,6 +8,7 @@ local arp_scan = require "etherlua.role.arp_scan"
 local ether = require "etherlua"
 local ip_range = require "etherlua.net.ip_range"
 local random = require "etherlua.net.random"
+local report = require "etherlua.program.report"
 local script = require "etherlua.script"
 local vlan_range = require "etherlua.net.vlan_range"
 
@@ -68,16 +69,15 @@ local function print_leak(leak)
     script.vlan_name(leak.came_with), leak.sent_by and "  SENT BY " .. leak.sent_by or ""))
 end
 
--- MAC address -> how many addresses it has on one VLAN stack, where these are many.
-local function print_answers(scan)
+-- Returns MAC address -> how many addresses it has on one VLAN stack, where these are many.
+local function print_answers(answers)
   local counts, most = {}, {}
-  for answer in scan:answers() do
+  for _, answer in ipairs(answers) do
     print_answer(answer)
     local key = answer.mac .. answer.vlans
     counts[key] = (counts[key] or 0) + 1
     if counts[key] >= MANY then most[answer.mac] = math.max(counts[key], most[answer.mac] or 0) end
   end
-  for _, leak in ipairs(scan:leaks()) do print_leak(leak) end
   return most
 end
 
@@ -94,14 +94,6 @@ local function print_summary(values)
   end
 end
 
-local function report(scan, seconds)
-  local proxies = print_answers(scan)
-  local values = scan:summary()
-  values.proxies, values.seconds, values.times_ms = proxies, seconds, script.milliseconds(values.times)
-  if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
-  return values
-end
-
 local function duration(seconds)
   if seconds < 120 then return ("%.3g s"):format(seconds) end
   return seconds < 7200 and ("%.0f minutes"):format(seconds / 60) or ("%.1f hours"):format(seconds / 3600)
@@ -109,32 +101,71 @@ end
 
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
-local targets, vlans = ip_range.new(opts.addresses, opts.all), vlan_range.new(opts.vlan_range)
-local given = { targets = targets, vlans = vlans, mac = opts.mac or random.mac(), source = opts.ip, rate = opts.rate,
-  tries = opts.retry + 1, timeout = opts.timeout }
+local ranks = ether.ranks
+local vlans, all = vlan_range.new(opts.vlan_range), ip_range.new(opts.addresses, opts.all)
+local first, own = script.share(all.count, "ADDRESSES")
+local base = opts.mac or ranks.agree(random.mac())
+local given = { targets = all:slice(first, own), vlans = vlans, mac = ether.mac_add(base, ranks.rank * vlans.count),
+  source = opts.ip, rate = opts.rate * own / all.count, tries = opts.retry + 1, timeout = opts.timeout }
 script.check(arp_scan.check, given)
 local relay = script.relay(opts)
 local scan = script.check(arp_scan.new, relay, given)
 local started = ether.now()
 
--- Also after Ctrl-C.
-ether.defer(function()
-  script.end_progress()
-  local values = report(scan, ether.now() - started)
-  script.status = values.answered > 0 and values.duplicates == 0 and script.DONE or script.REFUSED
-end)
+-- What was found, of all ranks, by VLAN stack; each rank has asked for addresses of its own. At rank 0.
+local found
 
-script.progress(function()
-  local values = scan:summary()
+local function gather()
+  local answers, problem = {}, scan:summary().reason
+  for answer in scan:answers() do answers[#answers + 1] = answer end
+  found = ranks.gather { answers = answers, leaks = scan:leaks(), reason = problem }
+end
+
+local function by_stack(name)
+  local list = {}
+  for rank = 1, ranks.size do
+    for i, one in ipairs(found[rank] and found[rank][name] or {}) do
+      one.place = { one.stack, rank, i }
+      list[#list + 1] = one
+    end
+  end
+  table.sort(list, function(a, b)
+    local p, q = a.place, b.place
+    for i = 1, #p do
+      if p[i] ~= q[i] then return p[i] < q[i] end
+    end
+  end)
+  return list
+end
+
+local function counts()
+  local values = scan:counts()
+  values.pass, values.seconds = scan:summary().pass, ether.now() - started
+  return values
+end
+
+local function line(values)
   return ("pass %d of %d: %d sent, %d of %d answered, %.0f s"):format(values.pass, opts.retry + 1, values.sent,
-    values.answered, values.questions, ether.now() - started)
-end)
+    values.answered, values.questions, values.seconds)
+end
+
+local function finish(values)
+  values.proxies, values.times_ms = print_answers(by_stack "answers"), script.milliseconds(values.times)
+  for _, leak in ipairs(by_stack "leaks") do print_leak(leak) end
+  for rank = 1, ranks.size do values.reason = values.reason or found[rank] and found[rank].reason end
+  if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end
+  return values.answered > 0 and values.duplicates == 0 and script.DONE or script.REFUSED
+end
+
+report.begin { counts = counts, greatest = { "pass", "seconds" }, values = function(sums) return sums end,
+  line = line, finish = finish, before = gather }
 
 scan:open()
-if not opts.json then
-  local values = scan:summary()
-  print(("asking for %d addresses on %s as %s: %s a pass at %g a second"):format(values.questions, relay.name,
-    values.mac, duration(values.questions / opts.rate), opts.rate))
+if not opts.json and ranks.rank == 0 then
+  local questions = all.count * vlans.count
+  print(("asking for %d addresses on %s as %s: %s a pass at %g a second"):format(questions, relay.name, base,
+    duration(questions / opts.rate), opts.rate))
 end
+ranks.barrier()
 local ok, reason = scan:run()
 if not ok then script.exit(script.FAILED, ("%s: %s"):format(relay.name, reason)) end

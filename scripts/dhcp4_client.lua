@@ -11,6 +11,7 @@ local ether = require "etherlua"
 local ethernet = require "etherlua.proto.ethernet"
 local outside = require "etherlua.core.outside"
 local random = require "etherlua.net.random"
+local report = require "etherlua.program.report"
 local script = require "etherlua.script"
 local vlan_stack = require "etherlua.net.vlan_stack"
 
@@ -106,7 +107,7 @@ local function lease_text(lease)
     notes)
 end
 
-local function report(mac, vlans, lease, reason)
+local function report_lease(mac, vlans, lease, reason)
   if opts.json and lease then
     lease_json(lease)
   elseif opts.json then
@@ -127,17 +128,19 @@ local relay = script.relay(opts)
 if opts.trace then script.trace(relay, opts.json and io.stderr or io.stdout) end
 
 local vlans = ether.vlans(opts.vlan)
-local base = opts.mac or random.mac()
+local base = opts.mac or ether.ranks.agree(random.mac())
+local first, own = script.share(opts.count, "--count")
 local settings = lease_opts()
 check_room(relay, vlans, settings)
 local counts = { bound = 0, failed = 0, lost = 0 }
+ether.ranks.barrier()
 local started = ether.now()
 local finished_at
 local everyone_done = ether.channel()
 
 local function count(name)
   counts[name] = counts[name] + 1
-  if counts.bound + counts.failed == opts.count then
+  if counts.bound + counts.failed == own then
     finished_at = ether.now()
     everyone_done:close()
   end
@@ -147,45 +150,56 @@ local function keep(lease)
   if not opts.hold then return ether.select { everyone_done } end
   local _, reason = lease:hold(report_event)
   counts.lost = counts.lost + 1
-  report(lease.mac, lease.vlans, nil, reason)
+  report_lease(lease.mac, lease.vlans, nil, reason)
 end
 
 local function host(i)
   local mac = ether.mac_add(base, i)
   local conn = relay:conn { mac = mac, vlans = vlans, reassemble = true }
   local lease, reason = dhcp4_client.lease(conn, settings)
-  report(mac, tostring(vlans), lease, reason)
+  report_lease(mac, tostring(vlans), lease, reason)
   if lease then ether.defer(function() lease:close() end) end
   count(lease and "bound" or "failed")
   if lease then keep(lease) end
 end
 
-local function summarize()
-  local seconds = (finished_at or ether.now()) - started
-  local values = { clients = opts.count, bound = counts.bound, failed = opts.count - counts.bound, seconds = seconds,
-    rate = counts.bound / seconds }
-  if opts.json then return script.print_json(SUMMARY, values) end
-  if opts.count > 1 or counts.bound == 0 then
-    print(("%d of %d bound in %.3f s (%.0f/s)%s"):format(counts.bound, opts.count, seconds, values.rate,
-      counts.lost > 0 and (", %d lost later"):format(counts.lost) or ""))
+local function own_counts()
+  return { bound = counts.bound, failed = counts.failed, lost = counts.lost,
+    seconds = (finished_at or ether.now()) - started }
+end
+
+local function values_of(sums)
+  sums.clients, sums.rate = opts.count, sums.bound / sums.seconds
+  return sums
+end
+
+local function line(values)
+  return ("%d of %d bound, %d failed, %.0f s"):format(values.bound, opts.count, values.failed, values.seconds)
+end
+
+local function finish(values)
+  values.failed = opts.count - values.bound -- those that have not begun, too
+  if opts.json then
+    script.print_json(SUMMARY, values)
+  elseif opts.count > 1 or values.bound == 0 then
+    print(("%d of %d bound in %.3f s (%.0f/s)%s"):format(values.bound, opts.count, values.seconds, values.rate,
+      values.lost > 0 and (", %d lost later"):format(values.lost) or ""))
   end
+  return values.bound == opts.count and values.lost == 0 and script.DONE or script.REFUSED
 end
 
--- Also after Ctrl-C: the hosts have released their leases when this ends.
+-- The hosts have released their leases when the summary comes.
 local tasks = {}
-ether.defer(function()
+local function join_all()
   for _, task in ipairs(tasks) do task:join() end
-  script.end_progress()
-  summarize()
-  script.status = counts.bound == opts.count and counts.lost == 0 and script.DONE or script.REFUSED
-end)
-
-script.progress(function()
-  return ("%d of %d bound, %d failed, %.0f s"):format(counts.bound, opts.count, counts.failed, ether.now() - started)
-end)
-
-for i = 0, opts.count - 1 do
-  if opts.rate then ether.sleep(started + i / opts.rate - ether.now()) end
-  tasks[#tasks + 1] = ether.spawn(host, i)
 end
-for _, task in ipairs(tasks) do task:join() end
+
+report.begin { counts = own_counts, greatest = { "seconds" }, values = values_of, line = line, before = join_all,
+  finish = finish }
+
+-- With several ranks the hosts begin in the order of their places, one of each rank in turn.
+for i = 0, own - 1 do
+  if opts.rate then ether.sleep(started + i * opts.count / own / opts.rate - ether.now()) end
+  tasks[#tasks + 1] = ether.spawn(host, first + i)
+end
+join_all()

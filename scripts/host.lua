@@ -9,6 +9,7 @@ local fragments = require "etherlua.program.fragments"
 local hosts = require "etherlua.role.hosts"
 local prefix = require "etherlua.net.prefix"
 local random = require "etherlua.net.random"
+local report = require "etherlua.program.report"
 local script = require "etherlua.script"
 local script_host = require "etherlua.program.script_host"
 local vlan_range = require "etherlua.net.vlan_range"
@@ -77,7 +78,8 @@ if not opts.ip and not opts.ip6 then
   script.exit(script.USAGE, "no addresses: give --ip IP/LENGTH, or --ip6 IP/LENGTH, auto or link")
 end
 if opts.gateway and not opts.ip then script.exit(script.USAGE, "--gateway needs --ip") end
-local given = { count = opts.count, mac = opts.mac or random.mac(), mac_step = opts.mac_step,
+local first, own = script.share(opts.count, "--count")
+local given = { count = own, first = first, mac = opts.mac or ether.ranks.agree(random.mac()), mac_step = opts.mac_step,
   vlans = vlan_range.new(opts.vlan_range or opts.vlan), ip = opts.ip, ip_step = opts.ip_step, gateway = opts.gateway,
   ip6 = opts.ip6, ip6_step = opts.ip6_step, gateway6 = opts.gateway6, dad = not opts.no_dad }
 script.check(hosts.check, given)
@@ -140,15 +142,16 @@ end
 
 local started, ready = ether.now(), nil
 
-local function values_now()
+local function counts()
   local values, stats = all:summary(), relay:stats()
-  values.event, values.ready, values.seconds = "summary", ready or 0, ether.now() - started
+  values.ready, values.seconds = ready or 0, ether.now() - started
   for _, name in ipairs(LOST) do values[name] = stats[name] end
   for _, name in ipairs(FRAGMENTS) do values[name] = stats[name] end
   return values
 end
 
 local function summarize(values)
+  values.event = "summary"
   if opts.json then return script.print_json(SUMMARY, values) end
   print(("answered in %.1f s: %s; duplicate addresses: %d"):format(values.seconds, counts_text(ANSWERED, values),
     values.duplicates))
@@ -156,25 +159,25 @@ local function summarize(values)
     values), counts_text(LOST, values)))
 end
 
--- Also after Ctrl-C.
-ether.defer(function()
-  all:each_duplicate(report_duplicate)
-  local values = values_now()
+local function finish(values)
   summarize(values)
-  local is_well = values.duplicates == 0 and (ready or values.hosts) == opts.count
-  script.status = is_well and script.DONE or script.REFUSED
-end)
+  local is_well = values.duplicates == 0 and (ready and values.ready or values.hosts) == opts.count
+  return is_well and script.DONE or script.REFUSED
+end
 
-script.progress(function()
-  local values = values_now()
+local function line(values)
   if values.hosts < opts.count then return ("%d of %d hosts up"):format(values.hosts, opts.count) end
   return ("%d hosts, answered %s, %d duplicates, %.0f s"):format(values.hosts, counts_text(ANSWERED, values),
     values.duplicates, values.seconds)
-end)
+end
+
+report.begin { counts = counts, greatest = { "seconds" }, values = function(sums) return sums end, line = line,
+  finish = finish, before = function() all:each_duplicate(report_duplicate) end }
 
 all:open()
-ready = opts.ip6 and all:ready(READY_WITHIN, report_failure) or opts.count
-report_up(ready, ether.now() - started)
+ready = opts.ip6 and all:ready(READY_WITHIN, report_failure) or own
+local up = ether.ranks.reduce({ ready = ready, seconds = ether.now() - started }, { "seconds" })
+if up then report_up(up.ready, up.seconds) end
 local task = ether.spawn(function() return all:serve(report_duplicate) end)
 local _, problem = task:join(opts.duration)
 if problem ~= "timeout" then script.exit(script.FAILED, ("%s: %s"):format(relay.name, problem)) end

@@ -7,6 +7,7 @@
 local ether = require "etherlua"
 local hosts = require "etherlua.role.hosts"
 local random = require "etherlua.net.random"
+local report = require "etherlua.program.report"
 local script = require "etherlua.script"
 local vlan_range = require "etherlua.net.vlan_range"
 local vlan_stack = require "etherlua.net.vlan_stack"
@@ -38,7 +39,8 @@ local function options()
 end
 
 local opts = options()
-local given = { count = opts.count, mac = opts.mac or random.mac(), ip6 = "auto",
+local first, own = script.share(opts.count, "--count")
+local given = { count = own, first = first, mac = opts.mac or ether.ranks.agree(random.mac()), ip6 = "auto",
   vlans = vlan_range.new(opts.vlan_range or opts.vlan), dad = not opts.no_dad }
 script.check(hosts.check, given)
 local relay = script.relay(opts)
@@ -65,7 +67,7 @@ local function host_text(values)
   return table.concat(parts, "  ")
 end
 
-local function report(host, values)
+local function report_host(host, values)
   values.mac, values.vlans = host.mac, tostring(host.conn.vlans)
   for name, value in pairs(host.autoconf:summary()) do values[name] = value end
   if not opts.json then return print(host_text(values)) end
@@ -75,6 +77,7 @@ end
 
 -- ---- the hosts ----------------------------------------------------------------------------------------------------
 
+ether.ranks.barrier()
 local started, finished_at = ether.now(), nil
 local counts, times = { configured = 0, failed = 0 }, ether.histogram()
 
@@ -95,7 +98,7 @@ local function configure(host)
     times:record(values.seconds)
     if opts.ping_router then values.ping_ms, values.error = ping_router(host) end
   end
-  report(host, values)
+  report_host(host, values)
   local name = values.error and "failed" or "configured"
   counts[name] = counts[name] + 1
 end
@@ -107,31 +110,39 @@ local function report_duplicate(host, ip, mac)
   print(("%s  duplicate: %s is also at %s"):format(host.mac, ip, mac))
 end
 
-local function summarize()
-  all:each_duplicate(report_duplicate)
-  local values = { hosts = opts.count, configured = counts.configured, failed = opts.count - counts.configured,
-    duplicates = all:summary().duplicates, seconds = (finished_at or ether.now()) - started,
-    times_ms = script.milliseconds(times) }
-  if opts.json then return script.print_json(SUMMARY, values) end
-  print(("%d of %d hosts have an address after %.1f s; duplicate addresses: %d"):format(counts.configured, opts.count,
-    values.seconds, values.duplicates))
-  if times.count > 0 then print("  ms  " .. script.times_text(values.times_ms)) end
+local function own_counts()
+  return { configured = counts.configured, failed = counts.failed, duplicates = all:summary().duplicates,
+    seconds = (finished_at or ether.now()) - started, times = times }
 end
 
--- Also after Ctrl-C.
-ether.defer(function()
-  summarize()
-  script.status = counts.configured == opts.count and all:summary().duplicates == 0 and script.DONE or script.REFUSED
-end)
+local function values_of(sums)
+  sums.hosts, sums.times_ms = opts.count, script.milliseconds(sums.times)
+  return sums
+end
 
-script.progress(function()
-  return ("%d of %d configured, %d failed, %.0f s"):format(counts.configured, opts.count, counts.failed,
-    ether.now() - started)
-end)
+local function line(values)
+  return ("%d of %d configured, %d failed, %.0f s"):format(values.configured, opts.count, values.failed,
+    values.seconds)
+end
 
-local pace = opts.rate and ether.pacer { rate = opts.rate }
+local function finish(values)
+  values.failed = opts.count - values.configured -- those that have not begun, too
+  if opts.json then
+    script.print_json(SUMMARY, values)
+  else
+    print(("%d of %d hosts have an address after %.1f s; duplicate addresses: %d"):format(values.configured,
+      opts.count, values.seconds, values.duplicates))
+    if values.times.count > 0 then print("  ms  " .. script.times_text(values.times_ms)) end
+  end
+  return values.configured == opts.count and values.duplicates == 0 and script.DONE or script.REFUSED
+end
+
+report.begin { counts = own_counts, greatest = { "seconds" }, values = values_of, line = line, finish = finish,
+  before = function() all:each_duplicate(report_duplicate) end }
+
+local pace = opts.rate and ether.pacer { rate = opts.rate * own / opts.count }
 local tasks = {}
-for i = 0, opts.count - 1 do
+for i = 0, own - 1 do
   if pace then pace:wait() end
   tasks[i + 1] = ether.spawn(configure, all:open_one(i))
   if i % 100 == 99 then ether.sleep(0) end

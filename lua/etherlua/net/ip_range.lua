@@ -68,6 +68,22 @@ function M.new(texts, all)
   return self
 end
 
+-- So many of the addresses, from a number on.
+---@param first integer from 0
+---@param count integer from 1
+---@return etherlua.ip_range
+function Range:slice(first, count)
+  local slice, last = setmetatable({ parts = {}, count = count }, Range), first + count - 1
+  for _, part in ipairs(self.parts) do
+    local from, to = math.max(first, part.base), math.min(last, part.base + part.last - part.first)
+    if from <= to then
+      table.insert(slice.parts, { first = part.first + from - part.base, last = part.first + to - part.base,
+        base = from - first })
+    end
+  end
+  return slice
+end
+
 -- The last part whose field is not above the value; nil when all are.
 local function part_of(parts, field, value)
   local low, high = 0, #parts

@@ -156,8 +156,9 @@ end
 
 -- Lets those go on that are at a meeting.
 ---@param name string
-function Hub:part(name)
-  for _, peer in pairs(self.links) do peer:send({ go = name }) end
+---@param value? any for them
+function Hub:part(name, value)
+  for _, peer in pairs(self.links) do peer:send({ go = name, value = value }) end
 end
 
 -- ---- end ----------------------------------------------------------------------------------------------------------

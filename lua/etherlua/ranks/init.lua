@@ -154,17 +154,25 @@ local function next_meeting()
   return kind .. meetings[kind]
 end
 
--- Waits until all ranks are here, but for those that have ended. Blocks this task alone. All ranks call barrier, gather
--- and reduce in the same order.
-function M.barrier()
+-- The value of rank 0, at all ranks, when all are here but for those that have ended. Blocks this task alone. All ranks
+-- call agree, barrier, gather and reduce in the same order.
+---@param value any number, text, boolean, histogram, or a table of these
+---@return any
+function M.agree(value)
   local name = next_meeting()
   if hub then
     hub:meet(name)
-    hub:part(name)
+    hub:part(name, value)
   elseif member then
     member:come(name)
-    member:wait(name)
+    return member:wait(name)
   end
+  return value
+end
+
+-- Waits until all ranks are here, but for those that have ended. Blocks this task alone.
+function M.barrier()
+  M.agree()
 end
 
 -- The values of all ranks, at rank 0, which waits for the others.

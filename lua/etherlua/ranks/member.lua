@@ -11,7 +11,7 @@ local M = {}
 
 local TRY_FOR = 3 -- seconds for one address
 
--- passed: meetings that are over. failed, reason: the rank that ends the run, and why.
+-- passed: meetings that are over, with rank 0's message. failed, reason: the rank that ends the run, and why.
 ---@class etherlua.ranks.member
 local Member = {}
 Member.__index = Member
@@ -48,7 +48,7 @@ function Member:trouble()
 end
 
 local function heard(self, message)
-  if message.go then self.passed[message.go] = true end
+  if message.go then self.passed[message.go] = message end
   if message.bye then self.hub.left = true end
   if message["end"] then self.failed, self.reason = message.rank, message["end"] end
 end
@@ -76,14 +76,15 @@ end
 
 -- Waits until rank 0 lets those go on that came to the meeting.
 ---@param name string
----@return boolean? passed nil: rank 0 has ended
+---@return any? value that it has for them; nil: none, or rank 0 has ended
 function Member:wait(name)
   while not self.passed[name] do
     if self.hub.lost or self.hub.left then return nil end
     self.hub:wait()
   end
+  local value = self.passed[name].value
   self.passed[name] = nil
-  return true
+  return value
 end
 
 -- The run ends on all ranks, because this one has failed.

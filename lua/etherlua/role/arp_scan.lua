@@ -284,12 +284,20 @@ end
 ---@field unlisted integer owners and leaks beyond the limits
 ---@field times etherlua.summary until the first answers
 
+-- What of a summary adds up with that of other scans, such as those of the ranks of a run; times is a histogram.
+---@return table
+function Scan:counts()
+  return { questions = self.count, sent = self.sent, unsent = self.unsent, answered = self.answered,
+    duplicates = self.duplicates, leaks = #self.leaked, repeated = self.repeated, ignored = self.ignored,
+    unlisted = self.unlisted, times = self.times }
+end
+
 ---@return etherlua.arp_scan_summary
 function Scan:summary()
-  return { mac = tostring(self.mac), questions = self.count, sent = self.sent, unsent = self.unsent,
-    reason = self.reason, pass = self.pass, answered = self.answered, duplicates = self.duplicates,
-    leaks = #self.leaked, repeated = self.repeated, ignored = self.ignored, unlisted = self.unlisted,
-    times = self.times:summary() }
+  local values = self:counts()
+  values.mac, values.reason, values.pass, values.times = tostring(self.mac), self.reason, self.pass,
+    self.times:summary()
+  return values
 end
 
 -- ---- opening ------------------------------------------------------------------------------------------------------

@@ -25,21 +25,23 @@ Hosts.__index = Hosts
 -- The defaults are in brackets.
 ---@class etherlua.hosts_opts
 ---@field count integer
----@field mac string of the first; the others count up
+---@field first? integer number that the first one here has among all that there are, elsewhere too (0)
+---@field mac string of number 0; the others count up
 ---@field mac_step? integer (1)
 ---@field vlans etherlua.vlan_range each host takes the next stack
----@field ip? string of the first, with a length, as for relay:host (none)
+---@field ip? string of number 0, with a length, as for relay:host (none)
 ---@field ip_step? integer (1)
 ---@field gateway? string
----@field ip6? string "auto", "link", or the address of the first with a length (none)
+---@field ip6? string "auto", "link", or the address of number 0 with a length (none)
 ---@field ip6_step? integer (1)
 ---@field gateway6? string
 ---@field dad? boolean (true)
 
 -- An address for all can be only once on each VLAN stack.
 local function check_step(given, what, step)
-  if step ~= 0 or given.count <= given.vlans.count then return end
-  misuse.raise("%d hosts with one %s do not fit %d VLAN stack%s: each needs one of its own", given.count, what,
+  local count = given.first + given.count
+  if step ~= 0 or count <= given.vlans.count then return end
+  misuse.raise("%d hosts with one %s do not fit %d VLAN stack%s: each needs one of its own", count, what,
     given.vlans.count, given.vlans.count == 1 and "" or "s")
 end
 
@@ -49,12 +51,12 @@ local function range(given, text, version, step)
   local first = prefix.new(text)
   if first.version ~= version then misuse.raise("bad IPv%d address %q", version, text) end
   check_step(given, "IP address", step)
-  first:check_hosts(given.count, step)
+  first:check_hosts(given.first + given.count, step)
   return first
 end
 
 local OPTIONS = options.new("hosts", {
-  count = options.whole(1):needed(), mac = options.any():needed(), mac_step = options.whole(0, nil, 1),
+  count = options.whole(1):needed(), first = options.whole(0, nil, 0), mac = options.any():needed(), mac_step = options.whole(0, nil, 1),
   vlans = options.of_type("what vlan_range.new returns is needed", "table"):needed(), ip = options.text(),
   ip_step = options.number(0, 2 ^ 32, 1), gateway = options.text(), ip6 = options.text(),
   ip6_step = options.number(0, 2 ^ 32, 1), gateway6 = options.text(), dad = options.boolean(true),
@@ -85,7 +87,7 @@ end
 ---@param i integer from 0
 ---@return string
 function Hosts:mac(i)
-  return addr.mac_add(self.given.mac, i * self.given.mac_step)
+  return addr.mac_add(self.given.mac, (self.given.first + i) * self.given.mac_step)
 end
 
 local function address(first, i, step)
@@ -97,9 +99,10 @@ end
 ---@return etherlua.host
 function Hosts:open_one(i)
   local given = self.given
-  self.list[i] = self.relay:host { mac = self:mac(i), vlans = given.vlans:at(i), gateway = given.gateway,
-    ip = self.ip and address(self.ip, i, given.ip_step), gateway6 = given.gateway6, dad = given.dad,
-    ip6 = self.ip6 and address(self.ip6, i, given.ip6_step) or given.ip6 }
+  local n = given.first + i
+  self.list[i] = self.relay:host { mac = self:mac(i), vlans = given.vlans:at(n), gateway = given.gateway,
+    ip = self.ip and address(self.ip, n, given.ip_step), gateway6 = given.gateway6, dad = given.dad,
+    ip6 = self.ip6 and address(self.ip6, n, given.ip6_step) or given.ip6 }
   self.opened = self.opened + 1
   return self.list[i]
 end
