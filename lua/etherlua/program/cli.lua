@@ -134,8 +134,8 @@ local function run_parser(dir)
   parser:usage("Usage: etherlua run [OPTIONS] SCRIPT [ARGUMENTS]")
   parser:epilog("SCRIPT is one of those that are shipped: " .. table.concat(shipped(dir), ", ") ..
     "; or a path, with a slash in it or .lua at its end; or - for standard input. Each has --help of its own; the " ..
-    "options above but --trace-tasks, --ranks and --pin may also stand behind it. Modules that a script requires are " ..
-    "looked for in the script's own folder too, but not in the current directory.")
+    "options above but --trace-tasks, --ranks and --pin may also stand behind it. Modules that a script requires " ..
+    "are looked for in the script's own folder too, but not in the current directory.")
   return parser
 end
 
@@ -188,6 +188,7 @@ end
 local function run(args, dir)
   local own, name, rest = split(args)
   local given = run_parser(dir):parse(own)
+  if given.pin and not given.ranks then script.exit(script.USAGE, "--pin needs --ranks") end
   if given.ranks then
     catch_signals()
     return launcher.main(given, own, { name, unpack(rest) })

@@ -41,7 +41,6 @@ end
 local function read_more(self)
   local count = C.el_socket_read(self.fd, buffer, CHUNK)
   if count > 0 then self.pending = self.pending .. ffi.string(buffer, count) end
-  if #self.pending > self.limit then return -errno.EMSGSIZE end
   return count
 end
 
@@ -54,6 +53,7 @@ function Stream:read_line(deadline)
     local line = take_line(self)
     if line then return line end
     if not self.fd then return nil, "closed" end
+    if #self.pending > self.limit then return nil, "too long" end
     local count = read_more(self)
     if count == 0 then return nil, "closed" end
     if count == -errno.EAGAIN then

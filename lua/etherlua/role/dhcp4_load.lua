@@ -358,7 +358,26 @@ function Load:release()
   return self.released
 end
 
-local COUNTED = { "opened", "bound", "failed", "retransmissions", "naks", "ignored", "released", "dora", "offer", "ack" }
+---@class etherlua.dhcp4_load_summary
+---@field clients integer
+---@field opened integer whose endpoints are open
+---@field bound integer
+---@field failed integer
+---@field unfinished integer
+---@field failures table<string, integer> by reason
+---@field seconds number from the first DISCOVER to the last ACK; 0 when there was none
+---@field rate number bound a second
+---@field retransmissions integer
+---@field naks integer
+---@field ignored integer replies that nobody wants
+---@field misread table<string, integer> those that were not understood, by the reason
+---@field released integer
+---@field dora etherlua.summary times of whole sessions
+---@field offer etherlua.summary times to an OFFER
+---@field ack etherlua.summary times to an ACK
+
+local COUNTED = { "opened", "bound", "failed", "retransmissions", "naks", "ignored", "released", "dora", "offer",
+  "ack" }
 
 -- What this load has counted so far, for role/dhcp4/load_summary.lua: with that of other loads it adds up.
 ---@return table counts as of a summary, but histograms for dora, offer and ack

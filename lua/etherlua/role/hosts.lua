@@ -56,7 +56,8 @@ local function range(given, text, version, step)
 end
 
 local OPTIONS = options.new("hosts", {
-  count = options.whole(1):needed(), first = options.whole(0, nil, 0), mac = options.any():needed(), mac_step = options.whole(0, nil, 1),
+  count = options.whole(1):needed(), first = options.whole(0, nil, 0),
+  mac = options.any():needed(), mac_step = options.whole(0, nil, 1),
   vlans = options.of_type("what vlan_range.new returns is needed", "table"):needed(), ip = options.text(),
   ip_step = options.number(0, 2 ^ 32, 1), gateway = options.text(), ip6 = options.text(),
   ip6_step = options.number(0, 2 ^ 32, 1), gateway6 = options.text(), dad = options.boolean(true),
