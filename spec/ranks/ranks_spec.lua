@@ -137,7 +137,8 @@ describe("ranks of one host", function()
     end)
     ether.defer(function()
       local list = ranks.gather { n = 1 }
-      if list then print("gathered", list[1], list[2] and "there", list[3] and "there", ranks.latest()[2] and "told") end
+      if not list then return end
+      print("gathered", list[1], list[2] and "there", list[3] and "there", ranks.latest()[2] and "told")
     end)
     ranks.barrier()
     ether.sleep(0.2)
@@ -180,7 +181,8 @@ describe("ranks of one host", function()
   end)
 
   it("are on processors of their own with --pin", function()
-    local lines = run({ words = function(size) return ("%s run --pin --ranks %d"):format(program.PATH, size) end }, 2, [[
+    local pinned = { words = function(size) return ("%s run --pin --ranks %d"):format(program.PATH, size) end }
+    local lines = run(pinned, 2, [[
       for line in io.lines "/proc/self/status" do
         local list = line:match "^Cpus_allowed_list:%s*(.*)"
         if list then print(ranks.rank, tonumber(list) ~= nil) end

@@ -17,6 +17,7 @@ local dhcp4_fast = require "etherlua.proto.dhcp4_fast"
 local effi = require "etherlua.core.ffi"
 local group = require "etherlua.net.group"
 local histogram = require "etherlua.core.histogram"
+local load_release = require "etherlua.role.dhcp4.load_release"
 local load_summary = require "etherlua.role.dhcp4.load_summary"
 local memory = require "etherlua.net.memory"
 local numbers = require "etherlua.net.numbers"
@@ -252,7 +253,6 @@ local function templates(load)
   load.discover = dhcp4_fast.template { options = { message_type = "DISCOVER", parameter_request_list = PARAMETERS } }
   load.request = dhcp4_fast.template { options = { message_type = "REQUEST", requested_address = "0.0.0.0",
     server_id = "0.0.0.0", parameter_request_list = PARAMETERS } }
-  load.farewell = dhcp4_fast.template { options = { message_type = "RELEASE", server_id = "0.0.0.0" } }
 end
 
 -- The defaults are in brackets.
@@ -331,30 +331,11 @@ local function seconds_of(load)
   return load.finished and load.finished - load.began or 0
 end
 
-local function send_release(load, client, udp, server, opts)
-  load.farewell:address(client.xid, client.mac, 0)
-  load.farewell:release(client.ip, client.server_id)
-  store_native32(opts.from.ip, 0, client.ip)
-  store_native32(server.ip, 0, client.server_id)
-  opts.mac = client.server_mac
-  return udp:send(load.farewell.data, load.farewell.size, server, opts)
-end
-
 -- Gives all addresses back (RFC 2131 4.4.6). Nothing answers a RELEASE, so there is no window to keep: they go evenly
 -- spread, at the rate at which the sessions went, which is more work for a server. Blocks that long.
 ---@return integer released
 function Load:release()
-  if self.bound == 0 then return 0 end
-  local pace = pacer.new { rate = self.rate or self.bound / seconds_of(self) }
-  local server, opts = addr_t(addr.addr "0.0.0.0:67"), { from = addr_t(addr.addr "0.0.0.0:68") }
-  for i = 0, self.started - 1 do
-    local client = self.states[i]
-    if client.bound == 1 then
-      pace:wait()
-      client.bound = 0
-      if send_release(self, client, self.udps[i], server, opts) then self.released = self.released + 1 end
-    end
-  end
+  if self.bound > 0 then load_release.run(self, self.rate or self.bound / seconds_of(self)) end
   return self.released
 end
 
