@@ -143,14 +143,18 @@ local function tell_runaway(place)
   io.stderr:write("etherlua: interrupted at ", outside.shown(place), ", in code that never waits\n")
 end
 
+local function catch_end()
+  local code = C.el_signals_catch(sched.engine())
+  if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. errno.reason(code)) end
+end
+
 -- Also what SIGUSR1 asks for is told: what the tasks wait for.
 ---@param opts? table hidden: set of tasks that are left out; told: fn(place), code that never waits has been ended;
 ---  patient: Ctrl-C never ends the process because such code is compiled
 local function catch_signals(opts)
   opts = opts or {}
   sched.answer_with(function() io.stderr:write(outside.lines(tasks.list(opts.hidden or {})), "\n") end)
-  local code = C.el_signals_catch(sched.engine())
-  if code ~= 0 then print_error("etherlua", "cannot catch Ctrl-C: " .. errno.reason(code)) end
+  catch_end()
   runaway.watch_signals(opts.patient or false, opts.told or tell_runaway)
 end
 
@@ -190,8 +194,12 @@ local function run(args, dir)
   local given = run_parser(dir):parse(own)
   if given.pin and not given.ranks then script.exit(script.USAGE, "--pin needs --ranks") end
   if given.ranks then
-    catch_signals()
+    catch_end()
     return launcher.main(given, own, { name, unpack(rest) })
+  end
+  if launcher.is_unguarded() then
+    catch_end()
+    return launcher.guard(args)
   end
   ether.run(ranks.join)
   script.enter_netns(given.netns)

@@ -6,6 +6,7 @@ local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local ffi = require "ffi"
 local files = require "etherlua.core.files"
+local pmi = require "etherlua.ranks.pmi"
 local ranks = require "etherlua.ranks"
 local script = require "etherlua.program.script"
 local sched = require "etherlua.core.sched"
@@ -19,6 +20,8 @@ local M = {}
 
 local TERM, BY_SIGNAL = 15, 128 -- behind that a status is the number of the signal that ended it
 local RANKS_MAX = 1024
+local FAILED_GRACE = 2 -- seconds
+local GUARDED = "ETHERLUA_RANK" -- set in the environment of a rank
 local LOOK_EVERY = 0.2 -- seconds, at a process for which no descriptor is left
 
 -- ---- processors ---------------------------------------------------------------------------------------------------
@@ -40,28 +43,28 @@ local function check_started(code, what)
   return code
 end
 
--- The program again, with the environment of a rank.
-local function words_of(self, rank, fd)
-  local words = { "env", "PMI_FD=" .. fd, "PMI_RANK=" .. rank, "PMI_SIZE=" .. self.size }
+-- The program again, as a rank. fd: its connection to the process manager.
+local function start(self, rank, words, fd)
+  local list = { "env", GUARDED .. "=1", unpack(words) }
+  for _, word in ipairs(self.command) do list[#list + 1] = word end
+  self.pids[rank] = check_started(C.el_process_start_rank(shell.argv(list), fd), "start rank " .. rank)
+end
+
+-- With this process as its manager.
+local function start_own(self, rank)
+  local fds = ffi.new "int[2]"
+  check_started(C.el_socket_pair(fds), "connect to a rank")
+  self.streams[rank] = streams.new(fds[0])
+  local words = { "PMI_FD=" .. fds[1], "PMI_RANK=" .. rank, "PMI_SIZE=" .. self.size }
   local cpus = self.cpus
   if cpus then
     for _, word in ipairs { "taskset", "-c", tostring(cpus[rank % #cpus + 1]) } do words[#words + 1] = word end
   end
-  for _, word in ipairs(self.command) do words[#words + 1] = word end
-  return words
-end
-
-local function start(self, rank)
-  local fds = ffi.new "int[2]"
-  check_started(C.el_socket_pair(fds), "connect to a rank")
-  local pid = C.el_process_start_rank(shell.argv(words_of(self, rank, fds[1])), fds[1])
+  start(self, rank, words, fds[1])
   C.el_fd_close(fds[1])
-  check_started(pid, "start rank " .. rank)
-  self.pids[rank] = pid
-  self.streams[rank] = streams.new(fds[0])
 end
 
--- Waits until the process has ended. Blocks the task.
+-- Waits for something to happen to the process. Blocks the task.
 local function wait_for(pid)
   local fd = C.el_process_fd(pid)
   if fd < 0 then return sched.sleep(LOOK_EVERY) end
@@ -70,14 +73,27 @@ local function wait_for(pid)
   if not ok then error(failure, 0) end
 end
 
--- Waits until all have ended.
-local function wait_for_all(self)
-  for rank, pid in pairs(self.pids) do
-    while not self.statuses[rank] do
-      local status = C.el_process_status(pid)
-      if status ~= -errno.EAGAIN then self.statuses[rank] = status else wait_for(pid) end
-    end
+-- Waits until the rank has ended.
+local function wait_for_end(self, rank)
+  while not self.statuses[rank] do
+    local status = C.el_process_status(self.pids[rank])
+    if status ~= -errno.EAGAIN then self.statuses[rank] = status else wait_for(self.pids[rank]) end
   end
+end
+
+local function signal_all(self, signal)
+  for rank, pid in pairs(self.pids) do
+    if not self.statuses[rank] then C.el_process_signal(pid, signal) end
+  end
+end
+
+-- When one has failed the others end by themselves, unless they did not know each other yet.
+local function watch(self, rank)
+  wait_for_end(self, rank)
+  local status = self.statuses[rank]
+  if status == script.DONE or status == script.REFUSED then return end
+  sched.sleep(FAILED_GRACE)
+  signal_all(self, TERM)
 end
 
 local function serve(self)
@@ -87,33 +103,35 @@ end
 -- Something ends this process, and so all ranks, which take their time: they may have leases to release.
 local function end_all(self)
   local signal = C.el_signals_last()
-  for rank, pid in pairs(self.pids) do
-    if not self.statuses[rank] then C.el_process_signal(pid, signal > 0 and signal or TERM) end
-  end
+  signal_all(self, signal > 0 and signal or TERM)
   serve(self)
-  wait_for_all(self)
+  for rank in pairs(self.pids) do wait_for_end(self, rank) end
 end
 
-local function run_all(self)
+local function run_all(self, start_one)
   sched.defer(function() end_all(self) end)
-  for rank = 0, self.size - 1 do start(self, rank) end
+  for rank = 0, self.size - 1 do start_one(self, rank) end
   serve(self)
-  wait_for_all(self)
+  for rank in pairs(self.pids) do sched.spawn_background(watch, self, rank) end
+  for rank in pairs(self.pids) do wait_for_end(self, rank) end
 end
 
 -- ---- the end ------------------------------------------------------------------------------------------------------
 
--- That of rank 0, which speaks for all; or that of one that could not tell it what happened.
+-- That of a rank, with a word about what it could not tell.
+local function status_of(self, rank, number)
+  local status = self.statuses[rank]
+  if status < BY_SIGNAL or sched.was_interrupted() then return status end
+  io.stderr:write(("etherlua: rank %d was ended by signal %d\n"):format(number, status - BY_SIGNAL))
+  return script.FAILED
+end
+
+-- That of rank 0, which speaks for all, unless something happened to another one.
 local function status_of_all(self)
-  local worst = self.statuses[0]
-  for rank = 0, self.size - 1 do
-    local status = self.statuses[rank]
-    if status >= BY_SIGNAL and not sched.was_interrupted() then
-      io.stderr:write(("etherlua: rank %d was ended by signal %d\n"):format(rank, status - BY_SIGNAL))
-      worst = script.FAILED
-    elseif worst == script.DONE then
-      worst = status
-    end
+  local worst = status_of(self, 0, 0)
+  for rank = 1, self.size - 1 do
+    local status = status_of(self, rank, rank)
+    if worst == script.DONE then worst = status end
   end
   return worst
 end
@@ -123,6 +141,32 @@ local function program()
   local path = pipe:read "*l"
   pipe:close()
   return path or script.exit(script.FAILED, "cannot read /proc/self/exe")
+end
+
+local function new(size, ...)
+  local self = { size = size, server = servers.new(size), pids = {}, streams = {}, statuses = {},
+    command = { program(), "run" } }
+  for _, words in ipairs { ... } do
+    for _, word in ipairs(words) do self.command[#self.command + 1] = word end
+  end
+  return self
+end
+
+-- Whether this process is to be a rank for a manager that kills all ranks when one is killed.
+---@return boolean
+function M.is_unguarded()
+  return ranks.size > 1 and not os.getenv(GUARDED)
+end
+
+-- The rank for such a manager is a child: when that is killed, this process ends as if it had an error, and when this
+-- one is killed, the child ends in order.
+---@param args string[] what follows `etherlua run`
+---@return integer exit status
+function M.guard(args)
+  local self = new(1, args)
+  local _, _, fd = pmi.environment()
+  sched.run(run_all, self, function() start(self, 0, {}, fd) end)
+  return status_of(self, 0, ranks.rank)
 end
 
 -- The program's own options without those that are for this.
@@ -161,11 +205,9 @@ end
 ---@return integer exit status
 function M.main(given, options, args)
   check(given, args[1])
-  local command = { program(), "run", unpack(without(options)) }
-  for _, word in ipairs(args) do command[#command + 1] = word end
-  local self = { size = given.ranks, cpus = given.pin and processors(), server = servers.new(given.ranks), pids = {},
-    streams = {}, statuses = {}, command = command }
-  sched.run(run_all, self)
+  local self = new(given.ranks, without(options), args)
+  self.cpus = given.pin and processors()
+  sched.run(run_all, self, start_own)
   return status_of_all(self)
 end
 

@@ -52,8 +52,6 @@ local clients_t = ffi.typeof [[struct {
   uint8_t awaited, arrived, tries, naks, bound;
 }[?] ]]
 
-local addr_t = ffi.typeof "struct el_addr"
-
 -- See dhcp4_load.new.
 ---@class etherlua.dhcp4_load
 local Load = {}
