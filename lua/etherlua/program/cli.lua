@@ -39,8 +39,9 @@ Options:
    --version                          Show the version.
 ]]
 
+-- In one piece: other ranks write there, too.
 local function print_error(name, message)
-  io.stderr:write(name, ": ", outside.lines(message), "\n")
+  io.stderr:write(("%s: %s\n"):format(name, outside.lines(message)))
 end
 
 -- ---- finding the script -------------------------------------------------------------------------------------------
