@@ -214,7 +214,8 @@ local function run(args, dir)
   _G.arg = rest -- luacheck: ignore 122
   catch_signals()
   local status = ether.run(as_rank(dropping_rights(chunk)), unpack(rest))
-  if ether.run(ranks.leave) then return script.FAILED end
+  ether.run(ranks.leave)
+  if ranks.trouble() then return script.FAILED end
   return script.status or type(status) == "number" and status or (sched.was_interrupted() and 130) or script.DONE
 end
 

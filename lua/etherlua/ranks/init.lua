@@ -118,12 +118,20 @@ function M.listen(check)
   one:listen(check)
 end
 
--- Ends this process's part.
----@return string? words which rank failed, and why: at rank 0
-function M.leave()
+local function leave()
   local one = hub or member
   if one then one:leave() end
   if manager then manager:close() end
+end
+
+-- Ends this process's part, when the task ends; whatever asks for the end meanwhile.
+function M.leave()
+  sched.defer(leave)
+end
+
+-- At rank 0.
+---@return string? words which rank failed, and why
+function M.trouble()
   return hub and hub:trouble()
 end
 
