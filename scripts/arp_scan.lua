@@ -139,7 +139,7 @@ local function by_stack(name)
 end
 
 local function counts()
-  local values = scan:counts()
+  local values = scan:totals()
   values.pass, values.seconds = scan:summary().pass, ether.now() - started
   return values
 end
@@ -157,8 +157,8 @@ local function finish(values)
   return values.answered > 0 and values.duplicates == 0 and script.DONE or script.REFUSED
 end
 
-report.begin { counts = counts, greatest = { "pass", "seconds" }, values = function(sums) return sums end,
-  line = line, finish = finish, before = gather }
+report.begin { counts = counts, greatest = { "pass", "seconds" }, line = line,
+  finish = finish, before = gather }
 
 scan:open()
 if not opts.json and ranks.rank == 0 then

@@ -102,7 +102,7 @@ local started, began, setup_seconds = ether.now(), nil, nil
 local greatest = { "setup_seconds", unpack(load_summary.GREATEST) }
 
 local function counts()
-  local values = load:counts()
+  local values = load:totals()
   values.setup_seconds, values.memory_mb = setup_seconds, memory_mb()
   return values
 end

@@ -171,7 +171,7 @@ local function line(values)
     values.duplicates, values.seconds)
 end
 
-report.begin { counts = counts, greatest = { "seconds" }, values = function(sums) return sums end, line = line,
+report.begin { counts = counts, greatest = { "seconds" }, line = line,
   finish = finish, before = function() all:each_duplicate(report_duplicate) end }
 
 all:open()

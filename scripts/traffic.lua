@@ -10,6 +10,7 @@ local ether = require "etherlua"
 local neighbour = require "etherlua.role.neighbour"
 local prefix = require "etherlua.net.prefix"
 local rate = require "etherlua.net.rate"
+local report = require "etherlua.program.report"
 local script = require "etherlua.script"
 local size_mix = require "etherlua.net.size_mix"
 local traffic = require "etherlua.role.traffic"
@@ -147,15 +148,17 @@ local function end_of(name)
     port = option "port", port_step = option "port_step" }
 end
 
-local flows = script.check(traffic.flows, { count = opts.flows, src = end_of "src", dst = end_of "dst",
+local all = script.check(traffic.flows, { count = opts.flows, src = end_of "src", dst = end_of "dst",
   vlans = vlans_of() })
+local first, own = script.share(opts.flows, "--flows")
+local flows = all:slice(first, own)
 local least = traffic.least_size(flows.version)
 local mix = script.check(size_mix.new, opts.size or tostring(least), least)
 local gateway = opts.gateway and prefix.new(opts.gateway)
 if gateway and gateway.version ~= flows.version then
   wrong("bad gateway %s: the flows are IPv%d", gateway.ip, flows.version)
 end
-local packets_per_second = rate.new(opts.rate):packets(mix.mean + 4 * #flows:at(0).vlans)
+local packets_per_second = rate.new(opts.rate):packets(mix.mean + 4 * #all:at(0).vlans)
 if packets_per_second > 1e9 then wrong("%g packets a second: up to 1e+09 are possible", packets_per_second) end
 
 -- The MAC address of the router on the flow's VLAN stack.
@@ -190,14 +193,16 @@ local far_side = far and traffic.endpoints(far, opts.arp)
 
 local function direction(which, from, to)
   local names = { from and from.relay.name, to and to.relay.name }
-  return traffic_direction.new({ from = from, to = to }, { flows = which, mix = mix, rate = packets_per_second,
-    name = names[2] and from and table.concat(names, " > ") or names[1] or names[2], ttl = opts.ttl, tos = opts.tos,
+  return traffic_direction.new({ from = from, to = to }, { flows = which, mix = mix, ttl = opts.ttl, tos = opts.tos,
+    rate = packets_per_second * own / opts.flows,
+    name = names[2] and from and table.concat(names, " > ") or names[1] or names[2],
     dst_mac = opts.gateway and router or nil, count = opts.count, duration = opts.duration, warm_up = opts.warm_up,
     timeout = opts.wait })
 end
 
 local directions = { direction(flows, near_side, far_side) }
-if opts.both then directions[2] = direction(flows:reversed(flows.count), far_side, near_side) end
+local back = opts.both and all:reversed(opts.flows):slice(first, own)
+if back then directions[2] = direction(back, far_side, near_side) end
 
 -- ---- what it says -------------------------------------------------------------------------------------------------
 
@@ -275,20 +280,6 @@ local function flow_text(values)
       ("  ms p50 %.3f p99 %.3f max %.3f"):format(times.p50, times.p99, times.max) or "")
 end
 
-local function say_flow(one, i)
-  local values = one:flow(i)
-  values.latency_ms = script.milliseconds(values.latency)
-  say("flow", FLOW, values, flow_text)
-end
-
-local function say_flows(one)
-  if opts.per_flow or opts.json then
-    for i = 0, opts.flows - 1 do say_flow(one, i) end
-  else
-    for _, i in ipairs(one:worst(WORST)) do say_flow(one, i) end
-  end
-end
-
 -- ---- the run ------------------------------------------------------------------------------------------------------
 
 local function is_bad(values)
@@ -299,22 +290,69 @@ local function is_bad(values)
   return math.max(values.lost, values.duplicates, values.reordered, values.outside) > allowed
 end
 
-local watcher
+-- The flows of one direction that are told at the end, each with how bad it is.
+local function told_flows(one)
+  local list, numbers = {}, {}
+  if not one.receiver then return list end
+  if opts.per_flow or opts.json then
+    for i = 0, own - 1 do numbers[i + 1] = i end
+  else
+    numbers = one:worst(WORST)
+  end
+  for place, i in ipairs(numbers) do
+    list[place] = one:flow(i)
+    list[place].trouble = one.receiver:trouble(i)
+  end
+  return list
+end
 
--- Also after Ctrl-C.
-local function finish()
-  script.status = script.DONE
+local watcher
+local told -- by rank: of each direction flows and reason. At rank 0
+
+local function before()
   if watcher then watcher:cancel() end
   for _, one in ipairs(directions) do one:finish(opts.wait) end
-  for _, one in ipairs(directions) do
-    local values = one:summary()
-    if values.latency then
-      say_flows(one)
-      values.latency_ms = script.milliseconds(values.latency)
-    end
-    say("summary", SUMMARY, values, summary_text)
-    if is_bad(values) then script.status = script.REFUSED end
+  local list = {}
+  for i, one in ipairs(directions) do list[i] = { flows = told_flows(one), reason = one:summary().reason } end
+  told = ether.ranks.gather(list)
+end
+
+-- Of all ranks: the flows that are told of one direction, and why packets were not sent.
+local function told_of(direction_number)
+  local list, reason = {}, nil
+  for rank = 1, ether.ranks.size do
+    local part = told[rank] and told[rank][direction_number] or { flows = {} }
+    for _, flow in ipairs(part.flows) do list[#list + 1] = flow end
+    reason = reason or part.reason
   end
+  if opts.per_flow or opts.json then return list, reason end
+  table.sort(list, function(a, b)
+    if a.trouble ~= b.trouble then return a.trouble > b.trouble end
+    return a.flow < b.flow
+  end)
+  return { unpack(list, 1, WORST) }, reason
+end
+
+local function say_direction(i, values)
+  local list, reason = told_of(i)
+  values.direction, values.reason = directions[i].name, reason
+  if values.latency then
+    for _, flow in ipairs(list) do
+      flow.latency_ms = script.milliseconds(flow.latency)
+      say("flow", FLOW, flow, flow_text)
+    end
+    values.latency_ms = script.milliseconds(values.latency)
+  end
+  say("summary", SUMMARY, values, summary_text)
+  return is_bad(values)
+end
+
+local function finish(counts)
+  local status = script.DONE
+  for i = 1, #directions do
+    if say_direction(i, traffic_direction.summary(counts[i])) then status = script.REFUSED end
+  end
+  return status
 end
 
 local function run_all()
@@ -323,30 +361,40 @@ local function run_all()
   for _, task in ipairs(tasks) do task:join() end
 end
 
-local function watch(before)
+local function counts()
+  local list = {}
+  for i, one in ipairs(directions) do list[i] = one:totals() end
+  return list
+end
+
+local ready, shown = false, {}
+local function line(sums)
+  if ready then return interval_text(traffic_direction.progress(sums[1], shown)) end
+  return ("%d of %d flows made"):format(sums[1].opened, opts.flows)
+end
+
+local said = { counts = counts, greatest = { "seconds" }, line = line, before = before, finish = finish }
+
+local function watch(memory)
   while true do
+    local sums = report.now(said)
     for i, one in ipairs(directions) do
-      before[i] = before[i] or {}
-      local values = one:progress(before[i])
+      memory[i] = memory[i] or {}
+      local values = traffic_direction.progress(sums[i], memory[i])
+      values.direction = one.name
       if values.seconds > 0 then say("interval", INTERVAL, values, interval_text) end
     end
     ether.sleep(opts.interval)
   end
 end
 
-local ready, shown = false, {}
-
-script.progress(function()
-  local one = directions[1]
-  if ready then return interval_text(one:progress(shown)) end
-  return ("%d of %d flows made"):format(one:summary().opened, opts.flows)
-end)
-
+report.live(said)
 for _, one in ipairs(directions) do script.check(one.open, one) end
+ether.ranks.barrier()
 ready = true
-ether.defer(finish)
-if opts.interval then watcher = ether.spawn(watch, {}) end
-if opts.receive then
-  say("ready", READY, { relay = far.name }, function() return "receiving on " .. far.name end)
+report.sum_up(said)
+if ether.ranks.rank == 0 then
+  if opts.interval then watcher = ether.spawn(watch, {}) end
+  if opts.receive then say("ready", READY, { relay = far.name }, function() return "receiving on " .. far.name end) end
 end
 run_all()

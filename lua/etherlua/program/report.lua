@@ -11,11 +11,12 @@ local M = {}
 local TELL_EVERY = 0.5 -- seconds
 
 -- counts() are a rank's own, so far: numbers and histograms, and tables of these, that add up. Of those that are named
--- in `greatest` the greatest counts. values(counts) makes of the sum what line(values) and finish(values) want.
+-- in `greatest` the greatest counts. values(counts) makes of the sum what line(values) and finish(values) want; else
+-- they get the sum.
 ---@class etherlua.report
 ---@field counts fun(): table
 ---@field greatest? string[]
----@field values fun(counts: table): table
+---@field values? fun(counts: table): table
 ---@field line fun(values: table): string for the terminal
 ---@field before? fun() is called at the end, on each rank: it may block
 ---@field finish fun(values: table): integer prints the summary; returns the exit status
@@ -27,11 +28,18 @@ local function tell(report)
   end
 end
 
+local function values_of(report, list)
+  local sum = ranks.sum(list, report.greatest)
+  return report.values and report.values(sum) or sum
+end
+
 -- What is known now of all ranks.
-local function values_now(report)
+---@param report etherlua.report
+---@return table values
+function M.now(report)
   local list = ranks.latest()
   list[1] = report.counts()
-  return report.values(ranks.sum(list, report.greatest))
+  return values_of(report, list)
 end
 
 -- Of a rank that was lost there is what it told before.
@@ -42,15 +50,27 @@ local function finish(report)
   script.status = script.DONE
   if not list then return end
   for i, latest in pairs(ranks.latest()) do list[i] = list[i] or latest end
-  script.status = report.finish(report.values(ranks.sum(list, report.greatest)))
+  script.status = report.finish(values_of(report, list))
 end
 
--- From now on the line is there, and the summary comes when the calling task ends.
+-- The line is there from now on: also while there is nothing to sum up yet.
+---@param report etherlua.report
+function M.live(report)
+  if ranks.rank > 0 then sched.spawn_background(tell, report) end
+  script.progress(function() return report.line(M.now(report)) end)
+end
+
+-- The summary comes when the calling task ends.
+---@param report etherlua.report
+function M.sum_up(report)
+  sched.defer(function() finish(report) end)
+end
+
+-- Both.
 ---@param report etherlua.report
 function M.begin(report)
-  sched.defer(function() finish(report) end)
-  if ranks.rank > 0 then sched.spawn_background(tell, report) end
-  script.progress(function() return report.line(values_now(report)) end)
+  M.live(report)
+  M.sum_up(report)
 end
 
 return M

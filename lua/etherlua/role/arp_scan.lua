@@ -286,7 +286,7 @@ end
 
 -- What of a summary adds up with that of other scans, such as those of the ranks of a run; times is a histogram.
 ---@return table
-function Scan:counts()
+function Scan:totals()
   return { questions = self.count, sent = self.sent, unsent = self.unsent, answered = self.answered,
     duplicates = self.duplicates, leaks = #self.leaked, repeated = self.repeated, ignored = self.ignored,
     unlisted = self.unlisted, times = self.times }
@@ -294,7 +294,7 @@ end
 
 ---@return etherlua.arp_scan_summary
 function Scan:summary()
-  local values = self:counts()
+  local values = self:totals()
   values.mac, values.reason, values.pass, values.times = tostring(self.mac), self.reason, self.pass,
     self.times:summary()
   return values

@@ -360,7 +360,7 @@ local COUNTED = { "opened", "bound", "failed", "retransmissions", "naks", "ignor
 
 -- What this load has counted so far, for role/dhcp4/load_summary.lua: with that of other loads it adds up.
 ---@return table counts as of a summary, but histograms for dora, offer and ack
-function Load:counts()
+function Load:totals()
   local counts, failures = { clients = self.count, seconds = seconds_of(self), misread = self.misread:summary() }, {}
   for reason, count in pairs(self.failures) do failures[reason] = count end
   for _, name in ipairs(COUNTED) do counts[name] = self[name] end
@@ -370,7 +370,7 @@ end
 
 ---@return etherlua.dhcp4_load_summary
 function Load:summary()
-  return load_summary.of(self:counts())
+  return load_summary.of(self:totals())
 end
 
 -- Closes the endpoints; nothing is released.

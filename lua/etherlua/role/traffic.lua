@@ -99,6 +99,21 @@ function Flows:reversed(first)
   return M.flows { count = self.count, src = self.dst, dst = self.src, vlans = self.vlans, first = first }
 end
 
+local function advanced(from, i)
+  local mac, ip, port = from.mac, from.ip, from.port
+  return { mac = addr.mac_add(mac, from.mac_step * i), ip = prefix.ip_add(ip, from.ip_step * i),
+    port = port + from.port_step * i, mac_step = from.mac_step, ip_step = from.ip_step, port_step = from.port_step }
+end
+
+-- So many of the flows, which keep their numbers in packets.
+---@param from integer the first of them, from 0
+---@param count integer
+---@return etherlua.traffic_flows
+function Flows:slice(from, count)
+  return M.flows { count = count, src = advanced(self.src, from), dst = advanced(self.dst, from),
+    first = self.first + from, vlans = function(i) return self.vlans(from + i) end }
+end
+
 local function end_at(from, i)
   return addr.mac_add(from.mac, from.mac_step * i), prefix.ip_add(from.ip, from.ip_step * i),
     from.port + from.port_step * i

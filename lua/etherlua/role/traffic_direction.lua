@@ -91,15 +91,32 @@ end
 ---@field direction string
 ---@field flows integer
 
+-- What of a summary adds up with that of other directions, such as those of the ranks of a run.
+---@return { flows: integer, sender: table?, receiver: table? } counts
+function Direction:totals()
+  local sender = self.sender and self.sender.began and self.sender
+  return { flows = self.flows.count, opened = (self.sender or self.receiver).opened,
+    sender = sender and sender:totals() or nil, receiver = self.receiver and self.receiver:totals() }
+end
+
+-- What follows from counts, or sums of these, which are used up.
+---@param counts table
 ---@return etherlua.traffic_summary
-function Direction:summary()
-  local values = { direction = self.name, flows = self.flows.count }
-  for _, one in ipairs { self.sender and self.sender.began and self.sender or false, self.receiver or false } do
-    for name, value in pairs(one and one:summary() or {}) do
-      if name ~= "bytes" and name ~= "warm_up" then values[name] = value end
+function M.summary(counts)
+  local values = {}
+  for name, module in pairs { sender = traffic_sender, receiver = traffic_receiver } do
+    for key, value in pairs(counts[name] and module.summary(counts[name]) or {}) do
+      if key ~= "bytes" and key ~= "warm_up" then values[key] = value end
     end
   end
-  values.opened = (self.sender or self.receiver).opened
+  values.flows, values.opened = counts.flows, counts.opened
+  return values
+end
+
+---@return etherlua.traffic_summary
+function Direction:summary()
+  local values = M.summary(self:totals())
+  values.direction, values.reason = self.name, self.sender and self.sender.reason
   return values
 end
 
@@ -115,19 +132,20 @@ function Direction:flow(i)
 end
 
 -- What has happened up to now, and since the last call with the same table.
+---@param counts table as of Direction:totals, or sums of these
 ---@param before table empty at first
 ---@return { seconds: number, sent: integer?, pps: number?, received: integer?, received_pps: number?, missing:
 ---  integer?, duplicates: integer?, reordered: integer? } values seconds: since the first call; missing: lost, or on
 ---  their way
-function Direction:progress(before)
-  local sender, receiver, time = self.sender, self.receiver, sched.now()
+function M.progress(counts, before)
+  local sender, receiver, time = counts.sender, counts.receiver, sched.now()
   before.began = before.began or time
   local span = math.max(time - (before.time or time), 1e-3)
   local sent, received = sender and sender.sent, receiver and receiver.received
-  local values = { direction = self.name, seconds = time - before.began, sent = sent, received = received,
+  local values = { seconds = time - before.began, sent = sent, received = received,
     pps = sent and (sent - (before.sent or 0)) / span,
     received_pps = received and (received - (before.received or 0)) / span,
-    missing = receiver and receiver:expected() - received, duplicates = receiver and receiver.duplicates,
+    missing = receiver and receiver.expected - received, duplicates = receiver and receiver.duplicates,
     reordered = receiver and receiver.reordered }
   before.time, before.sent, before.received = time, sent, received
   return values

@@ -286,14 +286,28 @@ local DROPS = { "rx_missed", "rx_overflow", "rx_evicted", "rx_no_memory" }
 ---@field latency etherlua.summary of those received, from the send call to the kernel's reception; over xdp, to when
 ---  they are read
 
+-- What of a summary adds up with that of other receivers; latency is a histogram.
+---@return table
+function Receiver:totals()
+  local values = { expected = self:expected(), silent_flows = self:silent(), latency = self.latency,
+    receiver_drops = self.endpoints:drops(DROPS) }
+  for _, name in ipairs(COUNTED) do values[name] = self[name] end
+  return values
+end
+
+-- What follows from counts, or sums of these, which become what is returned.
+---@param values table
+---@return etherlua.traffic_receiver_summary
+function M.summary(values)
+  values.lost = values.expected - values.received
+  values.loss = values.expected > 0 and values.lost / values.expected or 0
+  values.latency = values.latency:summary()
+  return values
+end
+
 ---@return etherlua.traffic_receiver_summary
 function Receiver:summary()
-  local summary = { expected = self:expected(), silent_flows = self:silent(), latency = self.latency:summary(),
-    receiver_drops = self.endpoints:drops(DROPS) }
-  for _, name in ipairs(COUNTED) do summary[name] = self[name] end
-  summary.lost = summary.expected - summary.received
-  summary.loss = summary.expected > 0 and summary.lost / summary.expected or 0
-  return summary
+  return M.summary(self:totals())
 end
 
 return M

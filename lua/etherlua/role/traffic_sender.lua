@@ -295,13 +295,28 @@ local DROPS = { "tx_link_down", "tx_refused", "tx_error" }
 ---@field pps number
 ---@field mbps number of whole frames
 
+-- What of a summary adds up with that of other senders, but for seconds, of which the greatest counts.
+---@return table
+function Sender:totals()
+  return { opened = self.opened, sent = self.sent, bytes = self.bytes, unsent = self.unsent, slipped = self.slipped,
+    sender_drops = self.endpoints:drops(DROPS),
+    seconds = self.began and (self.finished or now()) - self.began or 0 }
+end
+
+-- What follows from counts, or sums of these, which become what is returned.
+---@param counts table
+---@return etherlua.traffic_sender_summary
+function M.summary(counts)
+  local per_second = counts.seconds > 0 and 1 / counts.seconds or 0
+  counts.pps, counts.mbps = counts.sent * per_second, counts.bytes * 8 * per_second / 1e6
+  return counts
+end
+
 ---@return etherlua.traffic_sender_summary
 function Sender:summary()
-  local seconds = self.began and (self.finished or now()) - self.began or 0
-  local per_second = seconds > 0 and 1 / seconds or 0
-  return { opened = self.opened, sent = self.sent, bytes = self.bytes, unsent = self.unsent, slipped = self.slipped,
-    sender_drops = self.endpoints:drops(DROPS), reason = self.reason, seconds = seconds, pps = self.sent * per_second,
-    mbps = self.bytes * 8 * per_second / 1e6 }
+  local values = M.summary(self:totals())
+  values.reason = self.reason
+  return values
 end
 
 -- Packets of a flow so far.

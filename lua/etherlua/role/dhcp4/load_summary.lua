@@ -5,7 +5,7 @@ local M = {}
 
 M.GREATEST = { "seconds" } -- of several loads that began together the longest counts
 
----@param counts table of Load:counts, or sums of these; becomes what is returned
+---@param counts table of Load:totals, or sums of these; becomes what is returned
 ---@return etherlua.dhcp4_load_summary
 function M.of(counts)
   counts.unfinished = counts.clients - counts.bound - counts.failed
