@@ -103,7 +103,7 @@ end
 
 local ranks = ether.ranks
 local vlans, all = vlan_range.new(opts.vlan_range), ip_range.new(opts.addresses, opts.all)
-local first, own = script.share(all.count, "ADDRESSES")
+local first, own = report.share(all.count, "ADDRESSES")
 local base = opts.mac or ranks.agree(random.mac())
 local given = { targets = all:slice(first, own), vlans = vlans, mac = ether.mac_add(base, ranks.rank * vlans.count),
   source = opts.ip, rate = opts.rate * own / all.count, tries = opts.retry + 1, timeout = opts.timeout }

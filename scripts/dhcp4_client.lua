@@ -129,7 +129,7 @@ if opts.trace then script.trace(relay, opts.json and io.stderr or io.stdout) end
 
 local vlans = ether.vlans(opts.vlan)
 local base = opts.mac or ether.ranks.agree(random.mac())
-local first, own = script.share(opts.count, "--count")
+local first, own = report.share(opts.count, "--count")
 local settings = lease_opts()
 check_room(relay, vlans, settings)
 local counts = { bound = 0, failed = 0, lost = 0 }

@@ -93,7 +93,7 @@ end
 
 opts.lab_network = { pool = LAB_POOL }
 local relay = script.relay(opts, { steer = opts.clients > STEERED and { 0x0800 } or nil })
-local first, count = script.share(opts.clients, "--clients")
+local first, count = report.share(opts.clients, "--clients")
 local load = script.check(dhcp4_load.new, relay, { count = count, mac = ether.mac_add(opts.mac, first),
   vlans = vlans_from(first), rate = opts.rate and opts.rate * count / opts.clients,
   window = math.ceil(opts.max_outstanding * count / opts.clients), timeout = opts.timeout, tries = opts.retries + 1 })

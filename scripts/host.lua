@@ -78,7 +78,7 @@ if not opts.ip and not opts.ip6 then
   script.exit(script.USAGE, "no addresses: give --ip IP/LENGTH, or --ip6 IP/LENGTH, auto or link")
 end
 if opts.gateway and not opts.ip then script.exit(script.USAGE, "--gateway needs --ip") end
-local first, own = script.share(opts.count, "--count")
+local first, own = report.share(opts.count, "--count")
 local given = { count = own, first = first, mac = opts.mac or ether.ranks.agree(random.mac()), mac_step = opts.mac_step,
   vlans = vlan_range.new(opts.vlan_range or opts.vlan), ip = opts.ip, ip_step = opts.ip_step, gateway = opts.gateway,
   ip6 = opts.ip6, ip6_step = opts.ip6_step, gateway6 = opts.gateway6, dad = not opts.no_dad }

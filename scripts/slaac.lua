@@ -39,7 +39,7 @@ local function options()
 end
 
 local opts = options()
-local first, own = script.share(opts.count, "--count")
+local first, own = report.share(opts.count, "--count")
 local given = { count = own, first = first, mac = opts.mac or ether.ranks.agree(random.mac()), ip6 = "auto",
   vlans = vlan_range.new(opts.vlan_range or opts.vlan), dad = not opts.no_dad }
 script.check(hosts.check, given)

@@ -150,7 +150,7 @@ end
 
 local all = script.check(traffic.flows, { count = opts.flows, src = end_of "src", dst = end_of "dst",
   vlans = vlans_of() })
-local first, own = script.share(opts.flows, "--flows")
+local first, own = report.share(opts.flows, "--flows")
 local flows = all:slice(first, own)
 local least = traffic.least_size(flows.version)
 local mix = script.check(size_mix.new, opts.size or tostring(least), least)

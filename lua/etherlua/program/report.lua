@@ -21,6 +21,19 @@ local TELL_EVERY = 0.5 -- seconds
 ---@field before? fun() is called at the end, on each rank: it may block
 ---@field finish fun(values: table): integer prints the summary; returns the exit status
 
+-- This rank's part of what an option names, at least one.
+---@param n integer
+---@param option string
+---@return integer first number, from 0
+---@return integer count
+function M.share(n, option)
+  local first, count = ranks.share(n)
+  if n < ranks.size then
+    script.exit(script.USAGE, ("bad value %d of %s: %d ranks need one each at the least"):format(n, option, ranks.size))
+  end
+  return first, count
+end
+
 local function tell(report)
   while true do
     ranks.tell(report.counts())

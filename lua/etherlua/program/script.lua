@@ -178,19 +178,6 @@ function M.parse(parser, args)
   return opts
 end
 
--- This rank's part of what an option names, at least one.
----@param n integer
----@param option string
----@return integer first number, from 0
----@return integer count
-function M.share(n, option)
-  local first, count = ranks.share(n)
-  if n < ranks.size then
-    M.exit(M.USAGE, ("bad value %d of %s: %d ranks need one each at the least"):format(n, option, ranks.size))
-  end
-  return first, count
-end
-
 -- ---- the relay ----------------------------------------------------------------------------------------------------
 
 -- A lab of the script's own, which is closed when the run ends.
@@ -230,7 +217,7 @@ end
 ---@return etherlua.lab|nil
 function M.relay(opts, given, more)
   given = given or {}
-  given.capture = given.capture or opts.capture
+  given.capture = given.capture or ranks.own_path(opts.capture)
   if opts.lab then return open_in_lab(opts, given) end
   if not opts.relay then
     M.exit(M.USAGE, "no relay: give -i SPEC, such as -i afpacket:eth1, or --lab for a network of its own")

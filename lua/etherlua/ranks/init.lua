@@ -224,6 +224,15 @@ function M.reduce(counters, greatest)
   return list and M.sum(list, greatest)
 end
 
+-- A path of this rank's own, where there are several: trace.pcap is trace.1.pcap for rank 1.
+---@param path? string
+---@return string?
+function M.own_path(path)
+  if not path or M.size == 1 then return path end
+  local stem, ending = path:match "^(.-)(%.[^./]*)$"
+  return ("%s.%d%s"):format(stem or path, M.rank, ending or "")
+end
+
 -- Ends the run on all ranks, in order; rank 0 tells the reason.
 ---@param reason string
 function M.abort(reason)

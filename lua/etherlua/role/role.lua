@@ -14,6 +14,7 @@
 --   Either returns  true when all is done, or nil and a reason: "closed" by close(), or what the relay ended with.
 --   :close()        frees what it opened and ends run() or serve(). It may be called twice.
 --   :summary()      what came of it so far, also after close(): a table of numbers, texts, booleans and such tables.
+--   :totals()       where several may do a part each, such as the ranks of a run: what of a summary adds up.
 --
 -- Tasks that work for a role are begun by help() below, so that an error in one of them ends run() or serve().
 --
