@@ -525,8 +525,8 @@ int el_user_may_change_maps(void);
  */
 int el_process_start(const char *const *argv, int netns, const char *log);
 /*
- * Starts a program likewise, as one of the processes of one run: it has the caller's standard output and errors, and the
- * descriptor fd under the same number. When the calling thread ends it is asked to end (SIGTERM).
+ * Starts a program likewise, as one of the processes of one run: it has the caller's standard output and errors, and
+ * the descriptor fd under the same number. When the calling thread ends it is asked to end (SIGTERM).
  */
 int el_process_start_rank(const char *const *argv, int fd);
 /*

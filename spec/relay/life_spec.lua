@@ -3,8 +3,9 @@
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
-local settle = require("support.wait").settle
+local wait = require "support.wait"
 
+local eventually, settle = wait.eventually, wait.settle
 local A, B, C = frames.MAC_A, frames.MAC_B, "02:00:00:00:00:0c"
 
 -- A packet that carries a number, and the number in a received one.
@@ -194,6 +195,7 @@ kinds.each("a relay that is closed", function(it)
     b:close()
     from:send(frames.udp(), B)
     a:flush()
+    eventually(function() return a:stats().tx_pending == 0 end)
     local stats = frames.assert_balanced(a)
     assert.equal(1, stats.tx_sent + stats.tx_link_down)
   end)
@@ -241,6 +243,7 @@ kinds.each("a relay whose frame memory is used up", function(it)
         from:send(numbered(i), B)
         assert.equal(i, number_in((busy:recv(1))))
       end
+      eventually(function() return b:stats().rx_frames == 2600 end)
       local stats = frames.assert_balanced(b)
       assert.same({ 2600, 0, 0 }, { stats.rx_frames, stats.rx_no_memory, busy:stats().dropped })
       assert.equal(stats.rx_evicted, idle:stats().dropped)
