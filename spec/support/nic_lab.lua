@@ -65,11 +65,15 @@ function M.new(given)
   local opts = given or {}
   local self = setmetatable({ near = lab.namespace(), far = lab.namespace(), is_real = true }, Lab)
   local tx = "tx " .. (opts.checksum == false and "off" or "on")
-  move(NEAR, self.near)
-  move(FAR, self.far)
-  configure(self.far, FAR, opts.far_mac, tx, opts)
-  configure(self.near, NEAR, opts.near_mac, ("rxvlan on txvlan on %s %s"):format(tx, FEATURES), opts)
-  return self
+  local ok, failure = pcall(function()
+    move(NEAR, self.near)
+    move(FAR, self.far)
+    configure(self.far, FAR, opts.far_mac, tx, opts)
+    configure(self.near, NEAR, opts.near_mac, ("rxvlan on txvlan on %s %s"):format(tx, FEATURES), opts)
+  end)
+  if ok then return self end
+  self:close() -- else the next one would find no NIC
+  error(failure, 0)
 end
 
 return M

@@ -25,6 +25,7 @@ kinds.each_with_interface("a relay whose link flaps", function(it)
   it("goes on both ways each time, and counts what it could not send", function(l, open)
     local a, b = open(l.near), open(l.far)
     local near, far = a:conn { mac = A }, b:conn { mac = B }
+    ether.defer(function() monitor.set_link(true) end)
     for _ = 1, FLAPS do
       monitor.set_link(false)
       await_carrier(l.near, false)
