@@ -40,7 +40,7 @@ end
 ---@return string[]
 function M.after_ioctl(command)
   local words = M.preloaded "after_ioctl"
-  words[#words + 1] = "AFTER_IOCTL=" .. command
+  words[#words + 1] = "AFTER_IOCTL=unset LD_PRELOAD; " .. command -- a sanitizer is not for what it starts
   return words
 end
 

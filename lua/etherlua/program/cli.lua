@@ -202,7 +202,7 @@ local function run(args, dir)
     catch_end()
     return launcher.guard(args)
   end
-  ether.run(ranks.join)
+  if ranks.size > 1 then ether.run(ranks.join) end
   script.enter_netns(given.netns)
   script.check(rights.plan, given.user)
   if given.trace_tasks then trace.start() end
@@ -214,7 +214,7 @@ local function run(args, dir)
   _G.arg = rest -- luacheck: ignore 122
   catch_signals()
   local status = ether.run(as_rank(dropping_rights(chunk)), unpack(rest))
-  ether.run(ranks.leave)
+  if ranks.size > 1 then ether.run(ranks.leave) end
   if ranks.trouble() then return script.FAILED end
   return script.status or type(status) == "number" and status or (sched.was_interrupted() and 130) or script.DONE
 end
@@ -263,7 +263,7 @@ function M.main(args, env)
   if ok then return result end
   local status = failures.exit_status(result)
   local message = not status and failures.text(result) or result.message
-  pcall(ether.run, ranks.leave)
+  if ranks.size > 1 then pcall(ether.run, ranks.leave) end
   if message and not ranks.is_told() then print_error("etherlua", message) end
   return status or script.FAILED
 end

@@ -189,7 +189,7 @@ end
 function M.gather(value)
   local name = next_meeting()
   if member then return member:come(name, value) end
-  local list = { values.copy(value) }
+  local list = { value }
   for rank, message in pairs(hub and hub:meet(name) or {}) do list[rank + 1] = message.value end
   return list
 end

@@ -1,19 +1,26 @@
 -- ranks/value.lua: what ranks tell each other, as text and back: numbers, texts, booleans, tables of these, and
 -- histograms, bucket by bucket. Sums are exact: a number is written with all of its digits.
 
-local cjson = require "cjson"
 local ffi = require "ffi"
 local histogram = require "etherlua.core.histogram"
 local misuse = require "etherlua.core.misuse"
 
 local M = {}
 
-local json = cjson.new()
-json.encode_sparse_array(true, 1, 1)
-
 local histogram_t = ffi.typeof "struct el_histogram"
 local BUCKETS = ffi.sizeof(histogram_t().bucket) / 8
 local NUMBER, HISTOGRAM = "number", "histogram" -- the only name in a table that stands for one
+
+local json
+
+-- Loaded when first needed: most processes are by themselves.
+local function codec()
+  if not json then
+    json = require("cjson").new()
+    json.encode_sparse_array(true, 1, 1)
+  end
+  return json
+end
 
 -- ---- histograms ---------------------------------------------------------------------------------------------------
 
@@ -71,13 +78,13 @@ end
 ---@param value any
 ---@return string text on one line
 function M.encode(value)
-  return json.encode(pack(value))
+  return codec().encode(pack(value))
 end
 
 ---@param text string from encode
 ---@return any value nil: it is not from there
 function M.decode(text)
-  local ok, value = pcall(json.decode, text)
+  local ok, value = pcall(codec().decode, text)
   if ok then return unpack_value(value) end
 end
 
