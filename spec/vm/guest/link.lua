@@ -10,11 +10,14 @@ local eventually = require("support.wait").eventually
 local A, B = frames.MAC_A, frames.MAC_B
 local FLAPS = 3
 
-local TRIES = 100 -- of 0.1 s and more
+local TRIES, AGAIN = 100, 25 -- of 0.1 s and more
 
--- Waits until the kernel has noticed that the link is there, or is away.
-local function await_carrier(ns, there)
-  for _ = 1, TRIES do
+-- Pulls the cable or plugs it in, and waits until the kernel has noticed. Of some of qemu's NICs the interrupt that
+-- tells of it may be lost: then it is done again.
+local function set_link(ns, there)
+  for i = 1, TRIES do
+    if i > 1 and i % AGAIN == 1 then monitor.set_link(not there) end
+    if i % AGAIN == 1 then monitor.set_link(there) end
     if (ns:run("ip link show dev eth0"):find("LOWER_UP", 1, true) ~= nil) == there then return end
     ether.sleep(0.1)
   end
@@ -27,12 +30,10 @@ kinds.each_with_interface("a relay whose link flaps", function(it)
     local near, far = a:conn { mac = A }, b:conn { mac = B }
     ether.defer(function() monitor.set_link(true) end)
     for _ = 1, FLAPS do
-      monitor.set_link(false)
-      await_carrier(l.near, false)
+      set_link(l.near, false)
       for _ = 1, 10 do near:send(frames.udp(), B) end
       assert.same({ nil, "timeout" }, { near:recv(0.1) })
-      monitor.set_link(true)
-      await_carrier(l.near, true)
+      set_link(l.near, true)
       assert.is_truthy(eventually(function()
         near:send(frames.udp { payload = "there" }, B)
         far:send(frames.udp { payload = "back" }, A)
@@ -44,9 +45,8 @@ kinds.each_with_interface("a relay whose link flaps", function(it)
   end)
 
   it("is opened at once, when the cable is not plugged in", function(l, open)
-    monitor.set_link(false)
     ether.defer(function() monitor.set_link(true) end)
-    await_carrier(l.near, false)
+    set_link(l.near, false)
     local relay = open(l.near)
     assert.is_nil(relay.detail:find "link")
   end)
