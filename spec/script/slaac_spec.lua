@@ -1,4 +1,5 @@
 -- The script slaac against radvd, with the kernel of the same namespace as a second host on the link that has to agree.
+-- Runs alone: the router's kernel gets 1,000 neighbours; all namespaces share one table, which has room for 1,024.
 
 local cjson = require "cjson"
 local files = require "support.files"
