@@ -53,20 +53,9 @@ function process:status()
   return self.exit or take_status(self, C.el_process_status(self.pid))
 end
 
-local BLIND_PAUSE = 0.005 -- seconds between two looks at a process for which no descriptor is left
-
 -- Blocks the whole thread.
 local function wait_here(self, timeout)
   return self.exit or take_status(self, C.el_process_wait(self.pid, timeout))
-end
-
--- Parks the task until it has ended.
-local function park_until_ended(self, deadline)
-  local fd = C.el_process_fd(self.pid)
-  if fd < 0 then return sched.sleep(BLIND_PAUSE) end
-  local ok, failure = pcall(sched.wait_fd, fd, deadline)
-  C.el_fd_close(fd)
-  if not ok then error(failure, 0) end
 end
 
 -- Blocks the task, where there is none the thread.
@@ -79,7 +68,7 @@ function process:wait(timeout)
     return self.exit
   end
   local deadline = timeout and sched.now() + timeout
-  while not self:status() and not (deadline and sched.now() >= deadline) do park_until_ended(self, deadline) end
+  while not self:status() and not (deadline and sched.now() >= deadline) do shell.park(self.pid, deadline) end
   return self.exit
 end
 

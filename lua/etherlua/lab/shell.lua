@@ -36,6 +36,19 @@ local function ends_asked()
   return C.el_signals_count() - C.el_signals_asked()
 end
 
+local BLIND_PAUSE = 0.005 -- seconds between two looks at a process for which no descriptor is left
+
+-- Parks the task until the process has ended, or the time is up; it may return early.
+---@param pid integer
+---@param deadline? number
+function M.park(pid, deadline)
+  local fd = C.el_process_fd(pid)
+  if fd < 0 then return loop.sleep(BLIND_PAUSE) end
+  local ok, failure = pcall(loop.wait_fd, fd, deadline)
+  C.el_fd_close(fd)
+  if not ok then error(failure, 0) end
+end
+
 -- Signals cut waiting short.
 local function wait(pid, seconds)
   local deadline = loop.now() + seconds

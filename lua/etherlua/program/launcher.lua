@@ -22,7 +22,6 @@ local TERM, BY_SIGNAL = 15, 128 -- behind that a status is the number of the sig
 local RANKS_MAX = 1024
 local FAILED_GRACE = 2 -- seconds
 local GUARDED = "ETHERLUA_RANK" -- set in the environment of a rank
-local LOOK_EVERY = 0.2 -- seconds, at a process for which no descriptor is left
 
 -- ---- processors ---------------------------------------------------------------------------------------------------
 
@@ -64,20 +63,11 @@ local function start_own(self, rank)
   C.el_fd_close(fds[1])
 end
 
--- Waits for something to happen to the process. Blocks the task.
-local function wait_for(pid)
-  local fd = C.el_process_fd(pid)
-  if fd < 0 then return sched.sleep(LOOK_EVERY) end
-  local ok, failure = pcall(sched.wait_fd, fd)
-  C.el_fd_close(fd)
-  if not ok then error(failure, 0) end
-end
-
 -- Waits until the rank has ended.
 local function wait_for_end(self, rank)
   while not self.statuses[rank] do
     local status = C.el_process_status(self.pids[rank])
-    if status ~= -errno.EAGAIN then self.statuses[rank] = status else wait_for(self.pids[rank]) end
+    if status ~= -errno.EAGAIN then self.statuses[rank] = status else shell.park(self.pids[rank]) end
   end
 end
 
