@@ -89,9 +89,10 @@ submake = $(MAKE) --no-print-directory
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
 	@:
 
+# It stays in memory when Lua has let go of it: its signal handler does, too.
 $(B)/libetherlua.so: $(filter-out $(HOST),$(OBJECTS))
 	$(call say,LD)
-	$(Q)$(CC) -shared $(LINK) -o $@ $^ $(LIBS)
+	$(Q)$(CC) -shared -Wl,-z,nodelete $(LINK) -o $@ $^ $(LIBS)
 
 $(B)/etherlua: $(HOST) $(SHARED)
 	$(call say,LD)

@@ -3,6 +3,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
+local shell = require "support.shell"
 
 local LIBRARY = os.getenv "ETHERLUA_LIB" or "build/libetherlua.so"
 local CC = os.getenv "CC" or "cc"
@@ -180,5 +181,20 @@ describe("the library", function()
     local names = table.concat(symbols "--undefined-only", " ")
     assert.matches("memcpy", names)
     assert.not_matches("lua", names)
+  end)
+
+  it("hears a signal when Lua has let go of it, too, as a program does that ends", function()
+    local out, status = shell.run(([[%s -e '
+      local ffi = require "ffi"
+      ffi.cdef "struct el_engine *el_engine_open(void); int el_signals_catch(struct el_engine *engine);"
+      do
+        local library = ffi.load "%s"
+        print(library.el_signals_catch(library.el_engine_open()))
+      end
+      collectgarbage()
+      collectgarbage()
+      os.execute "kill -TERM $PPID"
+      print "goes on"']]):format(shell.LUAJIT, LIBRARY))
+    assert.same({ "0\ngoes on\n", 0 }, { out, status })
   end)
 end)

@@ -19,7 +19,7 @@ local starters = {
 -- Returns all that was printed, in order, and the status.
 local function run(starter, size, text, arguments)
   local path = files.temporary('local ether = require "etherlua"\nlocal ranks = ether.ranks\n' .. text)
-  local out, status = shell.run(("timeout 30 %s %s %s 2>&1"):format(starter.words(size), path, arguments or ""))
+  local out, status = shell.run(("timeout -k 5 30 %s %s %s 2>&1"):format(starter.words(size), path, arguments or ""))
   os.remove(path)
   local lines = {}
   for line in out:gmatch "[^\n]+" do lines[#lines + 1] = line end
