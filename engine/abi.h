@@ -224,6 +224,7 @@ struct el_relay_opts {
 	uint32_t promiscuous; /* receive frames to any MAC address */
 	uint32_t outgoing;    /* a mirror hears what the host sends on the interface, too */
 	uint32_t mtu;         /* wire (1500) and file (9216) only */
+	uint32_t shared;      /* afpacket: other processes have endpoints there, too: the kernel keeps theirs away */
 	/* file only */
 	const char *output; /* pcap file that gets what is sent (none), each frame when it is flushed */
 	uint32_t timing;    /* receive with the timing of the file, not as fast as it is read */

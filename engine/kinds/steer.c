@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/if_link.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../bpf/steer.h"
@@ -46,19 +47,21 @@ static const struct way {
 	bool bound; /* may ask the driver for the tag that it took out of a frame */
 } ways[] = {{"etherlua_tagged", true, true}, {"etherlua_steer", true, false}, {"etherlua_steer", false, false}};
 
+#define SOCKET_PROGRAM "etherlua_group"
+
 /* A program that was brought has to be the first in its file, with a map of sockets "sockets" or "xsks_map". */
 static int find_parts(struct el_steer *self, const char *path, const struct way *way, char err[EL_ERR_MAX])
 {
 	struct bpf_program *program = path ? bpf_object__next_program(self->object, NULL)
 	                                   : bpf_object__find_program_by_name(self->object, way->program);
-	struct bpf_program *group = bpf_object__find_program_by_name(self->object, "etherlua_group");
+	struct bpf_program *socket_filter = bpf_object__find_program_by_name(self->object, SOCKET_PROGRAM);
 
 	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
 	self->sockets = bpf_object__find_map_fd_by_name(self->object, "sockets");
 	if (self->sockets < 0)
 		self->sockets = bpf_object__find_map_fd_by_name(self->object, "xsks_map");
 	self->program = program ? bpf_program__fd(program) : -1;
-	self->group_filter = path ? -1 : bpf_program__fd(group);
+	self->socket_filter = path ? -1 : bpf_program__fd(socket_filter);
 	if (self->program < 0 || self->sockets < 0)
 		return el_fail(err, -EINVAL, "%s has no XDP program with a map \"sockets\" or \"xsks_map\"", path);
 	return 0;
@@ -139,6 +142,28 @@ static int load(struct el_steer *self, const struct el_relay_opts *opts, const s
 	if (!error && opts->steer_all && !opts->program && (error = set_ethertypes(self, opts->steer_ethertypes)))
 		el_fail(err, error, "steering map: %s", strerror(-error));
 	return error;
+}
+
+int el_steer_open_socket(struct el_steer *self, char err[EL_ERR_MAX])
+{
+	struct bpf_program *program;
+	int error;
+
+	libbpf_set_print(NULL); /* a library does not print */
+	self->link = -1;
+	self->object = bpf_object__open_mem(el_steer_program, el_steer_size, NULL);
+	if (!self->object)
+		return el_shortage_fail(err, -errno, "cannot read the program for packet sockets");
+	bpf_object__for_each_program(program, self->object)
+	{
+		bpf_program__set_autoload(program, !strcmp(bpf_program__name(program), SOCKET_PROGRAM));
+	}
+	error = bpf_object__load(self->object);
+	if (error)
+		return refused(err, el_shortage(error), "the program for packet sockets");
+	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
+	self->socket_filter = bpf_program__fd(bpf_object__find_program_by_name(self->object, SOCKET_PROGRAM));
+	return 0;
 }
 
 /* ---- attaching ---- */
@@ -222,6 +247,13 @@ int el_steer_open(struct el_steer *self, int ifindex, const char *interface, con
 	else
 		snprintf(self->detail, sizeof self->detail, "generic mode (native: %s)", strerror(-native));
 	return error;
+}
+
+int el_steer_attach_socket(const struct el_steer *self, int fd)
+{
+	const int *program = &self->socket_filter;
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, program, sizeof *program) ? -errno : 0;
 }
 
 void el_steer_close(struct el_steer *self)

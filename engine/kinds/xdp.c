@@ -52,13 +52,11 @@ static int attach_group(const struct xdp *self)
 /* While there is a default endpoint the packet socket sees everything that the kernel gets. */
 static int filter_group(const struct xdp *self, bool everything)
 {
-	const int *program = &self->steer.group_filter;
-
 	if (everything)
 		return el_filter_attach(NULL, self->group.fd, 0);
-	if (*program < 0)
+	if (self->steer.socket_filter < 0)
 		return attach_group(self);
-	return setsockopt(self->group.fd, SOL_SOCKET, SO_ATTACH_BPF, program, sizeof *program) ? -errno : 0;
+	return el_steer_attach_socket(&self->steer, self->group.fd);
 }
 
 static int claim(struct el_relay *relay, const struct el_mac *mac, const struct el_vlans *vlans, bool on)

@@ -133,6 +133,40 @@ for _, starter in ipairs(starters) do
       assert.truthy(out:find("etherlua: rank 2: the switch is on fire\n", 1, true), out)
     end)
 
+    local ENDPOINTS = [[
+      local relay = ether.open "afpacket:lo"
+      local function open(mac, vlans) return relay:conn { mac = mac, vlans = vlans } end
+      ]]
+
+    ranks_it("may have an endpoint one after the other, and group addresses together", function()
+      local lines, status, out = run(starter, 3, ENDPOINTS .. [[
+        open("01:00:5e:00:00:01")
+        for rank = 0, 2 do
+          if ranks.rank == rank then open("02:00:00:00:00:01", 100):close() end
+          ranks.barrier()
+        end
+        for i = 1, 3000 do open(ether.mac_add("02:00:00:01:00:00", ranks.rank * 3000 + i)) end
+        ranks.barrier()
+        ether.sleep(0.1)
+        print "fine"]])
+      assert.same({ { "fine", "fine", "fine" }, 0 }, { lines, status }, out)
+    end)
+
+    ranks_it("end in order when two have the same endpoint, and rank 0 tells which and who", function()
+      for _, both in ipairs { { 0, 2 }, { 1, 2 } } do
+        local _, status, out = run(starter, 3, COUNTING .. ENDPOINTS .. ([[
+          if ranks.rank == %d then open("02:00:00:00:00:01", "100.7") end
+          ranks.barrier()
+          if ranks.rank == %d then open("02:00:00:00:00:01", "100.7") end
+          ether.sleep(20)]]):format(unpack(both)))
+        assert.equal(1, status, out)
+        assert.truthy(out:find("sum\t3\t30", 1, true), out)
+        local told = "etherlua: rank %d: 02:00:00:00:00:01 in VLAN 100.7 on lo %%(host and network %%x+, %%d+%%) "
+          .. "is an endpoint of rank %d, too\n"
+        assert.matches(told:format(both[2], both[1]), out)
+      end
+    end)
+
     ranks_it("go on when one has ended well before the others", function()
       local lines, status = run(starter, 3, [[
         if ranks.rank == 1 then return end

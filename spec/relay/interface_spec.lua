@@ -173,7 +173,7 @@ end)
 kinds.each_with_interface("a relay", function(it, kind)
   it("receives beside another one on the same interface", function(l, open)
     local from = open(l.near):conn { mac = A }
-    if kind.steers then -- an interface has one XDP program
+    if kind.xdp then -- an interface has one XDP program
       open(l.far)
       return assert.error_matches(function() open(l.far) end, "attached to eth0 already: etherlua_")
     end
@@ -231,8 +231,8 @@ kinds.each_with_interface("a relay", function(it, kind)
     near:send(frames.udp(), B)
     a:flush()
     local stats = frames.assert_balanced(a)
-    assert.equal(kind.steers and 1 or 0, stats.tx_sent) -- the kernel does not tell AF_XDP
-    assert.equal(kind.steers and 0 or 1, stats.tx_link_down + stats.tx_refused)
+    assert.equal(kind.xdp and 1 or 0, stats.tx_sent) -- the kernel does not tell AF_XDP
+    assert.equal(kind.xdp and 0 or 1, stats.tx_link_down + stats.tx_refused)
     l.far:run("ip link set eth0 up")
     assert.is_truthy(eventually(function()
       near:send(frames.udp(), B)

@@ -96,14 +96,16 @@ local function anywhere() return true end
 -- open(opts) returns two relays; possible() says why it would not work. `interface`: opened by the name of one, with
 -- opts. Wire and file have none: no link that goes down, no interface that is deleted or that has a MAC address and an
 -- MTU of its own; the suites about these leave them out.
--- `steers`: frames for nobody stay the kernel's. lab(opts): the lab that those with an interface are opened in.
+-- `steers`: frames for nobody stay the kernel's. `xdp`: it has AF_XDP sockets. lab(opts): the lab that those with an
+-- interface are opened in.
 M.list = {
   { name = "wire", open = open_wire, possible = anywhere },
   { name = "file", open = open_files, possible = anywhere },
   veth_kind { name = "afpacket" },
+  veth_kind { name = "afpacket that is shared", opts = { shared = true }, steers = true },
   veth_kind { name = "pcap" },
-  veth_kind { name = "xdp", opts = { mode = "native" }, steers = true },
-  veth_kind { name = "xdp in generic mode", opts = { mode = "generic" }, steers = true },
+  veth_kind { name = "xdp", opts = { mode = "native" }, xdp = true, steers = true },
+  veth_kind { name = "xdp in generic mode", opts = { mode = "generic" }, xdp = true, steers = true },
 }
 
 local function with_interface()

@@ -3,6 +3,7 @@
 
 local ffi = require "ffi"
 local channel = require "etherlua.core.channel"
+local claims = require "etherlua.ranks.claims"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
 local link = require "etherlua.ranks.link"
@@ -16,7 +17,7 @@ local GREETING_MAX = 256 -- bytes of a message from somebody who is not known ye
 local CONNECT_WITHIN = 30 -- seconds until all are there
 local END_WITHIN = 1.5 -- seconds until all have told their last after a failure
 
--- links: rank -> link. meetings: name -> { rank -> value }. failure: { rank, reason }, the first.
+-- links: rank -> link. meetings: name -> { rank -> value }. failure: { rank, reason }, the first. owners: of endpoints.
 ---@class etherlua.ranks.hub
 local Hub = {}
 Hub.__index = Hub
@@ -31,7 +32,8 @@ function M.new(size, token)
   local port = ffi.new "uint16_t[1]"
   local fd = C.el_socket_listen(port)
   if fd < 0 then error("ranks cannot connect here: " .. errno.reason(fd), 0) end
-  return setmetatable({ fd = fd, size = size, token = token, links = {}, joined = 1, meetings = {} }, Hub), port[0]
+  return setmetatable({ fd = fd, size = size, token = token, links = {}, joined = 1, meetings = {},
+    owners = claims.owners(size) }, Hub), port[0]
 end
 
 -- Somebody who knows the token, and whose rank is not there yet, is one of us; everybody else is sent away.
@@ -89,9 +91,7 @@ end
 function Hub:fail(rank, reason)
   if self.failure then return end
   self.failure = { rank = rank, reason = reason, deadline = sched.now() + END_WITHIN }
-  for other, peer in pairs(self.links) do
-    if other ~= rank then peer:send({ ["end"] = reason, rank = rank }, sched.now()) end
-  end
+  for _, peer in pairs(self.links) do peer:send({ ["end"] = reason, rank = rank }, sched.now()) end
 end
 
 ---@return string? which rank failed, and why
@@ -107,10 +107,19 @@ local function meeting(self, name)
   return found
 end
 
+-- What a rank has opened and closed. What another one has, too, ends the run.
+---@param rank integer
+---@param list (string|integer)[] as of claims.lua
+function Hub:claim(rank, list)
+  local problem = self.owners:note(rank, list)
+  if problem then self:fail(rank, problem) end
+end
+
 local function heard(self, rank, message)
   if message.at then meeting(self, message.at)[rank] = message end
   if message.now ~= nil then self.links[rank].latest = message.now end
   if message.bye then self.links[rank].left = true end
+  if message.claims then self:claim(rank, message.claims) end
   if message.failed then self:fail(rank, message.failed) end
 end
 

@@ -6,6 +6,7 @@
 -- connections, so that the end of a process is noticed at once, whoever started it.
 
 local addr = require "etherlua.net.addr"
+local claims = require "etherlua.ranks.claims"
 local effi = require "etherlua.core.ffi"
 local ffi = require "ffi"
 local failures = require "etherlua.core.failure"
@@ -32,6 +33,8 @@ M.size = size or 1
 local hub, member -- of this process: one of them, when it has joined others
 local meetings = { run = 0, ["end"] = 0 }
 local manager
+local changes -- of endpoints, which all are to know
+local check -- ends the run in progress when another rank has failed
 
 -- ---- beginning and end, for the program ---------------------------------------------------------------------------
 
@@ -96,6 +99,33 @@ function M.join()
   if M.rank == 0 then join_as_first() else join_first() end
 end
 
+-- ---- endpoints ----------------------------------------------------------------------------------------------------
+
+-- Where the endpoints on an interface are, in words that no other interface has. Nil in a process by itself.
+---@param interface string
+---@return string?
+function M.place(interface)
+  if M.size == 1 then return nil end
+  return ("%s (host and network %s)"):format(interface, host_name():gsub("^(%x%x%x%x%x%x%x%x)%x*net", "%1, "))
+end
+
+local function tell_changes(list)
+  if member then return member:claim(list) end
+  hub:claim(M.rank, list)
+  check(hub:trouble())
+end
+
+-- An endpoint was opened or closed here. That another rank has it, too, ends the run.
+---@param endpoint string with the words of place()
+---@param change integer 1: one more was opened, -1: closed
+function M.claim(endpoint, change)
+  if not check then return end
+  changes = changes or claims.changes(tell_changes)
+  changes:add(endpoint, change)
+end
+
+-- ---- failures -----------------------------------------------------------------------------------------------------
+
 -- What ends the run in progress here ends it on all other ranks, too.
 local function tell_of_failure()
   local failure = sched.failure()
@@ -110,10 +140,11 @@ local function watch()
 end
 
 -- A failure of another rank is heard in the run in progress, one here ends the run on the others.
----@param check fun(trouble?: string) called when something was heard: an error in it ends the run
-function M.listen(check)
+---@param fn fun(trouble?: string) called when something was heard: an error in it ends the run
+function M.listen(fn)
   local one = hub or member
   if not one then return end
+  check = fn
   sched.spawn_background(watch)
   one:listen(check)
 end
@@ -155,8 +186,10 @@ function M.share(n)
   return first, math.floor(n * (M.rank + 1) / M.size) - first
 end
 
--- Deferred functions have meetings of their own: where the run ended is not the same on all ranks.
+-- Deferred functions have meetings of their own: where the run ended is not the same on all ranks. What was opened and
+-- closed ahead of it is known behind it.
 local function next_meeting()
+  if changes then changes:flush() end
   local kind = sched.current().ending and "end" or "run"
   meetings[kind] = meetings[kind] + 1
   return kind .. meetings[kind]

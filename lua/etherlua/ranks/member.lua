@@ -68,6 +68,12 @@ function Member:come(name, value)
   self.hub:send { at = name, value = value }
 end
 
+-- Tells rank 0 what this rank has opened and closed.
+---@param list (string|integer)[] as of claims.lua
+function Member:claim(list)
+  self.hub:send { claims = list }
+end
+
 -- Just tells rank 0 something; what was told last counts.
 ---@param value any
 function Member:tell(value)

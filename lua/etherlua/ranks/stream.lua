@@ -1,5 +1,5 @@
 -- ranks/stream.lua: lines of text over a socket. Reading and writing block the calling task alone. One task reads at a
--- time; writing a line is one step for the others, unless the other end does not read.
+-- time; any may write.
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
@@ -15,7 +15,7 @@ local FULL_PAUSE = 0.001 -- seconds until the other end is tried again
 
 local buffer = ffi.new("uint8_t[?]", CHUNK)
 
--- pending: what came and is no line yet. limit: bytes that a line may have.
+-- pending: what came and is no line yet. unsent: what is to be written, of all tasks. limit: bytes of a line.
 ---@class etherlua.ranks.stream
 ---@field fd? integer
 ---@field limit integer
@@ -26,7 +26,7 @@ Stream.__index = Stream
 ---@param limit? integer bytes that a line may have (no limit)
 ---@return etherlua.ranks.stream
 function M.new(fd, limit)
-  return setmetatable({ fd = fd, pending = "", limit = limit or math.huge }, Stream)
+  return setmetatable({ fd = fd, pending = "", unsent = "", limit = limit or math.huge }, Stream)
 end
 
 -- The next line of what is there, without its end.
@@ -65,24 +65,26 @@ function Stream:read_line(deadline)
   end
 end
 
--- What is left to be written, all of it while the other end does not read; nil and the reason when it cannot be.
-local function write_some(self, text)
-  local count = C.el_socket_write(self.fd, text, #text)
-  if count >= 0 then return text:sub(count + 1) end
-  return count == -errno.EAGAIN and text or nil, errno.reason(count)
+-- Writes as much as the other end takes. Returns nil and the reason when it cannot be reached.
+local function write_some(self)
+  local count = C.el_socket_write(self.fd, self.unsent, #self.unsent)
+  if count < 0 and count ~= -errno.EAGAIN then return nil, errno.reason(count) end
+  self.unsent = self.unsent:sub(math.max(0, count) + 1)
+  return true
 end
 
--- Blocks while the other end does not read.
+-- Blocks while the other end does not read. What a task that is cancelled, or has no more time, leaves behind is
+-- written ahead of the next line.
 ---@param line string without its end
 ---@param deadline? number time of the engine's clock (none)
 ---@return boolean? sent
 ---@return string? reason
 function Stream:write_line(line, deadline)
-  local rest, reason = line .. "\n"
+  self.unsent = self.unsent .. line .. "\n"
   while self.fd do
-    rest, reason = write_some(self, rest)
-    if not rest then return nil, reason end
-    if rest == "" then return true end
+    local ok, reason = write_some(self)
+    if not ok then return nil, reason end
+    if self.unsent == "" then return true end
     if deadline and loop.now() >= deadline then return nil, "timeout" end
     loop.sleep(FULL_PAUSE)
   end

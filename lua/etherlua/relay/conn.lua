@@ -10,6 +10,7 @@ local frames = require "etherlua.relay.frame"
 local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
+local ranks = require "etherlua.ranks"
 local sched = require "etherlua.core.sched"
 local udp = require "etherlua.relay.udp"
 local vlan_stack = require "etherlua.net.vlan_stack"
@@ -102,6 +103,13 @@ local function open(relay, opts)
   return conn
 end
 
+-- Where there are several ranks, each endpoint is one's; group addresses are everybody's.
+local function tell_ranks(conn, place, change)
+  if conn.is_default ~= 0 or conn.mac.byte[0] % 2 == 1 then return end
+  local stack = conn.vlans.count > 0 and " in VLAN " .. tostring(conn.vlans) or ""
+  ranks.claim(("%s%s on %s"):format(conn.mac, stack, place), change)
+end
+
 ---@param relay etherlua.relay that it is opened on
 ---@param given etherlua.conn_opts
 ---@return etherlua.conn
@@ -119,7 +127,9 @@ function M.open(relay, given)
   opts.vlans = vlan_stack.new(given.vlans)
   opts.recv_depth = given.recv_depth or 0
   set_fragments(opts, given.fragment, given.reassemble)
-  return open(relay, opts)
+  local conn = open(relay, opts)
+  if relay.place then tell_ranks(conn, relay.place, 1) end
+  return conn
 end
 
 ---@param relay etherlua.relay
@@ -147,7 +157,8 @@ end
 -- Closes it and its RUDPConns; readers return nil, "closed".
 function methods:close()
   if not self:is_open() then return end
-  local id = self.ep.id
+  local id, place = self.ep.id, self:relay().place
+  if place then tell_ranks(self, place, -1) end
   endpoint.closing(id)
   close_udps(self)
   C.el_conn_close(self)

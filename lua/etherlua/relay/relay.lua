@@ -14,6 +14,7 @@ local misuse = require "etherlua.core.misuse"
 local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local outside = require "etherlua.core.outside"
+local ranks = require "etherlua.ranks"
 local rights = require "etherlua.core.rights"
 local sched = require "etherlua.core.sched"
 
@@ -113,6 +114,8 @@ local COPIES = { auto = C.EL_COPY_AUTO, copy = C.EL_COPY, zerocopy = C.EL_ZEROCO
 ---@field promiscuous? boolean receive frames to any MAC address (true)
 ---@field outgoing? boolean a mirror hears what the host sends on the interface, too; pcap goes by the interface's MAC
 ---  address (false)
+---@field shared? boolean afpacket: other processes have endpoints there, too, so the kernel keeps away what is for
+---  theirs; needs CAP_BPF, without it the demux does it (false; true where there are several ranks)
 ---@field mtu? integer bytes; wire (1500) and file (9216) only
 ---@field timing? boolean file: receive with the gaps of the file, not as fast as it is read (false)
 ---@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
@@ -131,7 +134,8 @@ local OPTIONS = options.new("a relay", {
   recv_depth = options.whole(1, nil, 0), frame_size = options.whole(1, nil, 0), frames = options.whole(1, nil, 0),
   mtu = options.whole(1, nil, 0), queues = options.whole(1, nil, 0), -- 0 asks the engine for its default
   promiscuous = options.boolean(true), outgoing = options.boolean(false), timing = options.boolean(false),
-  follow = options.boolean(false), any_link = options.boolean(false), need_wakeup = options.boolean(true),
+  shared = options.boolean(ranks.size > 1), follow = options.boolean(false), any_link = options.boolean(false),
+  need_wakeup = options.boolean(true),
   mode = options.one_of({ "auto", "native", "generic" }, "auto"),
   copy = options.one_of({ "auto", "copy", "zerocopy" }, "auto"), steer = options.any("endpoints"),
 })
@@ -152,7 +156,7 @@ end
 
 local TEXTS = { "filter", "capture", "output", "program" }
 local NUMBERS = { "recv_depth", "frame_size", "frames", "mtu", "queues" }
-local SWITCHES = { "promiscuous", "outgoing", "timing", "follow", "any_link" }
+local SWITCHES = { "promiscuous", "outgoing", "timing", "follow", "any_link", "shared" }
 
 -- The C struct, and the strings it points to, which the caller keeps alive for the call. types: EtherTypes that the
 -- default filter lets in.
@@ -197,6 +201,8 @@ local function watch_capture(relay)
   end)
 end
 
+local ON_INTERFACE = { afpacket = true, xdp = true, pcap = true }
+
 local function wrap(handle, types, capture)
   local info = info_t()
   C.el_relay_info(handle, info)
@@ -211,6 +217,7 @@ local function wrap(handle, types, capture)
     types = types,
     capture = capture,
   }, Relay)
+  relay.place = ON_INTERFACE[relay.kind] and ranks.place(relay.name:match ":(.*)")
   if info.was_left ~= 0 then
     io.stderr:write(("etherlua: %s: a process that was killed had left rxvlan off; it is on again when this relay is "
       .. "closed\n"):format(relay.name))
