@@ -21,6 +21,7 @@
 
 #include "kinds/offload.h"
 #include "os/carrier.h"
+#include "os/inherited.h"
 #include "os/shortage.h"
 #include "os/whereabouts.h"
 
@@ -191,7 +192,7 @@ static void keep(struct el_offload *self, int pipe)
 		dup2(self->record, 2);
 	if (self->announcer >= 0)
 		self->announcer = dup2(self->announcer, 3);
-	close_range(self->announcer < 0 ? 3 : 4, ~0U, 0);
+	el_inherited_drop(self->announcer < 0 ? 3 : 4);
 	if (self->is_nameless)
 		name_record(self);
 	while (write(0, &word, 1) < 0 && errno == EINTR)

@@ -19,6 +19,7 @@
 
 #include "common.h"
 #include "os/carrier.h"
+#include "os/inherited.h"
 
 enum { PAUSE = 20000 /* us */ };
 
@@ -72,15 +73,13 @@ void el_carrier_look(struct el_carrier *self, int fd, int ifindex)
 	self->awaited = el_carrier_is_there(self) || is_announced(self);
 }
 
-/* In a process that nobody waits for: has the two sockets, and nothing else of ours, until the link is back. */
+/* In a process that nobody waits for: has the announcer, and nothing else of ours, until the link is back. */
 static void hold(struct el_carrier self, int announcer)
 {
 	setsid();
 	prctl(PR_SET_NAME, "etherlua-link");
-	dup2(self.fd, 0);
-	dup2(announcer, 1);
-	close_range(2, ~0U, 0);
-	self.fd = 0;
+	self.fd = dup2(announcer, 0);
+	el_inherited_drop(1);
 	for (long waited = 0; waited < EL_LINK_PATIENCE * 1000000L && !el_carrier_is_there(&self); waited += PAUSE)
 		usleep(PAUSE);
 	_exit(0);

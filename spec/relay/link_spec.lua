@@ -108,13 +108,14 @@ describe("a link that is away because", function()
     assert.is_nil(said(start(l, nil, "afpacket")):find("waited", 1, true))
   end)
 
-  xdp.lab_it("a relay was closed leaves no process, once it is back", nil, function(l)
+  xdp.lab_it("a relay was closed leaves no process, once it is back, and nothing of the relay", nil, function(l)
     said(start(l, 0.6, "xdp"))
     local own = l.far:run "readlink /proc/self/ns/net"
     local function holders()
       return (shell.run "for p in $(pgrep -x etherlua-link); do readlink /proc/$p/ns/net; done; true")
     end
     assert.is_truthy(holders():find(own, 1, true))
+    assert.equal("0", l.far:run "ip -d link show eth0":match "promiscuity (%d)")
     assert.is_true(eventually(function() return not holders():find(own, 1, true) end))
   end)
 

@@ -116,6 +116,14 @@ describe("the receive VLAN offload, behind an xdp relay,", function()
     assert.equal("on", rxvlan(l.far))
   end)
 
+  lab_it("has a keeper that keeps nothing open of another relay", nil, function(l)
+    local a, b = open(l.near), open(l.far)
+    a:close()
+    open(l.near):close()
+    assert.equal("0", l.near:run "ip -d link show eth0":match "promiscuity (%d)")
+    b:close()
+  end)
+
   -- The file that tells the next relay that a process was killed with its keeper.
   local function record_of(ns)
     local inode = ns:run "readlink /proc/self/ns/net":match "%d+"
