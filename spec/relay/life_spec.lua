@@ -3,6 +3,7 @@
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local nic_lab = require "support.nic_lab"
 local wait = require "support.wait"
 
 local eventually, settle = wait.eventually, wait.settle
@@ -243,14 +244,15 @@ kinds.each("a relay whose frame memory is used up", function(it)
         from:send(numbered(i), B)
         assert.equal(i, number_in((busy:recv(1))))
       end
-      eventually(function() return b:stats().rx_frames == 2600 end)
+      eventually(function() return b:stats().rx_frames + b:stats().rx_missed == 2600 end)
       local stats = frames.assert_balanced(b)
-      assert.same({ 2600, 0, 0 }, { stats.rx_frames, stats.rx_no_memory, busy:stats().dropped })
+      assert.same({ 2600, 0, 0 }, { stats.rx_frames + stats.rx_missed, stats.rx_no_memory, busy:stats().dropped })
       assert.equal(stats.rx_evicted, idle:stats().dropped)
       assert.is_true(stats.rx_evicted >= 1600 - 256)
     end)
 
-  it("loses the oldest frames of an endpoint first", { frames = 256, recv_depth = 1000 }, function(a, b)
+  it("loses the oldest frames of an endpoint first", { frames = 256, recv_depth = 1000,
+    veth = "cards lose frames by themselves meanwhile" }, function(a, b)
     local from, conn = a:conn { mac = A }, b:conn { mac = B }
     flood(from, B, 1000)
     local queued, last = conn:stats().queued, nil
@@ -313,7 +315,7 @@ kinds.each("the counters of a relay", function(it)
     settle()
     local stats = frames.assert_balanced(b)
     frames.assert_balanced(a)
-    assert.equal(6000, stats.rx_frames + stats.rx_missed)
+    if not nic_lab.given then assert.equal(6000, stats.rx_frames + stats.rx_missed) end -- cards drop what is malformed
     for _, name in ipairs { "rx_invalid", "rx_overflow", "rx_closed", "rx_queued", "rx_copies" } do
       assert.is_true(stats[name] > 0, name)
     end
