@@ -55,7 +55,8 @@ local function print_answer(answer)
     return script.print_json(ANSWER, { ip = answer.ip, mac = answer.mac, sent_by = answer.sent_by,
       vlans = answer.vlans, ms = answer.seconds * 1000, duplicate = is_duplicate })
   end
-  print(("%-15s  %s%s  %9.3f ms%s%s"):format(answer.ip, answer.mac, tag_text(answer.vlans), answer.seconds * 1000,
+  -- Of these there may be very many, and LuaJIT compiles no print.
+  io.write(("%-15s  %s%s  %9.3f ms%s%s\n"):format(answer.ip, answer.mac, tag_text(answer.vlans), answer.seconds * 1000,
     is_duplicate and ("  DUPLICATE: %d MAC addresses answer"):format(answer.owners) or "",
     answer.sent_by and "  SENT BY " .. answer.sent_by or ""))
 end
@@ -69,14 +70,16 @@ local function print_leak(leak)
     script.vlan_name(leak.came_with), leak.sent_by and "  SENT BY " .. leak.sent_by or ""))
 end
 
--- Returns MAC address -> how many addresses it has on one VLAN stack, where these are many.
-local function print_answers(answers)
-  local counts, most = {}, {}
-  for _, answer in ipairs(answers) do
+-- Returns MAC address -> how many addresses it has on one VLAN stack, where these are many. next_answer: in the order
+-- of the stacks.
+local function print_answers(next_answer)
+  local most, counts, stack = {}, nil, nil -- counts: of this stack
+  for answer in next_answer do
     print_answer(answer)
-    local key = answer.mac .. answer.vlans
-    counts[key] = (counts[key] or 0) + 1
-    if counts[key] >= MANY then most[answer.mac] = math.max(counts[key], most[answer.mac] or 0) end
+    if answer.stack ~= stack then counts, stack = {}, answer.stack end
+    local count = (counts[answer.mac] or 0) + 1
+    counts[answer.mac] = count
+    if count >= MANY then most[answer.mac] = math.max(count, most[answer.mac] or 0) end
   end
   return most
 end
@@ -112,13 +115,22 @@ local relay = script.relay(opts)
 local scan = script.check(arp_scan.new, relay, given)
 local started = ether.now()
 
--- What was found, of all ranks, by VLAN stack; each rank has asked for addresses of its own. At rank 0.
+-- What was found, of all ranks; each has asked for addresses of its own. At rank 0. The answers of one that is by itself
+-- stay where they are: they may be many.
 local found
 
 local function gather()
   local answers, problem = {}, scan:summary().reason
-  for answer in scan:answers() do answers[#answers + 1] = answer end
+  for answer in ranks.size > 1 and scan:answers() or function() end do answers[#answers + 1] = answer end
   found = ranks.gather { answers = answers, leaks = scan:leaks(), reason = problem }
+end
+
+local function is_before(a, b)
+  local p, q = a.place, b.place
+  for i = 1, #p do
+    if p[i] ~= q[i] then return p[i] < q[i] end
+  end
+  return false
 end
 
 local function by_stack(name)
@@ -129,13 +141,17 @@ local function by_stack(name)
       list[#list + 1] = one
     end
   end
-  table.sort(list, function(a, b)
-    local p, q = a.place, b.place
-    for i = 1, #p do
-      if p[i] ~= q[i] then return p[i] < q[i] end
-    end
-  end)
+  table.sort(list, is_before)
   return list
+end
+
+local function next_answer()
+  if ranks.size == 1 then return scan:answers() end
+  local list, i = by_stack "answers", 0
+  return function()
+    i = i + 1
+    return list[i]
+  end
 end
 
 local function counts()
@@ -150,7 +166,7 @@ local function line(values)
 end
 
 local function finish(values)
-  values.proxies, values.times_ms = print_answers(by_stack "answers"), script.milliseconds(values.times)
+  values.proxies, values.times_ms = print_answers(next_answer()), script.milliseconds(values.times)
   for _, leak in ipairs(by_stack "leaks") do print_leak(leak) end
   for rank = 1, ranks.size do values.reason = values.reason or found[rank] and found[rank].reason end
   if opts.json then script.print_json(SUMMARY, values) else print_summary(values) end

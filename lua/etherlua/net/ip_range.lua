@@ -84,8 +84,7 @@ function Range:slice(first, count)
   return slice
 end
 
--- The last part whose field is not above the value; nil when all are.
-local function part_of(parts, field, value)
+local function search(parts, field, value)
   local low, high = 0, #parts
   while low < high do
     local middle = floor((low + high + 1) / 2)
@@ -94,11 +93,23 @@ local function part_of(parts, field, value)
   return parts[low]
 end
 
+-- The last part whose field is not above the value; nil when all are. It often is the one of the call before: then
+-- there is no loop (JIT 1).
+local function part_of(range, field, value)
+  local part = range.recent
+  local beyond = part and value - part[field]
+  if not beyond or beyond < 0 or beyond > part.last - part.first then
+    part = search(range.parts, field, value)
+    range.recent = part
+  end
+  return part
+end
+
 -- The address of a number.
 ---@param i integer from 0 to count - 1
 ---@return integer as of addr.ip4_number
 function Range:at(i)
-  local part = part_of(self.parts, "base", i)
+  local part = part_of(self, "base", i)
   return part.first + i - part.base
 end
 
@@ -106,7 +117,7 @@ end
 ---@param ip integer as of addr.ip4_number
 ---@return integer|nil i from 0; nil for an address that is none of them
 function Range:index(ip)
-  local part = part_of(self.parts, "first", ip)
+  local part = part_of(self, "first", ip)
   return part and ip <= part.last and part.base + ip - part.first or nil
 end
 

@@ -40,6 +40,8 @@ local OWNERS_MAX = 16         -- MAC addresses kept of one address
 local OTHERS_MAX = 65536      -- second and further owners kept in all
 local LEAKS_MAX = 4096        -- answers from other VLAN stacks kept
 local CLOCK = 2 ^ 32          -- microseconds after which the times in a question start anew
+local TURN = 64               -- questions between two looks at the answers, however high the rate is
+local QUIET, SLOWER = 0.05, 4 -- when all have answered: seconds at least, and times the slowest, for second owners
 
 -- Questions and stacks that one scan may have: 256 MB, and as many endpoints as an xdp relay steers (bpf/steer.h).
 M.QUESTIONS_MAX, M.STACKS_MAX = 2 ^ 24, 200000
@@ -202,6 +204,7 @@ local function ask_all(scan, pace)
     if question.owners == 0 then
       if question.tries > 0 then wait_timeout(scan, question) end
       pace:wait()
+      if i % TURN == TURN - 1 then sched.sleep(0) end
       local reason = question.owners == 0 and ask(scan, i, question)
       if reason then return reason end
     end
@@ -218,11 +221,12 @@ local function run(scan)
     local reason = ask_all(scan, pace)
     if reason then return nil, reason end
   end
-  sched.sleep(scan.timeout)
+  sched.sleep(scan.answered < scan.count and scan.timeout or math.min(scan.timeout, QUIET + SLOWER * scan.times.max))
   return true
 end
 
--- Asks, again where nobody answers, and waits for the last answers. Blocks until that is done.
+-- Asks, again where nobody answers, and waits for the last answers: when all have answered, for second owners of the
+-- last addresses, which are about as fast. Blocks until that is done.
 ---@return true|nil
 ---@return string|nil reason why it could not go on, such as "interface gone"
 function Scan:run()
@@ -233,7 +237,9 @@ end
 
 local function answer_of(scan, i, mac, seconds, source)
   local stack = floor(i / scan.targets.count)
-  return { stack = stack, vlans = tostring(scan.vlans:at(stack)), mac = mac, seconds = seconds, sent_by = source,
+  local vlans = scan.vlan_texts[stack] or tostring(scan.vlans:at(stack))
+  scan.vlan_texts[stack] = vlans
+  return { stack = stack, vlans = vlans, mac = mac, seconds = seconds, sent_by = source,
     ip = addr.ip4_text(scan.targets:at(i % scan.targets.count)), owners = scan.questions[i].owners }
 end
 
@@ -247,6 +253,12 @@ end
 ---@field seconds number
 ---@field owners integer MAC addresses that have answered for the address
 
+-- The first question from the i-th on that was answered. No loop (JIT 1).
+local function next_answered(scan, i)
+  if i >= scan.count or scan.questions[i].owners > 0 then return i end
+  return next_answered(scan, i + 1)
+end
+
 -- The answers by VLAN stack and address, for a `for` loop.
 ---@return fun(): etherlua.arp_answer|nil
 function Scan:answers()
@@ -254,7 +266,7 @@ function Scan:answers()
   return function()
     at = at + 1
     if list and list[at] then return answer_of(self, i, list[at].mac, list[at].seconds, list[at].sent_by) end
-    repeat i = i + 1 until i >= self.count or self.questions[i].owners > 0
+    i = next_answered(self, i + 1)
     if i >= self.count then return nil end
     at, list = 0, self.others[i]
     local question = self.questions[i]
@@ -350,7 +362,7 @@ function M.new(relay, given)
   return setmetatable({ relay = relay, targets = opts.targets, vlans = opts.vlans, mac = addr.mac(opts.mac),
     rate = opts.rate, tries = opts.tries, timeout = opts.timeout, questions = questions_t(count), count = count,
     template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, senders = {},
-    senders_count = 0, leaked = {}, began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0, duplicates = 0,
+    senders_count = 0, leaked = {}, vlan_texts = {}, began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0, duplicates = 0,
     repeated = 0, ignored = 0, unlisted = 0, times = histogram.new() }, Scan)
 end
 

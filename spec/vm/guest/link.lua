@@ -10,14 +10,14 @@ local eventually = require("support.wait").eventually
 local A, B = frames.MAC_A, frames.MAC_B
 local FLAPS = 3
 
-local TRIES, AGAIN = 100, 25 -- of 0.1 s and more
+local TRIES, LOOK = 150, 25 -- of 0.1 s and more
 
 -- Pulls the cable or plugs it in, and waits until the kernel has noticed. Of some of qemu's NICs the interrupt that
--- tells of it may be lost: then it is done again.
+-- tells of it may be lost: then the driver is asked to look.
 local function set_link(ns, there)
+  monitor.set_link(there)
   for i = 1, TRIES do
-    if i > 1 and i % AGAIN == 1 then monitor.set_link(not there) end
-    if i % AGAIN == 1 then monitor.set_link(there) end
+    if i % LOOK == 0 then ns:run "ethtool -r eth0 || true" end
     if (ns:run("ip link show dev eth0"):find("LOWER_UP", 1, true) ~= nil) == there then return end
     ether.sleep(0.1)
   end
