@@ -115,8 +115,8 @@ local relay = script.relay(opts)
 local scan = script.check(arp_scan.new, relay, given)
 local started = ether.now()
 
--- What was found, of all ranks; each has asked for addresses of its own. At rank 0. The answers of one that is by itself
--- stay where they are: they may be many.
+-- What was found, of all ranks; each has asked for addresses of its own. At rank 0. Who is by itself leaves the answers
+-- where they are: they may be many.
 local found
 
 local function gather()

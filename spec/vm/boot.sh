@@ -27,9 +27,6 @@ for name in near far; do
 done
 echo 1 >/proc/sys/net/ipv6/conf/wire/disable_ipv6
 ip link set wire mtu 16000 up
-# All that passes is handled by one processor: those that a moving qemu runs on would mix the frames.
-mount -t sysfs sys /sys
-for path in /sys/class/net/near/queues/rx-* /sys/class/net/far/queues/rx-*; do echo 1 >"$path/rps_cpus"; done
 for path in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e "$path" ] || echo 0 >"$path"; done
 
 rm -f "$folder/monitor"

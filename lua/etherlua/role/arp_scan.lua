@@ -362,8 +362,8 @@ function M.new(relay, given)
   return setmetatable({ relay = relay, targets = opts.targets, vlans = opts.vlans, mac = addr.mac(opts.mac),
     rate = opts.rate, tries = opts.tries, timeout = opts.timeout, questions = questions_t(count), count = count,
     template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, senders = {},
-    senders_count = 0, leaked = {}, vlan_texts = {}, began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0, duplicates = 0,
-    repeated = 0, ignored = 0, unlisted = 0, times = histogram.new() }, Scan)
+    senders_count = 0, leaked = {}, vlan_texts = {}, began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0,
+    duplicates = 0, repeated = 0, ignored = 0, unlisted = 0, times = histogram.new() }, Scan)
 end
 
 -- Opens an endpoint for each VLAN stack and the relay's default one, which nobody else may have then.
