@@ -54,11 +54,11 @@ DEPS      := gcc libc6-dev make pkg-config clang luajit libluajit-5.1-dev libpca
              libedit-dev cmark-gfm $(DEPS_RUN)
 DEPS_TEST := lua-busted llvm procps util-linux kea-dhcp4-server dnsmasq-base busybox isc-dhcp-client tcpdump ethtool \
              python3-scapy libcap2-bin mandoc tidy isc-dhcp-relay nftables tmux tshark iputils-ping iputils-arping \
-             radvd traceroute fping binutils mpich
+             radvd traceroute fping arp-scan binutils mpich
 DEPS_VM := qemu-system-x86 cpio kmod
 DEPS_PORTABLE := lua-cjson-dev
 DEPS_DEB := dpkg-dev binutils
-DEPS_BENCH := ethtool util-linux kea-dhcp4-server
+DEPS_BENCH := ethtool util-linux kea-dhcp4-server arp-scan fping
 DEPS_STRUCTURE := graphviz
 DEPS_FUZZ := clang libclang-rt-dev llvm binutils lua-busted
 DEPS_DISTRO := debootstrap luajit util-linux

@@ -7,7 +7,7 @@ local ether = require "etherlua"
 local lab = require "etherlua.lab.lab"
 local script = require "etherlua.script"
 
-local ALL = { "send", "recv", "pingpong", "endpoints", "hosts", "pacer", "dora", "dhcp" }
+local ALL = { "send", "recv", "pingpong", "endpoints", "hosts", "pacer", "scan", "dora", "dhcp" }
 local POLL = 0.5 -- seconds; the benchmark shall have the machine
 
 local parser = bench.parser("all", "Run the benchmarks and print one table.")

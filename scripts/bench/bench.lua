@@ -159,6 +159,12 @@ function M.floor(name)
   return build(name, COMPILE)
 end
 
+---@param name string of scripts/bench/floor/NAME.bpf.c
+---@return string path of the object file
+function M.floor_bpf(name)
+  return build(name, COMPILE_BPF)
+end
+
 -- Runs one on core 0 of the near namespace, in etherlua's place, and waits for it.
 ---@param net etherlua.lab
 ---@param words string name and arguments
@@ -181,7 +187,7 @@ local FOR_EVER = 86400
 ---  there can be); payload = bytes (18); seconds
 ---@return etherlua.process
 function M.feed(net, given)
-  local object = build("blast", COMPILE_BPF)
+  local object = M.floor_bpf "blast"
   local log = os.tmpname()
   ether.defer(function() os.remove(log) end)
   return net.far:start({ "taskset", "-c", "1", build("blaster", COMPILE:gsub("%%s.c", "blast.c", 1)), object, "eth0",

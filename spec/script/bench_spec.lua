@@ -137,6 +137,15 @@ describe("the benchmark", function()
     assert.is_nil(plot:find("nan") or plot:find("inf"))
   end)
 
+  lab_it("scan measures whole programs beside those of others, all of which find everybody", function()
+    local missing = servers.missing("arp-scan", "fping")
+    if missing then return pending(missing) end
+    for i, row in ipairs(check_rows("scan", 2)) do
+      assert.is_true(row.value > 0 and row.floor > 0, row.case)
+      assert.equal(i == 1 and "the floor is arp-scan" or "the floor is fping", row.note)
+    end
+  end)
+
   lab_it("dora measures leases", function()
     check_rows("dora", 2)
   end)

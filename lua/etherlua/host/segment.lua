@@ -22,7 +22,7 @@ local tap = require "etherlua.host.tap"
 local vlan_stack = require "etherlua.net.vlan_stack"
 
 local C = effi.C
-local native32, same_mac, mac_at = memory.native32, memory.same_mac, memory.mac_at
+local load32, native32, same_mac, mac_at = memory.load32, memory.native32, memory.same_mac, memory.mac_at
 
 local M = {}
 
@@ -162,13 +162,37 @@ local function answer_arp(segment, claim, request)
   segment.tap:answer("arp", claim.conn, reply, ARP_SIZE, mac_at(request + 8), ARP)
 end
 
+-- Has fn(ip, mac) called when a neighbour says by ARP that it has an address: ip as of addr.ip4_number, mac a pointer
+-- to six octets. fn must not block.
+---@param fn fun(ip: integer, mac: ffi.cdata*)
+---@return function stop
+function Segment:watch_arp(fn)
+  local watchers = self.watchers
+  watchers[#watchers + 1] = fn
+  return function()
+    for i, one in ipairs(watchers) do
+      if one == fn then return table.remove(watchers, i) end
+    end
+  end
+end
+
+-- From the i-th on. No loop (JIT 1).
+local function tell(watchers, i, ip, mac)
+  if not watchers[i] then return end
+  watchers[i](ip, mac)
+  return tell(watchers, i + 1, ip, mac)
+end
+
 -- An ARP packet came. It is answered whatever network the sender is in (RFC 826).
 ---@param frame etherlua.frame
 function Segment:hear_arp(frame)
   if not ownership.is_arp(frame) then return self.tap:count("invalid") end
   local packet, has, wants, sha = frame.data + frame.payload, ownership.arp(frame)
   look_for_conflict(self, has, wants, sha)
-  if has then learn(self, has, sha) end
+  if has then
+    learn(self, has, sha)
+    tell(self.watchers, 1, load32(packet, 14), sha)
+  end
   local claim = self.claims[native32(packet, 24)]
   if not claim or not claim.defended or packet[7] ~= 1 or packet[6] ~= 0 or same_mac(sha, claim.conn.mac.byte) then
     return self.tap:count("ignored")
@@ -291,7 +315,7 @@ end
 
 local function open(relay, vlans)
   local segment = setmetatable({ tap = tap.of(relay), claims = {}, neighbours = {}, count = 0, asked = 0,
-    news = router_news.new() }, Segment)
+    watchers = {}, news = router_news.new() }, Segment)
   segment.conn = relay:conn { mac = group.BROADCAST, vlans = vlans, ethertypes = { ARP }, recv_depth = 1 }
   segment.tap:add(segment.conn, C.EL_TAP_NEIGHBOUR, segment)
   return segment

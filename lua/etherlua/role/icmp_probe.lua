@@ -118,6 +118,12 @@ local function number_ip4(data, sequence)
   store16(data, 10, C.el_checksum(data, VERSIONS[4].header, 0))
 end
 
+-- Gives it another destination, of IPv4. set_sequence() makes the checksums right.
+---@param ip integer as of addr.ip4_number
+function Request:set_destination(ip)
+  memory.store32(self.data, self.version.source_at + 4, ip)
+end
+
 -- Gives it the sequence, with all checksums.
 ---@param sequence integer 0 to 65535
 function Request:set_sequence(sequence)
@@ -166,6 +172,14 @@ end
 ---@return integer
 function M.overhead(version)
   return version.header + ECHO_HEADER
+end
+
+-- Octets of data that fit one frame.
+---@param version table
+---@param conn etherlua.conn
+---@return integer
+function M.room(version, conn)
+  return C.el_conn_packet_mtu(conn, version.number) - M.overhead(version)
 end
 
 return M

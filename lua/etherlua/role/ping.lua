@@ -8,7 +8,6 @@
 -- Who keeps a schedule of his own calls asker:send(sequence) and asker:recv(timeout) instead of run().
 
 local addr = require "etherlua.net.addr"
-local effi = require "etherlua.core.ffi"
 local histogram = require "etherlua.core.histogram"
 local icmp = require "etherlua.proto.icmp"
 local memory = require "etherlua.net.memory"
@@ -21,7 +20,6 @@ local segment = require "etherlua.host.segment"
 local select = require "etherlua.core.select"
 local waiters = require "etherlua.core.waiters"
 
-local C = effi.C
 
 local M = {}
 
@@ -217,7 +215,7 @@ end
 -- Octets of data that fit one frame.
 ---@return integer
 function Ping:room()
-  return C.el_conn_packet_mtu(self.host.conn, self.version.number) - probe.overhead(self.version)
+  return probe.room(self.version, self.host.conn)
 end
 
 -- ---- waiting ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /*
- * everybody.bpf.c: a network in which every IPv4 address is there: answers each ARP request and each ping in the kernel,
- * at tc's ingress, and sends the answer out of the same interface. The MAC address of a host is 02:00 and its address.
+ * everybody.bpf.c: a network in which every IPv4 address is there but 10.255.0.0/16, which is left to who asks. Answers
+ * each ARP request and each ping in the kernel, at tc's ingress, and sends the answer out of the same interface. A host
+ * has the MAC address 02:00 and its IP address.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -10,7 +11,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-enum { ARP_REQUEST = 1, ARP_REPLY = 2, ECHO = 8, ECHO_REPLY = 0, ICMP = 1 };
+enum { ARP_REQUEST = 1, ARP_REPLY = 2, ECHO = 8, ECHO_REPLY = 0, ICMP = 1, NOBODY = 255 /* second octet */ };
 
 struct arp_packet {
 	__be16 hrd, pro;
@@ -48,7 +49,7 @@ static __always_inline int answer_arp(struct ethhdr *ethernet, void *end)
 {
 	struct arp_packet *arp = (void *)(ethernet + 1);
 
-	if ((void *)(arp + 1) > end || arp->op != bpf_htons(ARP_REQUEST))
+	if ((void *)(arp + 1) > end || arp->op != bpf_htons(ARP_REQUEST) || arp->tpa[1] == NOBODY)
 		return 0;
 	arp->op = bpf_htons(ARP_REPLY);
 	__builtin_memcpy(arp->tha, arp->sha, ETH_ALEN);

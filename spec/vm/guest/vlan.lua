@@ -2,6 +2,7 @@
 
 local kinds = require "support.kinds"
 local frames = require "support.frames"
+local eventually = require("support.wait").eventually
 
 local HOST, KERNEL = "10.0.0.5", "10.0.0.1"
 
@@ -15,8 +16,11 @@ local STACKS = {
 }
 local OFFLOADS = { "rxvlan on txvlan on", "rxvlan on txvlan off", "rxvlan off txvlan on", "rxvlan off txvlan off" }
 
--- A setting that the driver has fixed stays as it is.
-local function set_offloads(ns, words) ns:run(("ethtool -K eth0 %s || true"):format(words)) end
+-- A setting that the driver has fixed stays as it is. Some cards are reset, and take a while to have their link again.
+local function set_offloads(ns, words)
+  ns:run(("ethtool -K eth0 %s || true"):format(words))
+  assert(eventually(function() return ns:run "ip link show dev eth0":find("state UP", 1, true) end, 30))
+end
 
 local function kernel_pings(ns, size)
   local process = ns:start({ "ping", "-q", "-c", "2", "-i", "0.2", "-W", "5", "-s", tostring(size), HOST },
