@@ -102,6 +102,8 @@ end
 
 -- ---- etherlua's side ----------------------------------------------------------------------------------------------
 
+local LOOK, BUSY = 0.2, 0.1 -- seconds; share of all processors
+
 local SETTLE = 0.2 -- seconds: the kernel takes its time to let go of an AF_XDP socket's queue
 
 -- Calls fn with a relay in the near namespace, and closes it.
@@ -246,28 +248,50 @@ local function rates(measured)
   return measured
 end
 
+-- Time that all processors have had, and of that what they were busy (proc(5)).
+local function processor_time()
+  local total, idle, i = 0, 0, 0
+  for ticks in M.read_all("/proc/stat"):match("^cpu +([^\n]+)"):gmatch "%d+" do
+    i = i + 1
+    total = total + ticks
+    if i == 4 or i == 5 then idle = idle + ticks end -- idle, iowait
+  end
+  return total, total - idle
+end
+
+-- The share of the processors that others use, while nothing is measured.
+local function busy_share()
+  local total, busy = processor_time()
+  ether.sleep(LOOK)
+  local total_now, busy_now = processor_time()
+  return (busy_now - busy) / math.max(1, total_now - total)
+end
+
 -- Floor and etherlua in turn.
 ---@param opts table
 ---@param ours function returns what M.measure does, or other numbers by name
 ---@param floor function
----@return table[] rounds { ours =, floor = }
+---@return table rounds { ours =, floor = }, and busy: the greatest share of the machine that was busy before one
 function M.rounds(opts, ours, floor)
-  local rounds = {}
+  local rounds = { busy = 0 }
   for i = 1, opts.rounds do
+    rounds.busy = math.max(rounds.busy, busy_share())
     rounds[i] = { floor = rates(floor()) }
     rounds[i].ours = rates(ours())
   end
   return rounds
 end
 
--- Fields of a row: medians of one of the numbers, and of the ratio of each round.
----@param rounds table[] from M.rounds
+-- Fields of a row: medians of one of the numbers, and of the ratio of each round, with the least and the greatest.
+---@param rounds table from M.rounds
 ---@param name string "rate"
 ---@return table
 function M.summary(rounds, name)
+  local list = ratios(rounds, name)
   return {
+    busy = rounds.busy, ratio_low = M.percentile(list, 0), ratio_high = M.percentile(list, 1),
     value = M.median(column(rounds, "ours", name)), floor = M.median(column(rounds, "floor", name)),
-    ratio = M.median(ratios(rounds, name)), cpu = M.median(column(rounds, "ours", "cpu")),
+    ratio = M.median(list), cpu = M.median(column(rounds, "ours", "cpu")),
     floor_cpu = M.median(column(rounds, "floor", "cpu")), memory = M.median(column(rounds, "ours", "memory")),
   }
 end
@@ -287,10 +311,12 @@ function M.within(share)
   return { low = 1 - share, high = 1 + share, text = ("1 +- %g"):format(share) }
 end
 
--- What a row has, in JSON all of it: case; value and floor in `unit`; ratio; goal as text; met: true, false, or null
--- when there is no goal or the case cannot run, then note says why; cpu and floor_cpu: CPU seconds for a million
--- packets; memory: MB of etherlua's process; note.
-M.FIELDS = { "case", "value", "floor", "unit", "ratio", "goal", "met", "cpu", "floor_cpu", "memory", "note" }
+-- What a row has, in JSON all of it: case; value and floor in `unit`; ratio, and the least and the greatest of all
+-- rounds; goal as text; met: true, false, or null when there is no goal, the machine was busy with other things, or the
+-- case cannot run, then note says why; busy: the share that it was before a round, at the most; cpu and floor_cpu: CPU
+-- seconds for a million packets; memory: MB of etherlua's process; note.
+M.FIELDS = { "case", "value", "floor", "unit", "ratio", "ratio_low", "ratio_high", "goal", "met", "busy", "cpu",
+  "floor_cpu", "memory", "note" }
 
 local function is_null(value)
   return value == nil or type(value) == "userdata" -- cjson.null
@@ -305,18 +331,27 @@ function M.number(value)
 end
 
 local MET = { [true] = "met", [false] = "NOT MET" }
-local LINE = "%-46s %9s %9s %-10s %6s %-10s %-7s %7s %7s %7s  %s"
+local LINE = "%-46s %9s %9s %-10s %6s %-11s %-10s %-7s %7s %7s %7s  %s"
 
 local function line_of(...)
   return (LINE:format(...):gsub("%s+$", ""))
 end
 
-local HEADER = line_of("case", "etherlua", "floor", "unit", "ratio", "goal", "", "CPU s/M", "floor's", "MB", "")
+local HEADER = line_of("case", "etherlua", "floor", "unit", "ratio", "", "goal", "", "CPU s/M", "floor's", "MB", "")
+
+local function met_text(row)
+  return MET[row.met] or not is_null(row.goal) and not is_null(row.busy) and row.busy > BUSY and "BUSY" or ""
+end
+
+local function spread_text(row)
+  if is_null(row.ratio_low) then return "" end
+  return ("%.3g-%.3g"):format(row.ratio_low, row.ratio_high)
+end
 
 local function row_text(row)
   local function text(name) return is_null(row[name]) and "" or tostring(row[name]) end
-  return line_of(row.case, M.number(row.value), M.number(row.floor), text("unit"), M.number(row.ratio), text("goal"),
-    MET[row.met] or "", M.number(row.cpu), M.number(row.floor_cpu), M.number(row.memory), text("note"))
+  return line_of(row.case, M.number(row.value), M.number(row.floor), text("unit"), M.number(row.ratio),
+    spread_text(row), text("goal"), met_text(row), M.number(row.cpu), M.number(row.floor_cpu), M.number(row.memory), text("note"))
 end
 
 local header_printed = false
@@ -354,7 +389,7 @@ function M.case(opts, row, fn)
   if ok then
     for name, value in pairs(result) do row[name] = value end
     local judged = row.ratio or row.value
-    if goal then row.met = judged >= goal.low and judged <= goal.high end
+    if goal and (row.busy or 0) <= BUSY then row.met = judged >= goal.low and judged <= goal.high end
   else
     row.note = "cannot run: " .. tostring(result):gsub("%s*\n%s*", " ")
   end

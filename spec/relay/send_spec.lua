@@ -139,10 +139,10 @@ kinds.each("a relay", function(it, kind)
     local packet = frames.udp()
     local pointer, length = frames.pointer(packet)
     near:send(pointer, length, B)
-    near:send(pointer, 20, B, { ethertype = 0x88b5 })
-    udp:send(pointer, 4, "10.0.0.2:2000", { mac = B })
     assert.equal(packet, (rest:recv(1)))
-    assert.equal(packet:sub(1, 20), (rest:recv(1)))
+    near:send(pointer, 20, B, { ethertype = 0x88b5 })
+    assert.equal(packet:sub(1, 20), rest:recv(1):sub(1, 20)) -- cards pad
+    udp:send(pointer, 4, "10.0.0.2:2000", { mac = B })
     assert.equal(packet:sub(1, 4), rest:recv(1):sub(29))
   end)
 
