@@ -175,9 +175,13 @@ demo: deps ## one DHCP client against an emulated access network
 	$(Q)$(B)/etherlua run --lab $(and $(RELAY),-i $(RELAY)) scripts/dhcp4_client.lua \
 		--mac aa:bb:cc:11:22:33 --vlan 100 --trace
 
-bench: deps-bench ## measure against floors in C (RELAY=kind: that one only; CASES="send recv"; ARGS="--rounds 1")
+# What is measured is remembered in build/bench.jsonl.
+bench: deps-bench ## measure against floors (RELAY=kind: that one only; CASES="send recv"; BASE=commit: beside that one)
 	@$(submake) all
-	$(Q)$(B)/etherlua run scripts/bench/all.lua $(and $(RELAY),-i $(RELAY)) --plot $(B)/bench.svg $(ARGS) $(CASES)
+	$(Q)$(if $(BASE),rm -rf $(BASED) && mkdir -p $(BASED) && git archive $(BASE) | tar -x -C $(BASED) && \
+		$(submake) -C $(BASED) B=build all &&) $(B)/etherlua run scripts/bench/all.lua $(and $(RELAY),-i $(RELAY)) \
+		--plot $(B)/bench.svg --history $(B)/bench.jsonl $(and $(BASE),--base $(BASED)) $(ARGS) $(CASES)
+BASED = $(B)/bench-base
 
 # Most of the time specs wait, so there are several to a processor; with sanitizers all takes twice as long.
 JOBS  ?= $(shell expr 4 \* $$(nproc))

@@ -314,9 +314,10 @@ end
 -- What a row has, in JSON all of it: case; value and floor in `unit`; ratio, and the least and the greatest of all
 -- rounds; goal as text; met: true, false, or null when there is no goal, the machine was busy with other things, or the
 -- case cannot run, then note says why; busy: the share that it was before a round, at the most; cpu and floor_cpu: CPU
--- seconds for a million packets; memory: MB of etherlua's process; note.
+-- seconds for a million packets; memory: MB of etherlua's process; base: value of the version that it is compared with;
+-- note.
 M.FIELDS = { "case", "value", "floor", "unit", "ratio", "ratio_low", "ratio_high", "goal", "met", "busy", "cpu",
-  "floor_cpu", "memory", "note" }
+  "floor_cpu", "memory", "base", "note" }
 
 local function is_null(value)
   return value == nil or type(value) == "userdata" -- cjson.null
@@ -348,10 +349,21 @@ local function spread_text(row)
   return ("%.3g-%.3g"):format(row.ratio_low, row.ratio_high)
 end
 
+local function note_text(row)
+  local words = {}
+  if not is_null(row.base) then
+    local times = row.base ~= 0 and (", x %.3g"):format(row.value / row.base) or ""
+    words[1] = "base " .. M.number(row.base) .. times
+  end
+  if not is_null(row.note) then words[#words + 1] = row.note end
+  return table.concat(words, "; ")
+end
+
 local function row_text(row)
   local function text(name) return is_null(row[name]) and "" or tostring(row[name]) end
   return line_of(row.case, M.number(row.value), M.number(row.floor), text("unit"), M.number(row.ratio),
-    spread_text(row), text("goal"), met_text(row), M.number(row.cpu), M.number(row.floor_cpu), M.number(row.memory), text("note"))
+    spread_text(row), text("goal"), met_text(row), M.number(row.cpu), M.number(row.floor_cpu), M.number(row.memory),
+    note_text(row))
 end
 
 local header_printed = false

@@ -2,6 +2,7 @@
 -- Runs alone: the programs that it measures against keep both processors busy.
 
 local cjson = require "cjson"
+local ether = require "etherlua"
 local files = require "support.files"
 local lab = require "etherlua.lab.lab"
 local nobody = require "support.nobody"
@@ -45,6 +46,7 @@ local FIELDS = {
   floor_cpu = { number = true, null = true }, memory = { number = true, null = true },
   note = { string = true, null = true }, ratio_low = { number = true, null = true },
   ratio_high = { number = true, null = true }, busy = { number = true, null = true },
+  base = { number = true, null = true },
 }
 
 local function type_of(value)
@@ -213,6 +215,25 @@ describe("all benchmarks", function()
     assert.same({ 1, 1, "pingpong" }, { status, #rows, rows[1].case })
     assert.same({ cjson.null, cjson.null }, { rows[1].value, rows[1].met })
     assert.matches("^cannot run: ", rows[1].note)
+  end)
+
+  it("are compared with those of another version, and remembered", function()
+    if not lab.root() then return pending("needs root") end
+    local base, history = select(2, shell "mktemp -d"):match "%S+", os.tmpname()
+    shell(('ln -s "$(pwd)/scripts" %s/scripts; ln -s "$(realpath $(dirname %s))" %s/build'):format(base, ETHERLUA,
+      base))
+    local status, out, err = bench("all", ("dora --json --base %s --history %s"):format(base, history))
+    local rows, kept = rows_of(out), rows_of(files.read_all(history))
+    os.remove(history)
+    shell("rm -r " .. base)
+    assert.same({ 0, "", 2, 2 }, { status, err, #rows, #kept })
+    for i, row in ipairs(rows) do
+      assert.is_true(row.base > 0, row.case)
+      assert.same({ row.case, row.value, ether.version }, { kept[i].case, kept[i].value, kept[i].version })
+    end
+    status, out, err = bench("all", "dora --base /nowhere")
+    assert.same({ 2, "" }, { status, out })
+    assert.matches("^etherlua: bad %-%-base /nowhere: there is no build/etherlua[^\n]*\n$", err)
   end)
 
   it("refuse names of others", function()
