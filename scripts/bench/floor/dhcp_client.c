@@ -17,15 +17,15 @@ static struct {
 	uint8_t *states; /* by number */
 } clients;
 
-static const struct host nobody = {.port = CLIENT_PORT}, all = {{255, 255, 255, 255, 255, 255},
-                                                                {255, 255, 255, 255},
-                                                                SERVER_PORT};
+static const struct host nobody = {.port = CLIENT_PORT},
+			 all = {{255, 255, 255, 255, 255, 255}, {255, 255, 255, 255}, SERVER_PORT};
 
 /* What DISCOVER and REQUEST have in common. The transaction is the client's number. */
 static uint8_t *put_message(uint8_t *message, uint32_t number, uint8_t type)
 {
-	const uint8_t mac[] = {2, 0, (uint8_t)clients.round, (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number};
+	uint8_t mac[6] = {2, 0, (uint8_t)clients.round, (uint8_t)(number >> 16)};
 
+	put16(mac + 4, number);
 	memset(message, 0, MESSAGE_LEN);
 	memcpy(message, (const uint8_t[]){BOOTREQUEST, 1, 6}, 3);
 	memcpy(message + 4, &number, 4);
@@ -108,9 +108,12 @@ static void lease_all(int fd, uint32_t at_once)
 		int count = recvmmsg(fd, in.messages, BATCH, MSG_DONTWAIT, NULL);
 		unsigned answers = 0;
 
-		for (int i = 0; i < count; i++)
-			if ((out.parts[answers].iov_len = answer(out.frames[answers], in.frames[i], in.messages[i].msg_len)))
-				answers++;
+		for (int i = 0; i < count; i++) {
+			size_t len = answer(out.frames[answers], in.frames[i], in.messages[i].msg_len);
+
+			if (len)
+				out.parts[answers++].iov_len = len;
+		}
 		send_batch(fd, &out, answers);
 	}
 }

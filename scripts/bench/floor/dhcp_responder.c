@@ -66,9 +66,12 @@ static void serve(int fd)
 		int count = recvmmsg(fd, in.messages, BATCH, MSG_WAITFORONE, NULL);
 		unsigned answers = 0;
 
-		for (int i = 0; i < count; i++)
-			if ((out.parts[answers].iov_len = answer(out.frames[answers], in.frames[i], in.messages[i].msg_len)))
-				answers++;
+		for (int i = 0; i < count; i++) {
+			size_t len = answer(out.frames[answers], in.frames[i], in.messages[i].msg_len);
+
+			if (len)
+				out.parts[answers++].iov_len = len;
+		}
 		send_batch(fd, &out, answers);
 	}
 }
