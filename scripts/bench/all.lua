@@ -9,7 +9,7 @@ local files = require "etherlua.core.files"
 local lab = require "etherlua.lab.lab"
 local script = require "etherlua.script"
 
-local ALL = { "send", "recv", "pingpong", "endpoints", "hosts", "pacer", "scan", "dora", "dhcp" }
+local ALL = { "send", "recv", "pingpong", "endpoints", "hosts", "pacer", "scan", "ranks", "dora", "dhcp" }
 local POLL = 0.5 -- seconds; the benchmark shall have the machine
 
 local parser = bench.parser("all", "Run the benchmarks and print one table.")

@@ -12,10 +12,8 @@ local TARGETS, COUNT = "10.0.0.0/16", 65534
 local GOAL = bench.at_most(1)
 
 local opts = script.parse(bench.parser("scan", "Measure scans of very many addresses."), arg)
-local net = bench.lab()
+local net = bench.lab { everybody = true }
 net.near:configure "ip addr add 10.255.0.1/15 dev eth0 && ip route add 10.0.0.0/16 via 10.254.0.1"
-net.far:configure(("tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress bpf direct-action object-file %s "
-  .. "section tc"):format(files.quote(bench.floor_bpf "everybody")))
 
 local OURS = "'%s' run '%s../%s.lua' -i %s:eth0 --rate 1e9 --retry 0 %s %s"
 

@@ -151,6 +151,11 @@ describe("the benchmark", function()
     end
   end)
 
+  lab_it("ranks measures two beside one", function()
+    local row = check_rows("ranks", 1)[1]
+    assert.is_true(row.value > 0 and row.floor > 0)
+  end)
+
   lab_it("dora measures leases", function()
     check_rows("dora", 2)
   end)
