@@ -1,5 +1,5 @@
--- bench.lua: what the benchmarks share: options, the machine, floor programs in C, rounds of etherlua and floor in
--- turn, and rows of results. The engine is pinned to core 0, what is at the other end of the wire to core 1. Each
+-- bench.lua: what the benchmarks share: options, the machine, floor programs in C, and rows of results (rounds.lua has
+-- how these come about). The engine is pinned to core 0, what is at the other end of the wire to core 1. Each
 -- benchmark runs alone, as root; all.lua runs them all:
 --
 --   etherlua run scripts/bench/pingpong.lua --json
@@ -7,9 +7,12 @@
 local ether = require "etherlua"
 local files = require "etherlua.core.files"
 local lab = require "etherlua.lab.lab"
+local rounds = require "rounds"
 local script = require "etherlua.script"
 
 local M = {}
+
+M.percentile, M.median, M.rounds, M.summary = rounds.percentile, rounds.median, rounds.rounds, rounds.summary
 
 local folder = arg[0]:match("^(.*/)") or "./"
 M.folder = folder
@@ -107,8 +110,6 @@ function M.received(ns)
 end
 
 -- ---- etherlua's side ----------------------------------------------------------------------------------------------
-
-local LOOK, BUSY = 0.2, 0.1 -- seconds; share of all processors
 
 local SETTLE = 0.2 -- seconds: the kernel takes its time to let go of an AF_XDP socket's queue
 
@@ -219,89 +220,6 @@ function M.with_feed(net, given, fn)
   return result
 end
 
--- ---- numbers ------------------------------------------------------------------------------------------------------
-
--- The value below which a share of the list lies. Sorts the list.
----@param list number[]
----@param share number 0 to 1
-function M.percentile(list, share)
-  table.sort(list)
-  return list[math.max(1, math.ceil(#list * share))]
-end
-
-function M.median(list)
-  return M.percentile(list, 0.5)
-end
-
-local function column(rounds, side, name)
-  local list = {}
-  for i, round in ipairs(rounds) do list[i] = round[side][name] end
-  return list
-end
-
-local function ratios(rounds, name)
-  local list = {}
-  for i, round in ipairs(rounds) do list[i] = round.ours[name] / round.floor[name] end
-  return list
-end
-
--- Packets of a measurement -> what is compared: millions a second, and CPU seconds for a million.
-local function rates(measured)
-  if measured.count then
-    measured.rate = measured.count / measured.seconds / 1e6
-    measured.cpu = measured.cpu / measured.count * 1e6
-  end
-  return measured
-end
-
--- Time that all processors have had, and of that what they were busy (proc(5)).
-local function processor_time()
-  local total, idle, i = 0, 0, 0
-  for ticks in M.read_all("/proc/stat"):match("^cpu +([^\n]+)"):gmatch "%d+" do
-    i = i + 1
-    total = total + ticks
-    if i == 4 or i == 5 then idle = idle + ticks end -- idle, iowait
-  end
-  return total, total - idle
-end
-
--- The share of the processors that others use, while nothing is measured.
-local function busy_share()
-  local total, busy = processor_time()
-  ether.sleep(LOOK)
-  local total_now, busy_now = processor_time()
-  return (busy_now - busy) / math.max(1, total_now - total)
-end
-
--- Floor and etherlua in turn.
----@param opts table
----@param ours function returns what M.measure does, or other numbers by name
----@param floor function
----@return table rounds { ours =, floor = }, and busy: the greatest share of the machine that was busy before one
-function M.rounds(opts, ours, floor)
-  local rounds = { busy = 0 }
-  for i = 1, opts.rounds do
-    rounds.busy = math.max(rounds.busy, busy_share())
-    rounds[i] = { floor = rates(floor()) }
-    rounds[i].ours = rates(ours())
-  end
-  return rounds
-end
-
--- Fields of a row: medians of one of the numbers, and of the ratio of each round, with the least and the greatest.
----@param rounds table from M.rounds
----@param name string "rate"
----@return table
-function M.summary(rounds, name)
-  local list = ratios(rounds, name)
-  return {
-    busy = rounds.busy, ratio_low = M.percentile(list, 0), ratio_high = M.percentile(list, 1),
-    value = M.median(column(rounds, "ours", name)), floor = M.median(column(rounds, "floor", name)),
-    ratio = M.median(list), cpu = M.median(column(rounds, "ours", "cpu")),
-    floor_cpu = M.median(column(rounds, "floor", "cpu")), memory = M.median(column(rounds, "ours", "memory")),
-  }
-end
-
 -- ---- rows ---------------------------------------------------------------------------------------------------------
 
 -- Goals, for the ratio of a row with a floor and the value of one without.
@@ -347,7 +265,7 @@ end
 local HEADER = line_of("case", "etherlua", "floor", "unit", "ratio", "", "goal", "", "CPU s/M", "floor's", "MB", "")
 
 local function met_text(row)
-  return MET[row.met] or not is_null(row.goal) and not is_null(row.busy) and row.busy > BUSY and "BUSY" or ""
+  return MET[row.met] or not is_null(row.goal) and not is_null(row.busy) and row.busy > rounds.BUSY and "BUSY" or ""
 end
 
 local function spread_text(row)
@@ -407,7 +325,7 @@ function M.case(opts, row, fn)
   if ok then
     for name, value in pairs(result) do row[name] = value end
     local judged = row.ratio or row.value
-    if goal and (row.busy or 0) <= BUSY then row.met = judged >= goal.low and judged <= goal.high end
+    if goal and (row.busy or 0) <= rounds.BUSY then row.met = judged >= goal.low and judged <= goal.high end
   else
     row.note = "cannot run: " .. tostring(result):gsub("%s*\n%s*", " ")
   end

@@ -3,6 +3,7 @@
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
+local files = require "etherlua.core.files"
 local script = require "etherlua.script"
 
 local GOAL = bench.at_least(0.85)
@@ -12,8 +13,8 @@ local net = bench.lab { everybody = true }
 
 -- Millions of frames a second, sent and received, of so many ranks.
 local function rate(ranks, kind)
-  local text = net.near:run(("taskset -c 0,1 '%s' run --ranks %d --pin '%srank.lua' %s:eth0 %g"):format(
-    bench.program(), ranks, bench.folder, kind, opts.seconds))
+  local text = net.near:run(("taskset -c 0,1 %s run --ranks %d --pin %s %s:eth0 %g"):format(
+    files.quote(bench.program()), ranks, files.quote(bench.folder .. "rank.lua"), kind, opts.seconds))
   local sent, received = text:match "(%d+) (%d+)\n$"
   if not sent then error("no rate but: " .. text, 0) end
   if received + 0 < 0.5 * sent then error(("%s of %s frames were answered"):format(received, sent), 0) end

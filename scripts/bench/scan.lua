@@ -15,7 +15,7 @@ local opts = script.parse(bench.parser("scan", "Measure scans of very many addre
 local net = bench.lab { everybody = true }
 net.near:configure "ip addr add 10.255.0.1/15 dev eth0 && ip route add 10.0.0.0/16 via 10.254.0.1"
 
-local OURS = "'%s' run '%s../%s.lua' -i %s:eth0 --rate 1e9 --retry 0 %s %s"
+local OURS = "%s run %s -i %s:eth0 --rate 1e9 --retry 0 %s %s"
 
 -- Seconds for a command of a shell, pinned, that has to print so many lines of hosts.
 local function time(command, found)
@@ -40,7 +40,8 @@ for _, case in ipairs(CASES) do
   for _, kind in ipairs(bench.kinds(opts, "afpacket")) do
     bench.case(opts, { case = ("%s of a /16, %s"):format(name, kind), unit = "s", goal = GOAL }, function()
       if os.execute(("command -v %s >/dev/null"):format(tool)) ~= 0 then error("needs the program " .. tool, 0) end
-      local command = OURS:format(bench.program(), bench.folder, script_name, kind, more, TARGETS)
+      local command = OURS:format(files.quote(bench.program()),
+        files.quote(("%s../%s.lua"):format(bench.folder, script_name)), kind, more, TARGETS)
       local rounds = bench.rounds(opts, function() return time(command, found) end, function()
         return time(theirs, theirs_found)
       end)

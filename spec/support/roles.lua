@@ -38,6 +38,9 @@ M.busy = {
     return relay, { count = 3, mac = MAC, vlans = vlan_range.new(), ip = ME .. "/24" }
   end,
   ping = function(relay) return host(relay), { target = PEER, interval = 60 } end,
+  ping_sweep = function(relay)
+    return host(relay), { targets = ip_range.new "10.0.0.0/24", rate = 0.1 }
+  end,
   replay = function(relay) return relay, { path = pcap.file(pcap.many(10)), rate = 0.1 } end,
   traceroute = function(relay) return host(relay), { target = PEER, timeout = 60 } end,
   traffic_direction = function(relay, other)

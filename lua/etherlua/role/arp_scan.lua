@@ -42,6 +42,7 @@ local LEAKS_MAX = 4096        -- answers from other VLAN stacks kept
 local CLOCK = 2 ^ 32          -- microseconds after which the times in a question start anew
 local TURN = 64               -- questions between two looks at the answers, however high the rate is
 local QUIET, SLOWER = 0.05, 4 -- when all have answered: seconds at least, and times the slowest, for second owners
+local NAP = 0.001             -- seconds
 
 -- Questions and stacks that one scan may have: 256 MB, and as many endpoints as an xdp relay steers (bpf/steer.h).
 M.QUESTIONS_MAX, M.STACKS_MAX = 2 ^ 24, 200000
@@ -211,6 +212,14 @@ local function ask_all(scan, pace)
   end
 end
 
+-- Until the last answer may have come; when all have, until second owners may have answered.
+local function linger(scan)
+  local deadline = sched.now() + scan.timeout
+  while scan.answered < scan.count and sched.now() < deadline do sched.sleep(NAP) end
+  local left = deadline - sched.now()
+  if left > 0 then sched.sleep(math.min(left, QUIET + SLOWER * scan.times.max)) end
+end
+
 local function run(scan)
   scan:open()
   local pace = pacer.new { rate = scan.rate }
@@ -221,7 +230,7 @@ local function run(scan)
     local reason = ask_all(scan, pace)
     if reason then return nil, reason end
   end
-  sched.sleep(scan.answered < scan.count and scan.timeout or math.min(scan.timeout, QUIET + SLOWER * scan.times.max))
+  linger(scan)
   return true
 end
 
