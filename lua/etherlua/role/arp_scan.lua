@@ -11,7 +11,7 @@
 -- frame's destination tells, or, where that is everybody, who heard it.
 --
 -- A question is 16 bytes and its answer is kept there. Only what does not fit, the second owner of an address, is a
--- table; how many of these there are is limited, since anybody can send them. It neither prints nor answers ARP itself.
+-- table; how many of these there are is limited, since anybody can send them.
 
 local ffi = require "ffi"
 local addr = require "etherlua.net.addr"
@@ -42,7 +42,6 @@ local LEAKS_MAX = 4096        -- answers from other VLAN stacks kept
 local CLOCK = 2 ^ 32          -- microseconds after which the times in a question start anew
 local TURN = 64               -- questions between two looks at the answers, however high the rate is
 local QUIET, SLOWER = 0.05, 4 -- when all have answered: seconds at least, and times the slowest, for second owners
-local NAP = 0.001             -- seconds
 
 -- Questions and stacks that one scan may have: 256 MB, and as many endpoints as an xdp relay steers (bpf/steer.h).
 M.QUESTIONS_MAX, M.STACKS_MAX = 2 ^ 24, 200000
@@ -215,9 +214,8 @@ end
 -- Until the last answer may have come; when all have, until second owners may have answered.
 local function linger(scan)
   local deadline = sched.now() + scan.timeout
-  while scan.answered < scan.count and sched.now() < deadline do sched.sleep(NAP) end
-  local left = deadline - sched.now()
-  if left > 0 then sched.sleep(math.min(left, QUIET + SLOWER * scan.times.max)) end
+  while scan.answered < scan.count and sched.now() < deadline do sched.sleep(0.001) end
+  sched.sleep(math.max(0, math.min(deadline - sched.now(), QUIET + SLOWER * (scan.times.max or 0))))
 end
 
 local function run(scan)
