@@ -172,7 +172,7 @@ describe("a run that opens and closes again and again", function()
     ether.run(function()
       ether.wire { capture = path }:close()
       assert_flat(20000, 2000, function()
-        local file = ether.open("file:" .. path)
+        local file = ether.open("file:" .. path, { frames = 128 })
         file:default_conn { mirror = true }
         file:close()
       end)
