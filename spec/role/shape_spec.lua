@@ -17,6 +17,7 @@ local NO_ROLES = {
   icmp_probe = "what ping and traceroute have in common",
   neighbour = "another name of host/neighbour.lua",
   ping_schedule = "a part of ping",
+  question = "what an ARP scan and a ping sweep have in common",
   role = "the shape itself",
   segment = "another name of host/segment.lua",
   traffic = "flows and endpoints",

@@ -104,8 +104,9 @@ local function open(relay, opts)
 end
 
 -- Where there are several ranks, each endpoint is one's; group addresses are everybody's.
-local function tell_ranks(conn, place, change)
-  if conn.is_default ~= 0 or conn.mac.byte[0] % 2 == 1 then return end
+local function tell_ranks(conn, change)
+  local place = conn:relay().place
+  if not place or conn.is_default ~= 0 or conn.mac.byte[0] % 2 == 1 then return end
   local stack = conn.vlans.count > 0 and " in VLAN " .. tostring(conn.vlans) or ""
   ranks.claim(("%s%s on %s"):format(conn.mac, stack, place), change)
 end
@@ -128,7 +129,7 @@ function M.open(relay, given)
   opts.recv_depth = given.recv_depth or 0
   set_fragments(opts, given.fragment, given.reassemble)
   local conn = open(relay, opts)
-  if relay.place then tell_ranks(conn, relay.place, 1) end
+  if ranks.size > 1 then tell_ranks(conn, 1) end
   return conn
 end
 
@@ -157,8 +158,8 @@ end
 -- Closes it and its RUDPConns; readers return nil, "closed".
 function methods:close()
   if not self:is_open() then return end
-  local id, place = self.ep.id, self:relay().place
-  if place then tell_ranks(self, place, -1) end
+  local id = self.ep.id
+  if ranks.size > 1 then tell_ranks(self, -1) end
   endpoint.closing(id)
   close_udps(self)
   C.el_conn_close(self)

@@ -25,6 +25,7 @@ local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local ownership = require "etherlua.host.ownership"
 local pacer = require "etherlua.core.pacer"
+local questions = require "etherlua.role.question"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 local vlan_stack = require "etherlua.net.vlan_stack"
@@ -39,8 +40,6 @@ local BROADCAST, SEND_OPTS = addr.mac(group.BROADCAST), { ethertype = ARP }
 local OWNERS_MAX = 16         -- MAC addresses kept of one address
 local OTHERS_MAX = 65536      -- second and further owners kept in all
 local LEAKS_MAX = 4096        -- answers from other VLAN stacks kept
-local CLOCK = 2 ^ 32          -- microseconds after which the times in a question start anew
-local TURN = 64               -- questions between two looks at the answers, however high the rate is
 local QUIET, SLOWER = 0.05, 4 -- when all have answered: seconds at least, and times the slowest, for second owners
 
 -- Questions and stacks that one scan may have: 256 MB, and as many endpoints as an xdp relay steers (bpf/steer.h).
@@ -65,16 +64,6 @@ local function stack_of(scan, mac)
   if mac[0] ~= first[0] or mac[1] ~= first[1] then return nil end
   local n = (load32(mac, 2) - load32(first, 2)) % 2 ^ 32
   return n < scan.vlans.count and n or nil
-end
-
-local function clock(scan, time)
-  return floor((time - scan.began) * 1e6) % CLOCK
-end
-
--- Seconds from the last transmission to the answer. Where the two crossed it is none.
-local function waited(scan, question, time)
-  local took = (clock(scan, time) - question.asked) % CLOCK
-  return took < CLOCK / 2 and took / 1e6 or 0
 end
 
 local function is_listed(list, mac)
@@ -161,7 +150,7 @@ local function hear(scan, frame, came)
     return
   end
   local question = scan.questions[i]
-  local seconds = waited(scan, question, frame.timestamp)
+  local seconds = questions.waited(scan, question, frame.timestamp)
   if came == stack or not came and vlan_stack.same_vlan(frame.vlans, scan.vlans:at(stack)) then
     accept(scan, i, question, frame, seconds)
   else
@@ -181,20 +170,9 @@ end
 local function ask(scan, i, question)
   local conn = scan.conns[floor(i / scan.targets.count)]
   scan.template:ask(conn.mac.byte, scan.targets:at(i % scan.targets.count))
-  question.asked, question.tries = clock(scan, sched.now()), question.tries + 1
-  local sent, reason = conn:send(scan.template.data, scan.template.size, BROADCAST, SEND_OPTS)
-  if sent then
-    scan.sent = scan.sent + 1
-    return
-  end
-  scan.unsent, scan.reason = scan.unsent + 1, reason
-  if reason ~= "link down" then return reason end -- a link may come back
-end
-
--- Nobody is asked again before the time of the last answer is over.
-local function wait_timeout(scan, question)
-  local left = scan.timeout - waited(scan, question, sched.now())
-  if left > 0 then sched.sleep(left) end
+  questions.mark(scan, question)
+  question.tries = question.tries + 1
+  return questions.count_sent(scan, conn:send(scan.template.data, scan.template.size, BROADCAST, SEND_OPTS))
 end
 
 -- Asks everybody who has not answered.
@@ -202,9 +180,9 @@ local function ask_all(scan, pace)
   for i = 0, scan.count - 1 do
     local question = scan.questions[i]
     if question.owners == 0 then
-      if question.tries > 0 then wait_timeout(scan, question) end
+      if question.tries > 0 then questions.wait_timeout(scan, question) end
       pace:wait()
-      if i % TURN == TURN - 1 then sched.sleep(0) end
+      questions.take_turn(scan)
       local reason = question.owners == 0 and ask(scan, i, question)
       if reason then return reason end
     end
@@ -369,8 +347,8 @@ function M.new(relay, given)
   return setmetatable({ relay = relay, targets = opts.targets, vlans = opts.vlans, mac = addr.mac(opts.mac),
     rate = opts.rate, tries = opts.tries, timeout = opts.timeout, questions = questions_t(count), count = count,
     template = arp_fast.template { spa = opts.source }, conns = {}, others = {}, others_count = 0, senders = {},
-    senders_count = 0, leaked = {}, vlan_texts = {}, began = sched.now(), pass = 0, sent = 0, unsent = 0, answered = 0,
-    duplicates = 0, repeated = 0, ignored = 0, unlisted = 0, times = histogram.new() }, Scan)
+    senders_count = 0, leaked = {}, vlan_texts = {}, began = sched.now(), pass = 0, sent = 0, turned = 0, unsent = 0,
+    answered = 0, duplicates = 0, repeated = 0, ignored = 0, unlisted = 0, times = histogram.new() }, Scan)
 end
 
 -- Opens an endpoint for each VLAN stack and the relay's default one, which nobody else may have then.

@@ -19,11 +19,13 @@ local numbers = require "etherlua.net.numbers"
 local options = require "etherlua.core.options"
 local pacer = require "etherlua.core.pacer"
 local probe = require "etherlua.role.icmp_probe"
+local questions = require "etherlua.role.question"
 local role = require "etherlua.role.role"
 local sched = require "etherlua.core.sched"
 local segment = require "etherlua.host.segment"
 
-local floor = math.floor
+local count_sent, mark, take_turn = questions.count_sent, questions.mark, questions.take_turn
+local wait_timeout, waited = questions.wait_timeout, questions.waited
 local load16, load32, native32, store32 = memory.load16, memory.load32, memory.native32, memory.store32
 
 local M = {}
@@ -31,9 +33,7 @@ local M = {}
 local ARP = numbers.ethertype.ARP
 local IP4 = probe.version_of "0.0.0.0"
 local BROADCAST, ARP_OPTS = addr.mac(group.BROADCAST), { ethertype = ARP }
-local CLOCK = 2 ^ 32 -- microseconds after which the times in a question start anew
-local TURN = 64      -- frames between two looks at what came, however high the rate is: so many come at once
-local NAP = 0.001    -- seconds
+local NAP = 0.001 -- seconds
 
 -- Addresses that one sweep may have: 320 MB.
 M.QUESTIONS_MAX = 2 ^ 24
@@ -52,16 +52,6 @@ local word = ffi.new "uint8_t[4]"
 ---@class etherlua.ping_sweep
 local Sweep = {}
 Sweep.__index = Sweep
-
-local function clock(self, time)
-  return floor((time - self.began) * 1e6) % CLOCK
-end
-
--- Seconds since the last request.
-local function waited(self, question, time)
-  local took = (clock(self, time) - question.asked) % CLOCK
-  return took < CLOCK / 2 and took / 1e6 or 0
-end
 
 -- ---- what comes back ----------------------------------------------------------------------------------------------
 
@@ -94,21 +84,13 @@ end
 
 -- ---- asking -------------------------------------------------------------------------------------------------------
 
--- Returns why it is of no use to go on, if so.
-local function count_sent(self, sent, reason)
-  if sent then
-    self.sent = self.sent + 1
-    return nil
-  end
-  self.unsent, self.reason = self.unsent + 1, reason
-  if reason ~= "link down" then return reason end -- a link may come back
-end
+-- The functions that send return why it is of no use to go on, if so.
 
 local function send_echo(self, i, mac)
   local question, request = self.questions[i], self.request
   request:set_destination(self.targets:at(i))
   request:set_sequence(i % 0x10000)
-  question.asked = clock(self, sched.now())
+  mark(self, question)
   return count_sent(self, self.host.conn:send(request.data, request.len, mac))
 end
 
@@ -127,7 +109,7 @@ end
 local function send_arp(self, question, ip)
   local conn = self.host.conn
   self.template:ask(conn.mac.byte, ip)
-  question.asked = clock(self, sched.now())
+  mark(self, question)
   self.arp = self.arp + 1
   return count_sent(self, conn:send(self.template.data, self.template.size, BROADCAST, ARP_OPTS))
 end
@@ -161,21 +143,8 @@ local function ask(self, i, question)
   return send_echo(self, i, memory.mac_at(question.mac))
 end
 
--- Nobody is asked again before the time of the last answer is over.
-local function wait_timeout(self, question)
-  local left = self.timeout - waited(self, question, sched.now())
-  if left > 0 then sched.sleep(left) end
-end
-
 local function is_open(question)
   return question.state == UNKNOWN or question.state == NEIGHBOUR
-end
-
--- Lets in what has come for what was sent since the last time.
-local function take_turn(self)
-  if self.sent - self.turned < TURN then return end
-  self.turned = self.sent
-  sched.sleep(0)
 end
 
 -- Asks everybody who has not answered.

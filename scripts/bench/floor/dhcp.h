@@ -49,6 +49,22 @@ static inline void send_batch(int fd, struct batch *batch, unsigned count)
 	}
 }
 
+/* Receives a batch, as the flags say, and sends what answer() makes of each frame: nothing where it returns 0. */
+static inline void answer_batch(int fd, int flags, struct batch *in, struct batch *out,
+                                size_t (*answer)(uint8_t *out, const uint8_t *frame, size_t len))
+{
+	int count = recvmmsg(fd, in->messages, BATCH, flags, NULL);
+	unsigned answers = 0;
+
+	for (int i = 0; i < count; i++) {
+		size_t len = answer(out->frames[answers], in->frames[i], in->messages[i].msg_len);
+
+		if (len)
+			out->parts[answers++].iov_len = len;
+	}
+	send_batch(fd, out, answers);
+}
+
 static inline int open_socket(const char *interface)
 {
 	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};

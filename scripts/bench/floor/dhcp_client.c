@@ -104,18 +104,8 @@ static void lease_all(int fd, uint32_t at_once)
 	open_batch(&in);
 	open_batch(&out);
 	begin(fd, &out, at_once < clients.count ? at_once : clients.count);
-	while (clients.bound < clients.count && poll(&readable, 1, PATIENCE * 1000) > 0) {
-		int count = recvmmsg(fd, in.messages, BATCH, MSG_DONTWAIT, NULL);
-		unsigned answers = 0;
-
-		for (int i = 0; i < count; i++) {
-			size_t len = answer(out.frames[answers], in.frames[i], in.messages[i].msg_len);
-
-			if (len)
-				out.parts[answers++].iov_len = len;
-		}
-		send_batch(fd, &out, answers);
-	}
+	while (clients.bound < clients.count && poll(&readable, 1, PATIENCE * 1000) > 0)
+		answer_batch(fd, MSG_DONTWAIT, &in, &out, answer);
 }
 
 int main(int argc, char **argv)

@@ -62,18 +62,8 @@ static void serve(int fd)
 
 	open_batch(&in);
 	open_batch(&out);
-	for (;;) {
-		int count = recvmmsg(fd, in.messages, BATCH, MSG_WAITFORONE, NULL);
-		unsigned answers = 0;
-
-		for (int i = 0; i < count; i++) {
-			size_t len = answer(out.frames[answers], in.frames[i], in.messages[i].msg_len);
-
-			if (len)
-				out.parts[answers++].iov_len = len;
-		}
-		send_batch(fd, &out, answers);
-	}
+	for (;;)
+		answer_batch(fd, MSG_WAITFORONE, &in, &out, answer);
 }
 
 int main(int argc, char **argv)
