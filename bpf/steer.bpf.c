@@ -2,6 +2,8 @@
  * steer.bpf.c: decides in the kernel which frames an xdp relay gets. Frames to a registered MAC address and VLAN
  * stack go to the AF_XDP socket of the queue on which they arrived; everything else goes on to the kernel, untouched,
  * so that the host keeps its interface. Group frames are the kernel's too: the relay has a packet socket for those.
+ * Relays of several processes may share the interface: each has queues of its own, and what arrives on another's queue
+ * is left to the kernel, which has it for the packet socket.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -33,8 +35,16 @@ struct {
 	__type(value, __u32);
 } sockets SEC(".maps");
 
-/* Set before the program is loaded: every frame of a listed EtherType, whoever it is for. */
-const volatile __u8 steer_all = 0;
+/* By queue, whose it is. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STEER_QUEUES_MAX);
+	__type(key, __u32);
+	__type(value, __u8);
+} owners SEC(".maps");
+
+/* Set before the program is loaded. */
+const volatile struct steer_config config = {.owner = STEER_OWNER};
 
 enum { VID_BITS = 0x0fff };
 
@@ -76,30 +86,43 @@ static __always_inline int strip_vid0(struct steer_key *key)
 	return found;
 }
 
-/* By the very tags, else without those of VID 0, as the demux does it. */
-static __always_inline int is_endpoint(struct steer_key *key)
+/* Whose the endpoint is, 0: nobody's. By the very tags, else without those of VID 0, as the demux does it. */
+static __always_inline int owner_of(struct steer_key *key)
 {
-	if (bpf_map_lookup_elem(&endpoints, key))
-		return 1;
-	return key->tags && strip_vid0(key) && bpf_map_lookup_elem(&endpoints, key);
+	const __u8 *owner = bpf_map_lookup_elem(&endpoints, key);
+
+	if (!owner && key->tags && strip_vid0(key))
+		owner = bpf_map_lookup_elem(&endpoints, key);
+	return owner ? *owner : 0;
 }
 
-static __always_inline int is_claimed(struct steer_key *key, __be16 type)
+/* Whose the frame is, 0: nobody's. */
+static __always_inline int claimant_of(struct steer_key *key, __be16 type)
 {
 	__u16 ethertype = bpf_ntohs(type);
 
-	return steer_all ? !!bpf_map_lookup_elem(&ethertypes, &ethertype) : is_endpoint(key);
+	if (config.all)
+		return bpf_map_lookup_elem(&ethertypes, &ethertype) ? config.owner : 0;
+	return owner_of(key);
 }
 
-/* Whether the frame is the relay's. Its key has the tag that is aside already, if there is one. */
+static __always_inline int owns_queue(int claimant, __u32 queue)
+{
+	const __u8 *owner = bpf_map_lookup_elem(&owners, &queue);
+
+	return owner && *owner == claimant;
+}
+
+/* Whether the queue's relay gets the frame. Its key has the tag that is aside already, if there is one. */
 static __always_inline int is_wanted(struct xdp_md *ctx, struct steer_key *key, int aside)
 {
 	void *end = (void *)(long)ctx->data_end;
 	struct ethhdr *header = (void *)(long)ctx->data;
 	struct tag *tag = (void *)(header + 1);
 	__be16 type;
+	int claimant;
 
-	if ((void *)tag > end || (header->h_dest[0] & 1 && !steer_all))
+	if ((void *)tag > end || (header->h_dest[0] & 1 && !config.all))
 		return 0;
 	__builtin_memcpy(key->mac, header->h_dest, ETH_ALEN);
 	type = header->h_proto;
@@ -109,7 +132,8 @@ static __always_inline int is_wanted(struct xdp_md *ctx, struct steer_key *key, 
 		add_tag(key, i, type, bpf_ntohs(tag->tci));
 		type = tag->type;
 	}
-	return is_claimed(key, type);
+	claimant = claimant_of(key, type);
+	return claimant && owns_queue(claimant, ctx->rx_queue_index);
 }
 
 static __always_inline int steer(struct xdp_md *ctx)
@@ -163,8 +187,8 @@ int etherlua_tagged(struct xdp_md *ctx)
 
 /*
  * What the packet socket of an xdp relay gets of the frames that the kernel got: those to groups, and those of
- * endpoints that the program above did not take, because it could not see their tag, has no ring for their queue, or
- * (in generic mode) was not asked about a frame that tc had redirected.
+ * endpoints that the program above did not take, because it could not see their tag, has no ring of the relay for their
+ * queue, or (in generic mode) was not asked about a frame that tc had redirected.
  */
 SEC("socket")
 int etherlua_group(struct __sk_buff *skb)
@@ -195,7 +219,7 @@ int etherlua_group(struct __sk_buff *skb)
 		type = tag.type;
 		at += sizeof tag;
 	}
-	return is_claimed(&key, type) ? -1 : 0;
+	return claimant_of(&key, type) == config.owner ? -1 : 0;
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

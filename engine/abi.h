@@ -224,7 +224,7 @@ struct el_relay_opts {
 	uint32_t promiscuous; /* receive frames to any MAC address */
 	uint32_t outgoing;    /* a mirror hears what the host sends on the interface, too */
 	uint32_t mtu;         /* wire (1500) and file (9216) only */
-	uint32_t shared;      /* afpacket: other processes have endpoints there, too: the kernel keeps theirs away */
+	uint32_t shared;      /* afpacket, xdp: other processes have endpoints there: the kernel keeps theirs away */
 	/* file only */
 	const char *output; /* pcap file that gets what is sent (none), each frame when it is flushed */
 	uint32_t timing;    /* receive with the timing of the file, not as fast as it is read */
@@ -233,6 +233,7 @@ struct el_relay_opts {
 	/* xdp only */
 	const char *program;     /* ELF file with an XDP program to use instead of the steering program (none) */
 	uint32_t queues;         /* receive queues to serve, from the first (all) */
+	uint32_t part, parts;    /* shared only: of parts processes this one, from 0, serves every parts-th */
 	uint32_t mode;           /* EL_XDP_... */
 	uint32_t copy;           /* EL_COPY_... */
 	uint32_t no_need_wakeup; /* the kernel polls the rings by itself */

@@ -2,7 +2,8 @@
  * offload.c: a child process, the keeper, switches the offload on again, since it still can when this process was
  * killed. It is there, in a session of its own, before anything is changed. When it was killed itself, this process
  * does its work; when both were, the record is left, a file whose lock nobody holds, and the next relay on that
- * interface mends it.
+ * interface mends it. Relays of several processes that share the interface have a keeper each, and a part in the lock:
+ * the keeper that gets it whole is the last.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -81,6 +82,22 @@ static bool is_left(struct el_offload *self)
 	return pread(self->record, mac, sizeof mac, 0) == sizeof mac && !memcmp(mac, self->mac, sizeof mac);
 }
 
+static void close_record(struct el_offload *self)
+{
+	if (self->record >= 0)
+		close(self->record);
+	self->record = -1;
+}
+
+/* Whole where nobody has it, a part of it where others share. */
+static bool take_lock(struct el_offload *self)
+{
+	if (!flock(self->record, LOCK_EX | LOCK_NB))
+		return true;
+	self->has_part = self->shared && !flock(self->record, LOCK_SH | LOCK_NB);
+	return self->has_part;
+}
+
 /*
  * 0 when this process has the lock of the file, which has no name if there was none: a process that is killed before
  * the keeper gives it one leaves nothing.
@@ -95,12 +112,17 @@ static int lock_record(struct el_offload *self)
 		self->record = open(RUN, O_RDWR | O_CLOEXEC | O_TMPFILE, 0644);
 	if (self->record < 0)
 		return -errno;
-	if (!flock(self->record, LOCK_EX | LOCK_NB) && !fstat(self->record, &file) &&
-	    (file.st_nlink || self->is_nameless))
+	if (take_lock(self) && !fstat(self->record, &file) && (file.st_nlink || self->is_nameless))
 		return 0;
-	close(self->record);
-	self->record = -1;
+	close_record(self);
+	self->has_part = false;
 	return -EAGAIN;
+}
+
+/* In the keeper: whether other processes still need it off. Of two that ask at once one is told that there is none. */
+static bool is_needed(const struct el_offload *self)
+{
+	return self->shared && self->record >= 0 && flock(self->record, LOCK_EX | LOCK_NB);
 }
 
 /* A keeper whose process was killed is about to end. Without the right to write there we do without. */
@@ -133,13 +155,6 @@ static void name_record(const struct el_offload *self)
 	mkdir(RECORDS, 0755);
 	if (linkat(AT_FDCWD, "/proc/self/fd/2", AT_FDCWD, self->path, AT_SYMLINK_FOLLOW))
 		rmdir(RECORDS);
-}
-
-static void close_record(struct el_offload *self)
-{
-	if (self->record >= 0)
-		close(self->record);
-	self->record = -1;
 }
 
 /* ---- the keeper ---- */
@@ -189,7 +204,7 @@ static void keep(struct el_offload *self, int pipe)
 	dup2(self->fd, 1);
 	close(2);
 	if (self->record >= 0)
-		dup2(self->record, 2);
+		self->record = dup2(self->record, 2);
 	if (self->announcer >= 0)
 		self->announcer = dup2(self->announcer, 3);
 	el_inherited_drop(self->announcer < 0 ? 3 : 4);
@@ -200,6 +215,8 @@ static void keep(struct el_offload *self, int pipe)
 	do
 		count = read(0, &word, 1);
 	while (count < 0 && errno == EINTR);
+	if (is_needed(self))
+		_exit(0);
 	error = put_back(self, 1, count == 0);
 	if (!error)
 		forget(self);
@@ -294,7 +311,7 @@ int el_offload_suspend(struct el_offload *self, int fd, int ifindex, int announc
 	if (error)
 		return el_shortage_fail(err, error, "rxvlan of interface %d", ifindex);
 	open_record(self);
-	if (!is_on(fd, ifindex)) {
+	if (!self->has_part && !is_on(fd, ifindex)) {
 		self->was_left = self->record >= 0 && is_left(self) && !set_rxvlan(fd, ifindex, true);
 		if (!self->was_left) {
 			forget(self);
@@ -306,6 +323,8 @@ int el_offload_suspend(struct el_offload *self, int fd, int ifindex, int announc
 	error = start_keeper(self);
 	if (!error) {
 		set_rxvlan(fd, ifindex, false);
+		if (self->shared && self->record >= 0)
+			flock(self->record, LOCK_SH);
 		return 0;
 	}
 	if (self->keeper)

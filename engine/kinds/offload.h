@@ -21,6 +21,8 @@ struct el_offload {
 	bool is_nameless; /* the record has no name yet */
 	int announcer;    /* see os/carrier.h */
 	bool was_left;    /* the interface was found as such a process had left it */
+	bool has_part;    /* of the record's lock: another process has switched it off */
+	bool shared;      /* other processes need it off, too: the last one switches it on. Set by the caller */
 };
 
 /*

@@ -12,6 +12,7 @@
 #include "../bpf/steer.h"
 #include "fail.h"
 #include "kinds/steer.h"
+#include "kinds/steer_peer.h"
 #include "os/shortage.h"
 
 #ifndef BPF_F_XDP_DEV_BOUND_ONLY
@@ -57,6 +58,7 @@ static int find_parts(struct el_steer *self, const char *path, const struct way 
 	struct bpf_program *socket_filter = bpf_object__find_program_by_name(self->object, SOCKET_PROGRAM);
 
 	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
+	self->owners = bpf_object__find_map_fd_by_name(self->object, "owners");
 	self->sockets = bpf_object__find_map_fd_by_name(self->object, "sockets");
 	if (self->sockets < 0)
 		self->sockets = bpf_object__find_map_fd_by_name(self->object, "xsks_map");
@@ -78,27 +80,35 @@ static int set_ethertypes(const struct el_steer *self, const uint16_t *ethertype
 	return 0;
 }
 
-static void set_all(const struct el_steer *self)
+static void configure(const struct el_steer *self, bool all)
 {
 	struct bpf_map *constants = bpf_object__find_map_by_name(self->object, ".rodata");
 	size_t size;
+	struct steer_config *config = (struct steer_config *)bpf_map__initial_value(constants, &size);
 
-	if (constants)
-		*(uint8_t *)bpf_map__initial_value(constants, &size) = 1;
+	config->all = all;
+	config->owner = self->owner;
 }
 
-/* Of our own programs one is loaded, and the one for the packet socket. */
-static void select_program(struct el_steer *self, const struct way *way, int ifindex)
+/* Of our own programs this one is loaded, and the one for the packet socket. NULL: that alone. */
+static void select_program(struct el_steer *self, const char *name)
 {
-	uint32_t flags = (way->bound ? BPF_F_XDP_DEV_BOUND_ONLY : 0) | (self->frags ? BPF_F_XDP_HAS_FRAGS : 0);
 	struct bpf_program *program;
 
 	bpf_object__for_each_program(program, self->object)
 	{
 		if (bpf_program__type(program) == BPF_PROG_TYPE_XDP)
-			bpf_program__set_autoload(program, !strcmp(bpf_program__name(program), way->program));
+			bpf_program__set_autoload(program, name && !strcmp(bpf_program__name(program), name));
 	}
-	program = bpf_object__find_program_by_name(self->object, way->program);
+}
+
+static void prepare(struct el_steer *self, const struct way *way, int ifindex, bool all)
+{
+	uint32_t flags = (way->bound ? BPF_F_XDP_DEV_BOUND_ONLY : 0) | (self->frags ? BPF_F_XDP_HAS_FRAGS : 0);
+	struct bpf_program *program = bpf_object__find_program_by_name(self->object, way->program);
+
+	select_program(self, way->program);
+	configure(self, all);
 	if (way->bound)
 		bpf_program__set_ifindex(program, (uint32_t)ifindex);
 	if (flags)
@@ -128,9 +138,7 @@ static int load(struct el_steer *self, const struct el_relay_opts *opts, const s
 	if (!self->object)
 		return el_shortage_fail(err, -errno, "cannot read XDP program %.128s", path);
 	if (!opts->program)
-		select_program(self, way, ifindex);
-	if (opts->steer_all && !opts->program)
-		set_all(self);
+		prepare(self, way, ifindex, opts->steer_all);
 	error = bpf_object__load(self->object);
 	if (error == -EPERM)
 		return el_fail(err, error,
@@ -144,31 +152,39 @@ static int load(struct el_steer *self, const struct el_relay_opts *opts, const s
 	return error;
 }
 
-int el_steer_open_socket(struct el_steer *self, char err[EL_ERR_MAX])
+/* The program for the packet socket, on these maps, or on maps of its own (NULL). */
+static int load_socket_program(struct el_steer *self, const struct el_steer_peer *peer, char err[EL_ERR_MAX])
 {
-	struct bpf_program *program;
 	int error;
 
-	libbpf_set_print(NULL); /* a library does not print */
-	self->link = -1;
 	self->object = bpf_object__open_mem(el_steer_program, el_steer_size, NULL);
 	if (!self->object)
 		return el_shortage_fail(err, -errno, "cannot read the program for packet sockets");
-	bpf_object__for_each_program(program, self->object)
-	{
-		bpf_program__set_autoload(program, !strcmp(bpf_program__name(program), SOCKET_PROGRAM));
-	}
-	error = bpf_object__load(self->object);
+	select_program(self, NULL);
+	configure(self, false);
+	error = peer ? el_steer_peer_lend(peer, self->object) : 0;
+	if (!error)
+		error = bpf_object__load(self->object);
 	if (error)
 		return refused(err, el_shortage(error), "the program for packet sockets");
 	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
+	self->sockets = bpf_object__find_map_fd_by_name(self->object, "sockets");
+	self->owners = bpf_object__find_map_fd_by_name(self->object, "owners");
 	self->socket_filter = bpf_program__fd(bpf_object__find_program_by_name(self->object, SOCKET_PROGRAM));
 	return 0;
 }
 
+int el_steer_open_socket(struct el_steer *self, char err[EL_ERR_MAX])
+{
+	libbpf_set_print(NULL); /* a library does not print */
+	self->link = -1;
+	self->owner = STEER_OWNER;
+	return load_socket_program(self, NULL, err);
+}
+
 /* ---- attaching ---- */
 
-static bool owner_of(int ifindex, char *name, size_t size)
+static bool program_on(int ifindex, char *name, size_t size)
 {
 	struct bpf_prog_info info = {0};
 	uint32_t id = 0, len = sizeof info;
@@ -219,16 +235,30 @@ static bool is_asked_for(const struct way *way, const struct el_relay_opts *opts
 	       !(opts->program && way->bound);
 }
 
-int el_steer_open(struct el_steer *self, int ifindex, const char *interface, const struct el_relay_opts *opts,
-                  char err[EL_ERR_MAX])
+/* Shares what another process has attached. */
+static int join(struct el_steer *self, int ifindex, const char *interface, char err[EL_ERR_MAX])
 {
-	char owner[64];
+	struct el_steer_peer peer;
+	int error = el_steer_peer_find(&peer, ifindex, interface, err);
+
+	if (error)
+		return error;
+	error = load_socket_program(self, &peer, err);
+	if (error)
+		close(peer.link);
+	else
+		self->link = peer.link;
+	self->native = peer.native;
+	snprintf(self->detail, sizeof self->detail, "%s mode", self->native ? "native" : "generic");
+	el_steer_peer_close(&peer);
+	return error;
+}
+
+static int attach_anew(struct el_steer *self, int ifindex, const char *interface, const struct el_relay_opts *opts,
+                       char err[EL_ERR_MAX])
+{
 	int error = 0, native = 0;
 
-	libbpf_set_print(NULL); /* a library does not print */
-	self->link = -1;
-	if (owner_of(ifindex, owner, sizeof owner))
-		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", interface, owner);
 	for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
 		if (!is_asked_for(&ways[i], opts))
 			continue;
@@ -247,6 +277,23 @@ int el_steer_open(struct el_steer *self, int ifindex, const char *interface, con
 	else
 		snprintf(self->detail, sizeof self->detail, "generic mode (native: %s)", strerror(-native));
 	return error;
+}
+
+int el_steer_open(struct el_steer *self, int ifindex, const char *interface, const struct el_relay_opts *opts,
+                  char err[EL_ERR_MAX])
+{
+	char other[64];
+	int error = -ENOENT;
+
+	libbpf_set_print(NULL); /* a library does not print */
+	self->link = -1;
+	if (opts->shared && program_on(ifindex, other, sizeof other))
+		error = join(self, ifindex, interface, err);
+	if (error != -ENOENT)
+		return error;
+	if (program_on(ifindex, other, sizeof other))
+		return el_fail(err, -EBUSY, "an XDP program is attached to %s already: %s", interface, other);
+	return attach_anew(self, ifindex, interface, opts, err);
 }
 
 int el_steer_attach_socket(const struct el_steer *self, int fd)
@@ -270,6 +317,8 @@ void el_steer_close(struct el_steer *self)
 
 int el_steer_socket(const struct el_steer *self, uint32_t queue, int fd)
 {
+	if (self->owners >= 0 && bpf_map_update_elem(self->owners, &queue, &self->owner, BPF_ANY))
+		return -errno;
 	return bpf_map_update_elem(self->sockets, &queue, &fd, BPF_ANY) ? -errno : 0;
 }
 
@@ -285,13 +334,12 @@ static void key_of(const struct el_mac *mac, const struct el_vlans *vlans, struc
 int el_steer_claim(const struct el_steer *self, const struct el_mac *mac, const struct el_vlans *vlans, bool on)
 {
 	struct steer_key key;
-	uint8_t one = 1;
 
 	if (self->endpoints < 0)
 		return 0;
 	key_of(mac, vlans, &key);
 	if (on)
-		return bpf_map_update_elem(self->endpoints, &key, &one, BPF_ANY) ? -errno : 0;
+		return bpf_map_update_elem(self->endpoints, &key, &self->owner, BPF_ANY) ? -errno : 0;
 	bpf_map_delete_elem(self->endpoints, &key);
 	return 0;
 }

@@ -2,7 +2,9 @@
  * steer.h: has the kernel look for the endpoints of a relay (bpf/steer.bpf.c), and keeps the maps that say who is
  * registered, and the socket of each queue. For an xdp relay it loads the steering program, or one that the user
  * brings, and attaches it by a link that dies with its file descriptor. An interface has one XDP program; when there
- * is one already we say whose and leave it alone. A packet socket has a program of its own, beside that or alone.
+ * is one already we say whose and leave it alone, unless it is a steering program that relays of several processes
+ * share: each has its number in the maps, and the attachment lasts until the last of them is closed. A packet socket
+ * has a program of its own, beside that or alone.
  */
 #pragma once
 
@@ -15,6 +17,8 @@ struct el_steer {
 	int program, link;      /* file descriptors; the link is the attachment */
 	int socket_filter;      /* the program for the packet socket; -1 with a program that the user brought */
 	int endpoints, sockets; /* maps; a program that the user brought may have no endpoints (-1) */
+	int owners;             /* a map, too */
+	uint8_t owner;          /* number of the relay in the maps: set before it is opened */
 	bool frags;             /* frames may have several buffers: set before it is opened */
 	bool native;
 	char detail[56]; /* the mode that was picked, and why */

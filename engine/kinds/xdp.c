@@ -2,7 +2,8 @@
  * xdp.c: AF_XDP sockets, one for each receive queue, on one memory (UMEM) that is the relay's frame pool. The steering
  * program (bpf/steer.bpf.c) sends them the frames of registered endpoints and leaves the rest to the kernel; group
  * frames, and for a default endpoint everything that the kernel got, come in through a packet socket. Program and maps
- * are held by file descriptors alone, so nothing is left when the process ends.
+ * are held by file descriptors alone, so nothing is left when the process ends. Processes that share the interface have
+ * one program, and each some of the queues; frames on those of others come in through the packet socket, too.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -20,6 +21,7 @@
 #include "kinds/xdp_rings.h"
 #include "os/netdev.h"
 #include "os/shortage.h"
+#include "os/turn.h"
 #include "pool.h"
 #include "relay.h"
 #include "watch.h"
@@ -32,6 +34,8 @@ enum {
 	BUSY_PAUSE = 10000,       /* us */
 	PIECES_MEMORY = 64 << 20, /* bytes of all frames, unless their number is given: the kernel pins them */
 };
+
+static const double TURN = 30; /* seconds: many processes open one after the other, some drivers take their time */
 
 /* ---- who gets what ---- */
 
@@ -68,10 +72,16 @@ static int claim(struct el_relay *relay, const struct el_mac *mac, const struct 
 
 /* ---- queues ---- */
 
-static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number, const struct el_relay_opts *opts)
+/* Of the interface; of parts processes each has every parts-th. */
+static uint32_t queue_number(const struct el_relay_opts *opts, uint32_t i)
+{
+	return opts->shared ? opts->part + i * opts->parts : i;
+}
+
+static int open_queue(struct el_relay *relay, struct xdp *self, struct queue *queue, uint32_t number,
+                      const struct el_relay_opts *opts)
 {
 	static const uint16_t copy_flags[] = {[EL_COPY_AUTO] = 0, [EL_COPY] = XDP_COPY, [EL_ZEROCOPY] = XDP_ZEROCOPY};
-	struct queue *queue = &self->queue[number];
 	struct xsk_socket_config config = {
 		.rx_size = RX_ENTRIES,
 		.tx_size = TX_ENTRIES,
@@ -94,11 +104,14 @@ static int open_queue(struct el_relay *relay, struct xdp *self, uint32_t number,
 }
 
 /* The kernel frees a queue some time after its socket was closed, by a worker of its own that may be late. */
-static int open_free_queue(struct el_relay *relay, struct xdp *self, uint32_t number, const struct el_relay_opts *opts)
+static int open_free_queue(struct el_relay *relay, struct xdp *self, uint32_t i, const struct el_relay_opts *opts)
 {
+	struct queue *queue = &self->queue[i];
+	uint32_t number = queue_number(opts, i);
 	int error;
 
-	for (int tries = 0; (error = open_queue(relay, self, number, opts)) == -EBUSY && tries < BUSY_TRIES; tries++)
+	for (int tries = 0; (error = open_queue(relay, self, queue, number, opts)) == -EBUSY && tries < BUSY_TRIES;
+	     tries++)
 		usleep(BUSY_PAUSE);
 	return error;
 }
@@ -152,10 +165,10 @@ static int open_queues(struct el_relay *relay, struct xdp *self, const struct el
 		if (self->pieces && (error == -EINVAL || error == -EOPNOTSUPP))
 			return refuse_mtu(relay, self, strerror(-error), err);
 		if (error == -EBUSY)
-			return el_fail(err, error, "queue %u of %s has an AF_XDP socket already", i,
+			return el_fail(err, error, "queue %u of %s has an AF_XDP socket already", queue_number(opts, i),
 			               self->group.interface);
 		if (error)
-			return el_shortage_fail(err, error, "AF_XDP socket on queue %u of %s", i,
+			return el_shortage_fail(err, error, "AF_XDP socket on queue %u of %s", queue_number(opts, i),
 			                        self->group.interface);
 	}
 	return 0;
@@ -184,12 +197,38 @@ static int check_size(struct el_relay *relay, char err[EL_ERR_MAX])
 	return 0;
 }
 
+/* How many queues this process serves. */
+static int count_queues(struct xdp *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	const char *name = self->group.interface;
+	uint32_t all = el_netdev_queues(self->group.fd, name);
+
+	if (opts->queues > all || all > STEER_QUEUES_MAX)
+		return el_fail(err, -EINVAL, "bad number of queues %u: %s has %u, up to %d are possible",
+		               opts->queues ? opts->queues : all, name, all, STEER_QUEUES_MAX);
+	if (opts->queues)
+		all = opts->queues;
+	if (opts->shared && opts->parts > all)
+		return el_fail(err, -EINVAL,
+		               "%s has %u queue%s for %u processes, and each needs one: ethtool -L %s combined %u, or "
+		               "afpacket:%s",
+		               name, all, all > 1 ? "s" : "", opts->parts, name, opts->parts, name);
+	self->all = all;
+	self->queues = opts->shared ? (all - opts->part + opts->parts - 1) / opts->parts : all;
+	self->steer.owner = (uint8_t)(STEER_OWNER + queue_number(opts, 0));
+	self->offload.shared = opts->shared;
+	return 0;
+}
+
 static int open_interface(struct el_relay *relay, const char *name, const struct el_relay_opts *opts,
                           char err[EL_ERR_MAX])
 {
-	struct xdp *self = calloc(1, sizeof *self);
+	struct xdp *self;
 	int error;
 
+	if (opts->shared && (opts->program || opts->steer_all))
+		return el_fail(err, -EINVAL, "steer and program are for one process alone: shared = false");
+	self = calloc(1, sizeof *self);
 	if (!self)
 		return el_fail(err, -ENOMEM, "out of memory");
 	relay->private = self;
@@ -201,13 +240,32 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	self->pieces = need_for(relay->mtu) > CHUNK_MAX;
 	self->steer.frags = self->pieces;
 	relay->memory_wanted = self->pieces ? PIECES_MEMORY : 0;
-	self->queues = el_netdev_queues(self->group.fd, self->group.interface);
-	if (opts->queues > self->queues || self->queues > STEER_QUEUES_MAX)
-		return el_fail(err, -EINVAL, "bad number of queues %u: %s has %u, up to %d are possible",
-		               opts->queues ? opts->queues : self->queues, name, self->queues, STEER_QUEUES_MAX);
-	if (opts->queues)
-		self->queues = opts->queues;
-	return 0;
+	return count_queues(self, opts, err);
+}
+
+/* What processes that share the interface do one after the other. */
+static int take_interface(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct xdp *self = relay->private;
+	int error = el_steer_open(&self->steer, self->group.ifindex, self->group.interface, opts, err);
+
+	if (!error)
+		error = el_offload_suspend(&self->offload, self->group.fd, self->group.ifindex, self->announcer, err);
+	relay->was_left = self->offload.was_left;
+	return error;
+}
+
+static int take_in_turn(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
+{
+	struct xdp *self = relay->private;
+	int turn = el_turn_take(self->group.ifindex, TURN), error;
+
+	if (turn < 0)
+		return el_fail(err, turn, "another process has been opening %s for %.0f s: %s", self->group.interface,
+		               TURN, strerror(-turn));
+	error = take_interface(relay, opts, err);
+	close(turn);
+	return error;
 }
 
 static int start(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
@@ -218,10 +276,7 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 
 	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* older kernels count maps and UMEM against it */
 	if (!error)
-		error = el_steer_open(&self->steer, self->group.ifindex, self->group.interface, opts, err);
-	if (!error)
-		error = el_offload_suspend(&self->offload, self->group.fd, self->group.ifindex, self->announcer, err);
-	relay->was_left = self->offload.was_left;
+		error = opts->shared ? take_in_turn(relay, opts, err) : take_interface(relay, opts, err);
 	if (!error)
 		error = open_umem(relay, self, err);
 	if (!error)
@@ -232,8 +287,12 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 		error = el_packet_socket_bind(&self->group, err);
 	if (error)
 		return error;
-	snprintf(relay->detail, sizeof relay->detail, "%.52s, %u queue%s", self->steer.detail, self->queues,
-	         self->queues > 1 ? "s" : "");
+	if (opts->shared)
+		snprintf(relay->detail, sizeof relay->detail, "%.40s, %u of %u queues", self->steer.detail,
+		         self->queues, self->all);
+	else
+		snprintf(relay->detail, sizeof relay->detail, "%.52s, %u queue%s", self->steer.detail, self->queues,
+		         self->queues > 1 ? "s" : "");
 	return el_watch_relay(relay, self->group.fd, err);
 }
 

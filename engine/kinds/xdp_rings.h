@@ -17,6 +17,7 @@ struct xdp {
 	struct xsk_umem *umem;
 	struct queue queue[STEER_QUEUES_MAX];
 	uint32_t queues, next;
+	uint32_t all;    /* queues that are served by this process and those it shares the interface with */
 	uint32_t filled; /* frames in the fill and receive rings */
 	bool pieces;     /* frames are larger than a chunk */
 	uint64_t group_missed;

@@ -19,12 +19,13 @@ M.ROOMS = { "core", "net", "ranks", "proto", "relay", "host", "role", "ask", "la
 -- all of kinds/ that is not named, so that a new relay kind needs no line here.
 M.UNITS = {
   "abi", "common", "descriptors os/inherited", "abi_text engine wire_format",
-  "addr checksum histogram fail live table clock os/private_file os/carrier",
+  "addr checksum histogram fail live table clock os/private_file os/carrier os/turn",
   "pool frame parse",
   "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/socket os/user",
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
-  "kinds/packet_socket kinds/steer kinds/offload kinds/xdp_queue", "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",
+  "kinds/packet_socket kinds/steer_peer kinds/offload kinds/xdp_queue", "kinds/steer",
+  "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",
   "open", "invariant", "loop",
   "program/embedded program/interrupt program/output program/terminal program/line_history",
   "program/environment",

@@ -74,7 +74,7 @@ local function send_all(relay)
 end
 
 local function run(kind, shared)
-  local net = shell.keep(lab.new())
+  local net = shell.keep(lab.new { queues = RANKS })
   local path = files.temporary(RECEIVERS)
   local running = program.start(net.far, ("--ranks %d %s %s:eth0 %s"):format(RANKS, path, kind, shared))
   running:wait_for "\n"
@@ -92,6 +92,7 @@ describe("ranks that share an interface", function()
     ["afpacket, where the kernel looks"] = { "afpacket", true, "shared, frames for others are dropped by the kernel" },
     ["afpacket, where the demux looks"] = { "afpacket", false, "" },
     ["pcap"] = { "pcap", true, "" },
+    ["xdp, each with a queue"] = { "xdp", true, "native mode, 1 of 4 queues" },
   }
   for name, way in pairs(WAYS) do
     it(("each get what is theirs, once, and all get what is for groups: %s"):format(name), function()

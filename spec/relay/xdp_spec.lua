@@ -133,7 +133,7 @@ describe("an xdp relay", function()
     for _, mode in ipairs { "xdpdrv", "xdpgeneric" } do
       l.far:run(("unshare -m ip link set dev eth0 %s obj %s sec xdp"):format(mode, object))
       kinds.run(function()
-        for _, opts in ipairs { {}, { mode = "native" }, { mode = "generic" } } do
+        for _, opts in ipairs { {}, { mode = "native" }, { mode = "generic" }, { shared = true } } do
           local ok, message = pcall(open, l.far, opts)
           assert.is_false(ok)
           assert.matches("^an XDP program is attached to eth0 already: bystander %(id %d+%)$", misuse.words(message))

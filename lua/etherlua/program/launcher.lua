@@ -54,7 +54,8 @@ local function start_own(self, rank)
   local fds = ffi.new "int[2]"
   check_started(C.el_socket_pair(fds), "connect to a rank")
   self.streams[rank] = streams.new(fds[0])
-  local words = { "PMI_FD=" .. fds[1], "PMI_RANK=" .. rank, "PMI_SIZE=" .. self.size }
+  local words = { "PMI_FD=" .. fds[1], "PMI_RANK=" .. rank, "PMI_SIZE=" .. self.size,
+    "MPI_LOCALRANKID=" .. rank, "MPI_LOCALNRANKS=" .. self.size }
   local cpus = self.cpus
   if cpus then
     for _, word in ipairs { "taskset", "-c", tostring(cpus[rank % #cpus + 1]) } do words[#words + 1] = word end

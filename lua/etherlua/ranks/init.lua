@@ -22,6 +22,7 @@ local values = require "etherlua.ranks.value"
 local C = effi.C
 
 local own_rank, size, descriptor = pmi.environment()
+local local_rank, local_size = pmi.local_environment()
 
 local M = {}
 
@@ -29,6 +30,10 @@ local M = {}
 M.rank = own_rank or 0
 ---@type integer how many there are
 M.size = size or 1
+---@type integer number of this process among those on this host, from 0
+M.local_rank = size and local_rank or M.rank
+---@type integer how many there are on this host
+M.local_size = size and local_size or M.size
 
 local hub, member -- of this process: one of them, when it has joined others
 local meetings = { run = 0, ["end"] = 0 }

@@ -55,6 +55,14 @@ function M.environment()
   return rank, size, fd
 end
 
+-- The same among those on this host, in MPICH's words: PMI-1 has none for it. A manager that does not say so is taken
+-- to have all of them here.
+---@return integer? rank
+---@return integer? size
+function M.local_environment()
+  return tonumber(os.getenv "MPI_LOCALRANKID"), tonumber(os.getenv "MPI_LOCALNRANKS")
+end
+
 -- Says that this process is there. Blocks the task, as all calls here do; all raise an error when the manager is gone.
 ---@param fd integer
 ---@return etherlua.ranks.pmi

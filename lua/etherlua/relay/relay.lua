@@ -115,7 +115,9 @@ local COPIES = { auto = C.EL_COPY_AUTO, copy = C.EL_COPY, zerocopy = C.EL_ZEROCO
 ---@field outgoing? boolean a mirror hears what the host sends on the interface, too; pcap goes by the interface's MAC
 ---  address (false)
 ---@field shared? boolean afpacket: other processes have endpoints there, too, so the kernel keeps away what is for
----  theirs; needs CAP_BPF, without it the demux does it (false; true where there are several ranks)
+---  theirs; needs CAP_BPF, without it the demux does it. xdp: the ranks of a host divide the queues among them, and a
+---  frame for another's endpoint reaches it through the kernel; needs CAP_SYS_ADMIN; not with steer and program
+---  (false; true where there are several ranks)
 ---@field mtu? integer bytes; wire (1500) and file (9216) only
 ---@field timing? boolean file: receive with the gaps of the file, not as fast as it is read (false)
 ---@field follow? boolean file: wait at the end for what is appended; pcap only, without timing (false)
@@ -166,6 +168,7 @@ local function make_opts(given, types)
   for _, name in ipairs(TEXTS) do opts[name] = read[name] end
   for _, name in ipairs(NUMBERS) do opts[name] = read[name] end
   for _, name in ipairs(SWITCHES) do opts[name] = read[name] and 1 or 0 end
+  opts.part, opts.parts = ranks.local_rank, ranks.local_size
   opts.mode, opts.copy = MODES[read.mode], COPIES[read.copy]
   opts.no_need_wakeup = read.need_wakeup and 0 or 1
   set_steering(opts, read.steer)
