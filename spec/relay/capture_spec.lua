@@ -1,6 +1,5 @@
 -- The captures that relays of all kinds write.
 
-local bytes = require "etherlua.net.bytes"
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
@@ -23,13 +22,6 @@ local function said(fn)
   io.stderr = real -- luacheck: ignore 122
   if not ok then error(reason, 0) end
   return table.concat(texts)
-end
-
-local function sorted_hex(list)
-  local out = {}
-  for i, frame in ipairs(list) do out[i] = bytes.hex(frame) end
-  table.sort(out)
-  return out
 end
 
 -- open(opts) of each kind: a relay that captures, one that hears it (nil: none) and one to send to it.
@@ -101,7 +93,7 @@ for name, kind in pairs(captures) do
         assert.is_true(recent, ("record %d of second %d"):format(i, record.sec))
         fine = fine or record.ns % 1000 > 0
       end
-      assert.same(sorted_hex(expected), sorted_hex(got))
+      assert.same(frames.sorted_hex(expected), frames.sorted_hex(got))
       assert.is_true(fine)
       if shell.missing "tcpdump" then return end
       local text = tcpdump(path)

@@ -157,12 +157,13 @@ kinds.each("a default endpoint", function(it, kind)
     local conn = a:conn { mac = A, vlans = { { vid = 3, tpid = 0x88a8, pcp = 2 } } }
     conn:udp("10.0.0.1:1000"):send("payload", "10.0.0.2:2000", { mac = B })
     conn:send(("x"):rep(60), B, { ethertype = 0x88b5 })
-    local got = b:default_conn()
-    for _ = 1, 2 do
+    local got, out, came = b:default_conn(), {}, {}
+    for i = 1, 2 do
       local frame = mirror:recv_frame(1)
       assert.is_true(frame.outgoing)
-      frames.assert_same_bytes(frames.whole(got), tostring(frame))
+      out[i], came[i] = tostring(frame), frames.whole(got)
     end
+    assert.same(frames.sorted_hex(came), frames.sorted_hex(out)) -- cards and drivers keep the order of one flow alone
     assert.equal(2, frames.assert_balanced(a).rx_copies)
   end)
 

@@ -73,6 +73,16 @@ function M.assert_same_bytes(expected, got)
   assert.equal(bytes.hex(expected), got and bytes.hex(got))
 end
 
+-- For frames that may come in any order.
+---@param list string[]
+---@return string[]
+function M.sorted_hex(list)
+  local out = {}
+  for i, frame in ipairs(list) do out[i] = bytes.hex(frame) end
+  table.sort(out)
+  return out
+end
+
 local RX = { "rx_delivered", "rx_queued", "rx_invalid", "rx_filtered", "rx_unclaimed", "rx_overflow", "rx_evicted",
   "rx_no_memory", "rx_closed", "rx_fragments", "rx_merged", "rx_frag_duplicate", "rx_frag_timeout", "rx_frag_overlap",
   "rx_frag_invalid", "rx_frag_limit" }
