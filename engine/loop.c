@@ -23,6 +23,7 @@
 enum { PENALTY_MAX = 1023 };
 
 static const double FILES_INTERVAL = 1e-3; /* seconds */
+static const double INFLIGHT = 1e-3;       /* seconds after which it looks at frames that a card is sending */
 static const double SPIN = 100e-6;         /* seconds: how long it looks again and again before it sleeps */
 
 /* ---- sleeping ---- */
@@ -47,8 +48,12 @@ static double next_event(const struct el_engine *engine, double end)
 {
 	double timer = el_tasks_next(engine), until = timer < end ? timer : end;
 
-	for (struct el_relay *relay = engine->relays; relay; relay = relay->next)
-		until = relay->wake_at < until ? relay->wake_at : until;
+	for (struct el_relay *relay = engine->relays; relay; relay = relay->next) {
+		double look = relay->tx_inflight ? el_clock_now(engine) + INFLIGHT : relay->wake_at;
+
+		look = look < relay->wake_at ? look : relay->wake_at;
+		until = look < until ? look : until;
+	}
 	return until;
 }
 

@@ -174,6 +174,20 @@ static int open_queues(struct el_relay *relay, struct xdp *self, const struct el
 	return 0;
 }
 
+/*
+ * Where the card reads the frames itself each queue has its own work, and is sent on. Where the kernel copies them,
+ * here and now, more queues are more calls of it for the same.
+ */
+static void look_at_mode(struct xdp *self)
+{
+	struct xdp_options options = {0};
+	socklen_t len = sizeof options;
+
+	self->zero_copy = !getsockopt(self->queue[0].fd, SOL_XDP, XDP_OPTIONS, &options, &len) &&
+	                  options.flags & XDP_OPTIONS_ZEROCOPY;
+	self->tx_queues = self->zero_copy ? self->queues : 1;
+}
+
 /* ---- opening and closing ---- */
 
 static int check_size(struct el_relay *relay, char err[EL_ERR_MAX])
@@ -268,6 +282,16 @@ static int take_in_turn(struct el_relay *relay, const struct el_relay_opts *opts
 	return error;
 }
 
+static void say_detail(struct el_relay *relay, const struct xdp *self)
+{
+	char part[16] = "";
+
+	if (self->queues < self->all)
+		snprintf(part, sizeof part, " of %u", self->all);
+	snprintf(relay->detail, sizeof relay->detail, "%.40s%s, %u%s queue%s", self->steer.detail,
+	         self->zero_copy ? ", zero copy" : "", self->queues, part, self->all > 1 ? "s" : "");
+}
+
 static int start(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
 	struct xdp *self = relay->private;
@@ -287,12 +311,8 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 		error = el_packet_socket_bind(&self->group, err);
 	if (error)
 		return error;
-	if (opts->shared)
-		snprintf(relay->detail, sizeof relay->detail, "%.40s, %u of %u queues", self->steer.detail,
-		         self->queues, self->all);
-	else
-		snprintf(relay->detail, sizeof relay->detail, "%.52s, %u queue%s", self->steer.detail, self->queues,
-		         self->queues > 1 ? "s" : "");
+	look_at_mode(self);
+	say_detail(relay, self);
 	return el_watch_relay(relay, self->group.fd, err);
 }
 

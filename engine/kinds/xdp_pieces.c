@@ -112,6 +112,5 @@ uint32_t el_xdp_submit_pieces(struct el_relay *relay, struct queue *queue, struc
 		room -= pieces;
 		xsk_ring_prod__submit(&queue->tx, pieces);
 	}
-	relay->tx_inflight += taken;
 	return taken;
 }

@@ -28,6 +28,7 @@ struct queue {
 	struct xsk_ring_cons rx, completion;
 	struct xsk_ring_prod tx, fill;
 	int fd;
+	uint32_t inflight;      /* frames in the transmit and completion rings */
 	struct el_frame *begun; /* in pieces: more of it is still to come; NULL: none */
 };
 

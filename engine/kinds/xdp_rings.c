@@ -11,8 +11,12 @@
 #include "kinds/xdp_rings.h"
 #include "pool.h"
 #include "transmit.h"
+#include "wire_format.h"
 
-enum { KICK = 32 }; /* descriptors that one wakeup sends in copy mode */
+enum {
+	KICK = 32,       /* descriptors that one wakeup sends in copy mode */
+	SOURCE_END = 10, /* where the last two bytes of the source MAC address are */
+};
 
 /* ---- receiving ---- */
 
@@ -82,14 +86,16 @@ static uint32_t give_back(struct el_relay *relay, struct queue *queue, uint32_t 
 /* Frames that were sent come back from the kernel. */
 static void reap(struct el_relay *relay, struct queue *queue)
 {
-	uint32_t at, count = xsk_ring_cons__peek(&queue->completion, TX_ENTRIES, &at);
+	uint32_t at, count = xsk_ring_cons__peek(&queue->completion, TX_ENTRIES, &at), frames;
 
 	if (!count)
 		return;
 	if (unlikely(((struct xdp *)relay->private)->pieces))
-		relay->tx_inflight -= el_xdp_return_pieces(relay, queue, at, count);
+		frames = el_xdp_return_pieces(relay, queue, at, count);
 	else
-		relay->tx_inflight -= give_back(relay, queue, at, count);
+		frames = give_back(relay, queue, at, count);
+	queue->inflight -= frames;
+	relay->tx_inflight -= frames;
 	xsk_ring_cons__release(&queue->completion, count);
 }
 
@@ -101,15 +107,30 @@ static int kick(const struct queue *queue)
 	return errno == ENETDOWN || errno == ENXIO ? errno : 0; /* EAGAIN, EBUSY, ENOBUFS: the next turn goes on */
 }
 
+/* The same where it has to be asked: with zero copy it goes on by itself while it has something to send. */
+static int nudge(const struct xdp *self, const struct queue *queue)
+{
+	return self->zero_copy && !xsk_ring_prod__needs_wakeup(&queue->tx) ? 0 : kick(queue);
+}
+
+/* What is still on its way out. */
+static void go_on(struct el_relay *relay, struct xdp *self)
+{
+	for (uint32_t i = 0; i < self->tx_queues; i++) {
+		if (!self->queue[i].inflight)
+			continue;
+		nudge(self, &self->queue[i]);
+		reap(relay, &self->queue[i]);
+	}
+}
+
 uint32_t el_xdp_recv(struct el_relay *relay, struct el_frame **frames, uint32_t max)
 {
 	struct xdp *self = relay->private;
 	uint32_t count = 0;
 
-	if (unlikely(relay->tx_inflight)) {
-		kick(&self->queue[0]);
-		reap(relay, &self->queue[0]);
-	}
+	if (unlikely(relay->tx_inflight))
+		go_on(relay, self);
 	for (uint32_t i = 0; i < self->queues && count < max; i++, self->next = (self->next + 1) % self->queues)
 		count += recv_queue(relay, &self->queue[self->next], frames + count, max - count);
 	return count + el_packet_socket_recv(&self->group, relay, frames + count, max - count);
@@ -117,10 +138,13 @@ uint32_t el_xdp_recv(struct el_relay *relay, struct el_frame **frames, uint32_t 
 
 /* ---- sending ---- */
 
-static void submit(struct el_relay *relay, struct queue *queue, struct el_frame **frames, uint32_t count)
+static uint32_t submit_whole(struct el_relay *relay, struct queue *queue, struct el_frame **frames, uint32_t count)
 {
-	uint32_t at = 0;
+	uint32_t room = xsk_prod_nb_free(&queue->tx, count), at = 0;
 
+	count = count < room ? count : room;
+	if (!count)
+		return 0;
 	xsk_ring_prod__reserve(&queue->tx, count, &at);
 	for (uint32_t i = 0; i < count; i++) {
 		struct xdp_desc *desc = xsk_ring_prod__tx_desc(&queue->tx, at + i);
@@ -130,32 +154,74 @@ static void submit(struct el_relay *relay, struct queue *queue, struct el_frame 
 		desc->options = 0;
 	}
 	xsk_ring_prod__submit(&queue->tx, count);
-	relay->tx_inflight += count;
+	return count;
 }
 
-/* After a failure nothing is put into the ring, where it would wait for the link, until the kernel takes a kick. */
+/* Puts into one ring what has room there. */
+static uint32_t submit(struct el_relay *relay, struct queue *queue, struct el_frame **frames, uint32_t count)
+{
+	struct xdp *self = relay->private;
+
+	if (unlikely(self->pieces))
+		count = el_xdp_submit_pieces(relay, queue, frames, count);
+	else
+		count = submit_whole(relay, queue, frames, count);
+	queue->inflight += count;
+	relay->tx_inflight += count;
+	return count;
+}
+
+/* The frames of a host, by its MAC address, stay in order: they go out on one queue. */
+static uint32_t queue_of(const struct xdp *self, const struct el_frame *frame)
+{
+	return get16(frame->data + SOURCE_END) % self->tx_queues;
+}
+
+/* To several rings, up to the first frame that has no room in its own. */
+static uint32_t spread(struct el_relay *relay, struct xdp *self, struct el_frame **frames, uint32_t count)
+{
+	uint32_t taken = 0, run, put;
+
+	do {
+		uint32_t number = queue_of(self, frames[taken]);
+
+		run = 1;
+		while (taken + run < count && queue_of(self, frames[taken + run]) == number)
+			run++;
+		put = submit(relay, &self->queue[number], frames + taken, run);
+		taken += put;
+	} while (taken < count && put == run);
+	return taken;
+}
+
+/* Has the kernel send up to count new frames of the queue, and takes back those that are out. */
+static int push(struct el_relay *relay, struct xdp *self, struct queue *queue, uint32_t count)
+{
+	uint32_t wakeup = unlikely(self->pieces) ? KICK * CHUNK_MAX / relay->pool.frame_size : KICK;
+	int error = 0;
+
+	for (uint32_t sent = 0; queue->inflight && sent <= count && !error; sent += wakeup)
+		error = nudge(self, queue);
+	reap(relay, queue);
+	return error;
+}
+
+/* After a failure nothing is put into the rings, where it would wait for the link, until the kernel takes a kick. */
 uint32_t el_xdp_send(struct el_relay *relay, struct el_frame **frames, uint32_t count)
 {
 	struct xdp *self = relay->private;
-	struct queue *queue = &self->queue[0];
-	uint32_t room, wakeup = KICK;
 	int error = 0;
 
-	reap(relay, queue);
-	if (el_relay_tx_error(relay) && (error = kick(queue)))
+	for (uint32_t i = 0; i < self->tx_queues; i++)
+		reap(relay, &self->queue[i]);
+	if (el_relay_tx_error(relay) && (error = kick(&self->queue[0])))
 		return el_relay_finish(relay, frames, count, error);
-	if (unlikely(self->pieces)) {
-		count = el_xdp_submit_pieces(relay, queue, frames, count);
-		wakeup = KICK * CHUNK_MAX / relay->pool.frame_size;
-	} else {
-		room = xsk_prod_nb_free(&queue->tx, count);
-		count = count < room ? count : room;
-		if (count)
-			submit(relay, queue, frames, count);
-	}
-	for (uint32_t sent = 0; relay->tx_inflight && sent <= count && !error; sent += wakeup)
-		error = kick(queue);
+	if (likely(self->tx_queues <= 1))
+		count = submit(relay, &self->queue[0], frames, count);
+	else
+		count = spread(relay, self, frames, count);
+	for (uint32_t i = 0; i < self->tx_queues && !error; i++)
+		error = push(relay, self, &self->queue[i], count);
 	el_relay_set_tx_error(relay, error);
-	reap(relay, queue);
 	return count;
 }

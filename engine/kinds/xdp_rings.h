@@ -17,9 +17,11 @@ struct xdp {
 	struct xsk_umem *umem;
 	struct queue queue[STEER_QUEUES_MAX];
 	uint32_t queues, next;
-	uint32_t all;    /* queues that are served by this process and those it shares the interface with */
-	uint32_t filled; /* frames in the fill and receive rings */
-	bool pieces;     /* frames are larger than a chunk */
+	uint32_t all;       /* queues that are served by this process and those it shares the interface with */
+	uint32_t tx_queues; /* the first of the queues are sent on, too */
+	bool zero_copy;     /* the card reads and writes frames where they are: it is woken when it asks for that */
+	uint32_t filled;    /* frames in the fill and receive rings */
+	bool pieces;        /* frames are larger than a chunk */
 	uint64_t group_missed;
 };
 

@@ -107,6 +107,11 @@ M.list = {
   veth_kind { name = "xdp in generic mode", opts = { mode = "generic" }, xdp = true, steers = true },
 }
 
+if nic_lab.zero_copy then
+  table.insert(M.list, veth_kind { name = "xdp with zero copy", opts = { mode = "native", copy = "zerocopy" },
+    xdp = true, steers = true })
+end
+
 -- What each() tries besides. What the kernel keeps away from it is counted nowhere.
 local SHARED = veth_kind { name = "afpacket that is shared", opts = { shared = true }, steers = true }
 

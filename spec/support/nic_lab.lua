@@ -14,6 +14,7 @@ local UP_TRIES = 100 -- of 0.1 s and more: some drivers take seconds for a link
 
 M.given = NEAR ~= nil
 M.native = os.getenv "NIC_NATIVE" ~= "no" -- whether its driver runs XDP programs
+M.zero_copy = os.getenv "NIC_ZERO_COPY" == "yes" -- whether it has zero-copy AF_XDP
 
 local Lab = {}
 Lab.__index = Lab

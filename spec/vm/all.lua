@@ -6,8 +6,8 @@
 --
 -- FOLDER, build/vm, gets all that is made. FORM is "full", or "short": a part of the specs. ACCELERATOR is qemu's.
 -- Without names all NICs of nics.lua are tried. The environment names the command, BUSTED, as for support/run.lua, and
--- may say how many seconds a machine has, VM_LIMIT. All processes and mounts are in namespaces, which end with this
--- process, however that ends.
+-- may say how many seconds a machine has, VM_LIMIT, and from which Debian its kernel is, DISTRO. All processes and
+-- mounts are in namespaces, which end with this process, however that ends.
 
 package.path = "lua/?.lua;lua/?/init.lua;spec/?.lua;" .. package.path
 
@@ -97,7 +97,8 @@ end
 
 -- The version of the machine's kernel; nil and why there is none.
 local function kernel()
-  local text = output_of(("sh spec/vm/kernel.sh %s || echo FAILED"):format(folder))
+  local distro = files.quote(os.getenv "DISTRO" or "")
+  local text = output_of(("sh spec/vm/kernel.sh %s %s || echo FAILED"):format(folder, distro))
   local version = text:match "^(%d%S*)\n$"
   if version then return version end
   return nil, "no kernel: " .. (text:match "([^\n]+)\nFAILED" or text)
@@ -119,11 +120,11 @@ local function write_plan(nic, version)
   for i, part in ipairs(PARTS[form]) do
     commands[i] = RUN:format(part[1], LIMITS[form].file, folder, part[2])
   end
-  local native = nic.native and number_of(version) >= number_of(nic.native)
+  local function since(first) return first and number_of(version) >= number_of(first) and "yes" or "no" end
   local file = assert(io.open(folder .. "/plan.sh", "w"))
   for _, pair in ipairs {
     { "ROOT", output_of("pwd"):match "[^\n]+" }, { "DEVICE", nic.device }, { "DRIVER", nic.driver },
-    { "QUEUES", nic.queues }, { "NIC_NATIVE", native and "yes" or "no" },
+    { "QUEUES", nic.queues }, { "NIC_NATIVE", since(nic.native) }, { "NIC_ZERO_COPY", since(nic.zero_copy) },
     { "BUSTED", assert(os.getenv "BUSTED", "BUSTED is not set") }, { "COMMAND", table.concat(commands, "\n") },
   } do
     file:write("export ", pair[1], "=", files.quote(tostring(pair[2])), "\n")

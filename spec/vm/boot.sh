@@ -9,6 +9,8 @@ root=$folder/root
 [ "$device" = virtio-net-pci ] || queues=1
 options=romfile=
 [ "$queues" = 1 ] || options=romfile=,mq=on,vectors=$((2 * queues + 2)) multi=multi_queue
+dma=iommu_platform=on,disable-legacy=on # as other cards have it, which zero-copy AF_XDP of virtio wants
+[ "$device" != virtio-net-pci ] || options=$options,$dma
 
 # The host's files as they are on its disks, without what is mounted on them (/proc, /sys); but all of ours.
 mkdir -p "$root"
@@ -31,7 +33,7 @@ for path in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e "$path" ] || echo 0
 
 rm -f "$folder/monitor"
 exec qemu-system-x86_64 -accel "$accelerator" -cpu max -smp 2 -m 2048 -nodefaults -display none -no-reboot \
-	-kernel "$folder/kernel/boot/vmlinuz-$(ls "$folder/kernel/lib/modules")" -initrd "$folder/initramfs.gz" \
+	-kernel "$folder/kernel/vmlinuz" -initrd "$folder/initramfs.gz" \
 	-append "console=ttyS0 quiet panic=-1 oops=panic folder=$folder" -serial "file:$folder/console" \
 	-virtfs "local,path=$root,mount_tag=host,security_model=none,readonly=on,multidevs=remap" \
 	-device virtio-serial-pci \
@@ -41,5 +43,5 @@ exec qemu-system-x86_64 -accel "$accelerator" -cpu max -smp 2 -m 2048 -nodefault
 	-netdev "tap,id=n0,ifname=near,queues=$queues,script=no,downscript=no,vhost=off" \
 	-device "$device,id=nic,netdev=n0,mac=02:00:00:00:00:01,addr=0x10,$options" \
 	-netdev "tap,id=n1,ifname=far,script=no,downscript=no,vhost=off" \
-	-device virtio-net-pci,id=peer,netdev=n1,mac=02:00:00:00:00:fa,addr=0x11,romfile= \
+	-device "virtio-net-pci,id=peer,netdev=n1,mac=02:00:00:00:00:fa,addr=0x11,romfile=,$dma" \
 	</dev/null 2>>"$folder/console"

@@ -1,9 +1,10 @@
 #!/bin/sh
-# kernel.sh FOLDER: puts the machine's kernel there, and an initramfs that mounts the host's files. It is the
-# distribution's own package, downloaded and unpacked but not installed, and kept: `make clean` makes room for a newer
-# one. Prints the kernel's version; when it cannot be had, why, with status 1.
+# kernel.sh FOLDER [DISTRO]: puts the machine's kernel there, and an initramfs that mounts the host's files. It is the
+# package of this machine's distribution, or of another Debian, downloaded and unpacked but not installed, and kept:
+# `make clean` makes room for a newer one. Prints the kernel's version; when it cannot be had, why, with status 1.
 set -eu
 here=$(dirname "$(realpath "$0")")
+distro=${2:-}
 mkdir -p "$1" && cd "$1"
 
 META=linux-image-amd64                     # depends on the newest one
@@ -11,15 +12,47 @@ FIRST="virtio_pci 9pnet_virtio 9p overlay" # what mounts the host's files; all e
 
 give_up() { echo "$*"; exit 1; }
 
+# apt_of COMMAND ...: apt-get or apt-cache, with the other distribution's packages if one was asked for.
+apt_of() {
+	program=$1 && shift
+	if [ -z "$distro" ]; then
+		"$program" "$@"
+	else
+		"$program" -o Dir::Etc::SourceList="$PWD/sources" -o Dir::Etc::SourceParts=/dev/null \
+			-o Dir::State::Lists="$PWD/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= "$@"
+	fi
+}
+
+# From where this machine has its own packages.
+list_packages() {
+	[ -n "$distro" ] || return 0
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Component: main' | head -n 1)
+	[ -n "$mirror" ] || give_up "the packages of this machine are not from a Debian mirror"
+	mkdir -p lists/partial
+	echo "deb $mirror $distro main" >sources
+	apt_of apt-get -qq update >log 2>&1 || give_up "$distro: $(grep '^E: ' log | head -n 1)"
+}
+
+# depends_of PACKAGE PATTERN: those that it needs; newer kernels are in several packages.
+depends_of() { apt_of apt-cache depends "$1" 2>/dev/null | sed -n "s/^ *Depends: \($2.*\)/\1/p"; }
+
 # In one step it is there: an interrupted run leaves no half of it.
 fetch() {
 	rm -rf new && mkdir new && cd new
-	image=$(apt-cache depends $META 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+	list_packages
+	image=$(depends_of $META 'linux-image-[0-9]' | head -n 1)
 	[ -n "$image" ] || give_up "apt-get knows no package $META, which names the newest kernel"
-	apt-get -qq download "$image" >log 2>&1 || give_up "$(grep '^E: ' log | head -n 1)"
-	dpkg -x "$image"_*.deb . && rm "$image"_*.deb
+	for package in "$image" $(depends_of "$image" 'linux-\(base\|binary\|modules\)-[0-9]'); do
+		apt_of apt-get -qq download "$package" >log 2>&1 || give_up "$(grep '^E: ' log | head -n 1)"
+		dpkg -x "$package"_*.deb . && rm "$package"_*.deb
+	done
+	rm -rf lists
 	[ -e lib ] || ln -s usr/lib lib
-	depmod -b . "$(ls lib/modules)"
+	version=$(ls lib/modules)
+	depmod -b . "$version"
+	for image in boot/vmlinuz-"$version" lib/modules/"$version"/vmlinuz; do
+		[ ! -e "$image" ] || ln -sf "$image" vmlinuz
+	done
 	cd .. && mv -T new kernel
 }
 

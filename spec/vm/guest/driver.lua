@@ -18,6 +18,13 @@ describe("the NIC under test", function()
     end)
   end)
 
+  it("has zero-copy AF_XDP where nics.lua says so, and nowhere else", function()
+    kinds.run(function()
+      local relay = l.near:enter(ether.open, "xdp:eth0")
+      assert.equal(nic_lab.zero_copy, relay.detail:find(", zero copy,", 1, true) ~= nil)
+    end)
+  end)
+
   it("has its receive VLAN offload off while an xdp relay is open, and on again behind it", function()
     local function rxvlan() return l.near:run "ethtool -k eth0":match "rx%-vlan%-offload: (%l+)( ?%[?%l*%]?)" end
     local state, fixed = rxvlan()
