@@ -1,6 +1,6 @@
 -- hosts.lua: how many requests a second 10,000 emulated hosts answer, ARP and ping, on one core: requests go to each
 -- in turn at a rate, from another process on the other core, which counts the answers. The highest of the rates at
--- which all were answered is the result.
+-- which all were answered is the result. And the memory that a host takes.
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
@@ -115,14 +115,29 @@ local function find_limit(what)
   return { value = best, cpu = (os.clock() - cpu) / math.max(asked, 1) * 1e6, memory = bench.memory(), note = lost }
 end
 
+local function make(relay, count)
+  for i = 0, count - 1 do
+    relay:host { mac = ether.mac_add(bench.NEAR_MAC, i), ip = prefix.ip_add(FIRST, i) .. LENGTH }
+  end
+end
+
+bench.case(opts, { case = "an emulated host, memory", unit = "KiB", goal = bench.at_most(2.5) }, function()
+  local a, b = ether.wire()
+  make(a, HOSTS / 10) -- what is there once
+  local before = bench.memory()
+  make(b, HOSTS)
+  local memory = bench.memory()
+  a:close()
+  b:close()
+  return { value = (memory - before) * 1e6 / 1024 / HOSTS, memory = memory }
+end)
+
 for _, kind in ipairs(bench.kinds(opts, "afpacket", "xdp")) do
   for _, what in ipairs { "arp", "echo" } do
     local row = { case = ("10,000 hosts answer %s, %s"):format(what, kind), unit = "M/s", goal = GOAL }
     bench.case(opts, row, function()
       return bench.with_relay(net, kind, function(relay)
-        for i = 0, HOSTS - 1 do
-          relay:host { mac = ether.mac_add(bench.NEAR_MAC, i), ip = prefix.ip_add(FIRST, i) .. LENGTH }
-        end
+        make(relay, HOSTS)
         return find_limit(what)
       end)
     end)

@@ -58,7 +58,7 @@ describe("an error in the answer to one frame", function()
       for _ = 1, 3 do
         asker:send { dst = "10.0.0.2", protocol = 1, payload = p.icmp({ type = 3, code = 1 }):build() }
       end
-      wait.eventually(function() return host.tap.counters.failed == 3 end)
+      wait.eventually(function() return host.segment.tap.counters.failed == 3 end)
       assert.is_number((asker:ping "10.0.0.2"))
     end))
   end)

@@ -89,7 +89,7 @@ describe("an IPv6 host", function()
       { src = LINK }), ALL_NODES_MAC, { src_mac = OTHER })
     ether.sleep(0.05)
     assert.same({ [LINK] = OTHER }, host:duplicates())
-    assert.equal(1, host.tap.counters.conflicts)
+    assert.equal(1, host.segment.tap.counters.conflicts)
   end))
 
   it("takes no address whose lifetime ended while others were asked", on_link(function(relay, router)

@@ -107,9 +107,9 @@ describe("an IPv6 host", function()
     it("believes no advertisement with " .. name, on_link(function(relay, router)
       local host = quick_host(relay)
       for _, mac in ipairs { ALL_NODES_MAC, MAC } do
-        local bad = host.tap.counters.invalid
+        local bad = host.segment.tap.counters.invalid
         send({ say = function(_, fields, ip_fields) router:say(fields, ip_fields, mac) end })
-        assert.equal(bad + 1, host.tap.counters.invalid)
+        assert.equal(bad + 1, host.segment.tap.counters.invalid)
       end
       assert.is_nil(host.autoconf:router())
       assert.equal(1, count(host.addresses))

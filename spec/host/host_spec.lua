@@ -289,7 +289,7 @@ describe("an emulated host", function()
       if i % 50 == 0 then ether.sleep(0) end
     end
     settle()
-    local counters = host.tap.counters
+    local counters = host.segment.tap.counters
     assert.is_true(counters.unreachable >= 100 and counters.unreachable < 200, counters.unreachable)
     assert.equal(1000, counters.unreachable + counters.limited)
   end))
@@ -572,7 +572,7 @@ describe("an emulated host", function()
     far:ask(p.ip6 { src = IP6, dst = "ff02::1", hop_limit = 255 } / p.icmp6 { type = 136, target = IP6,
       override = true, target_link_layer_address = MAC2 }, "33:33:00:00:00:01")
     assert.same({ [IP] = MAC2, [IP6] = MAC2 }, host:duplicates())
-    assert.equal(2, host.tap.counters.conflicts)
+    assert.equal(2, host.segment.tap.counters.conflicts)
     assert.is_truthy(far:ask(arp_request(), BROADCAST))
   end))
 

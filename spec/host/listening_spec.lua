@@ -56,7 +56,7 @@ describe("ether.sr with a host", function()
     far:answer { match = { udp = { dst_port = 53 } }, reply = "answer" }
     assert.equal("answer", ether.sr1(host, p.ip4 { dst = FAR } / p.udp { dst_port = 53 } / "x").data.payload)
     ether.sleep(0.01)
-    assert.equal(0, host.tap.counters.unreachable)
+    assert.equal(0, host.segment.tap.counters.unreachable)
     assert.is_true(near:stats().tx_frames >= 2)
   end)
 
@@ -140,7 +140,7 @@ describe("host:answer", function()
     far:send(question(IP_A), ALL, { ethertype = 0x0806 })
     test.expect(far):to_receive { arp = { op = 2, spa = IP_A } }
     assert.equal(1, responder.answered)
-    assert.equal(0, host.tap.counters.unreachable)
+    assert.equal(0, host.segment.tap.counters.unreachable)
     responder:close()
     far:send(datagram(53), A)
     test.expect(far):to_receive { icmp = { type = 3, code = 3 } }

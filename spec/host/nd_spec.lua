@@ -175,7 +175,7 @@ describe("neighbour discovery", function()
       local host, all = near:host { mac = MAC, ip6 = IP .. "/64", dad = false }, far:default_conn()
       settle()
       while all:recv(0) do end
-      local wrong, counters = wrong_ones(KINDS[1]), host.tap.counters
+      local wrong, counters = wrong_ones(KINDS[1]), host.segment.tap.counters
       for _, mac in ipairs { GROUP_MAC, MAC } do
         local before = counters.invalid + counters.ignored -- the target of one of them is none of ours
         for _, one in ipairs(wrong) do all:send(one[2], mac, { src_mac = OTHER }) end

@@ -168,6 +168,6 @@ describe("what a router advertises", function()
     for _ = 1, 3 do router:say({}, { hop_limit = 254 }) end
     router:say()
     router:say({}, { hop_limit = 254 })
-    assert.equal(4, host.tap.counters.invalid)
+    assert.equal(4, host.segment.tap.counters.invalid)
   end))
 end)

@@ -160,12 +160,6 @@ function Autoconf:advertised(list)
   if is_different then changed(self) end
 end
 
--- A frame with a router advertisement came for this host alone.
----@param frame etherlua.frame
-function Autoconf:hear(frame)
-  self.host.segment:hear_router(frame, self)
-end
-
 -- ---- time ---------------------------------------------------------------------------------------------------------
 
 -- Returns when it will be different, and whether it is over.
@@ -298,11 +292,20 @@ end
 
 -- Nothing more is heard or done.
 function Autoconf:close()
-  if self.closed then return end
+  if self.closed or not self.mode then return end
   self.closed = true
   self.host.segment.news:leave(self)
   changed(self)
 end
+
+local function new(host, mode, dad)
+  return setmetatable({ host = host, mode = mode, dad = dad, order = {}, of_prefixes = {}, event = channel.new(),
+    managed = false, other = false }, Autoconf)
+end
+
+-- That of hosts without IPv6: nothing is heard or done.
+local NONE = new()
+NONE.routes = routes6.new()
 
 -- Begins. Its tasks end with close(), or with the host's EtherConn.
 ---@param host etherlua.host
@@ -310,14 +313,14 @@ end
 ---@return etherlua.autoconf
 function M.open(host, given)
   local mode = given.ip6
-  local static = mode and mode ~= "auto" and mode ~= "link" and prefix.new(mode)
+  if not mode then return NONE end
+  local static = mode ~= "auto" and mode ~= "link" and prefix.new(mode)
   if static and static.version ~= 6 then
     misuse.raise("bad ip6 %q: \"auto\", \"link\" or an address such as 2001:db8::5/64 is needed", mode)
   end
-  local self = setmetatable({ host = host, mode = mode, dad = given.dad ~= false, order = {},
-    of_prefixes = {}, event = channel.new(), managed = false, other = false }, Autoconf)
+  local self = new(host, mode, given.dad ~= false)
   self.routes = routes6.new(given.gateway6 and segment.key(given.gateway6), function(to) return self:source(to) end)
-  if not mode then return self end
+  host.addresses = {}
   host.segment:use_ip6()
   if mode == "auto" then host.segment.news:join(self) end
   host.neighbours.closing = function() self:close() end

@@ -27,10 +27,9 @@ local responder = require "etherlua.host.icmp_responder"
 local routes4 = require "etherlua.host.routes4"
 local autoconf = require "etherlua.host.autoconf"
 local segment = require "etherlua.host.segment"
-local tap = require "etherlua.host.tap"
 
 local C = effi.C
-local band, bnot = bit.band, bit.bnot
+local band = bit.band
 local load16, native32 = memory.load16, memory.native32
 
 local M = {}
@@ -52,6 +51,14 @@ local BROADCAST = addr.mac(group.BROADCAST)
 ---@field autoconf etherlua.autoconf the routers and prefixes that it knows
 local Host = {}
 Host.__index = Host
+
+-- What most hosts have nothing of is not kept for each.
+Host.watchers, Host.askers, Host.addresses, Host.hop_limit = {}, {}, {}, 64
+
+local function own_table(self, name)
+  self[name] = rawget(self, name) or {}
+  return self[name]
+end
 
 -- ---- addresses ----------------------------------------------------------------------------------------------------
 
@@ -82,10 +89,8 @@ function Host:set_ip(ip, gateway, routes)
   check_gateway(gateway, 4)
   local ways = own and routes4.new(own, gateway, routes)
   if self.ip then self.neighbours:release(self.ip) end
-  self.ip, self.gateway, self.prefix, self.routes = own and own.ip, gateway, own, ways
-  if not own then return end
-  self.neighbours:claim(own.ip)
-  self.directed = bit.bor(segment.key(own:network()), bnot(segment.key(own:mask())))
+  self.ip, self.gateway, self.routes = own and own.ip, gateway, ways
+  if own then self.neighbours:claim(own.ip) end
 end
 
 -- The address to send from: of the kind that the destination is, usable now (RFC 6724 section 5, rules 2 and 3 alone).
@@ -117,7 +122,7 @@ end
 
 local function hop4(self, to)
   local key = native32(to.ip, 0)
-  if key == self.directed and self.prefix.length < 31 then return BROADCAST end
+  if key == self.routes.directed then return BROADCAST end
   local hop = self.routes:hop(key)
   if not hop then return no_route(to) end
   return self.neighbours:hop(hop, self.ip)
@@ -164,7 +169,7 @@ end
 local function tell(self, protocol, message, size, frame)
   if not next(self.watchers) then return end
   local fields = protocol.parse(ffi.string(message, size))
-  if not fields then return self.tap:count("invalid") end
+  if not fields then return self.segment.tap:count("invalid") end
   for watcher in pairs(self.watchers) do watcher(fields, frame) end
 end
 
@@ -177,8 +182,8 @@ end
 
 local function hear_icmp(self, frame)
   local message, size = frame.data + frame.l4, frame.l3 + frame.l3_len - frame.l4
-  if size < 8 or C.el_checksum(message, size, 0) ~= 0 then return self.tap:count("invalid") end
-  if not is_own(self, native32(frame.data + frame.l3, 16)) then return self.tap:count("ignored") end
+  if size < 8 or C.el_checksum(message, size, 0) ~= 0 then return self.segment.tap:count("invalid") end
+  if not is_own(self, native32(frame.data + frame.l3, 16)) then return self.segment.tap:count("ignored") end
   if message[0] == icmp.ECHO_REQUEST and message[1] == 0 then return responder.echo4(self, frame, size) end
   local hear = message[0] == icmp.ECHO_REPLY and hear_reply or tell
   hear(self, icmp, message, size, frame)
@@ -187,11 +192,11 @@ end
 local function hear_icmp6(self, frame)
   local message, size = frame.data + frame.l4, frame.l3 + frame.l3_len - frame.l4
   local kind = size > 0 and message[0] or 0
-  if kind == icmp6.ROUTER_ADVERTISEMENT then return self.autoconf:hear(frame) end
+  if kind == icmp6.ROUTER_ADVERTISEMENT then return self.segment:hear_router(frame, self.autoconf) end
   if kind >= icmp6.ROUTER_SOLICITATION and kind <= icmp6.REDIRECT then return self.segment:hear_nd(frame) end
   local ip = frame.data + frame.l3
-  if size < 8 or memory.icmp6_checksum(ip + 8, message, size) ~= 0 then return self.tap:count("invalid") end
-  if not is_own(self, ffi.string(ip + 24, 16)) then return self.tap:count("ignored") end
+  if size < 8 or memory.icmp6_checksum(ip + 8, message, size) ~= 0 then return self.segment.tap:count("invalid") end
+  if not is_own(self, ffi.string(ip + 24, 16)) then return self.segment.tap:count("ignored") end
   if kind == icmp6.ECHO_REQUEST and message[1] == 0 then return responder.echo6(self, frame, size) end
   local hear = kind == icmp6.ECHO_REPLY and hear_reply or tell
   hear(self, icmp6, message, size, frame)
@@ -207,7 +212,7 @@ function Host:is_for(frame)
 end
 
 local function hear_udp(self, frame)
-  if not self:is_for(frame) then return self.tap:count("ignored") end
+  if not self:is_for(frame) then return self.segment.tap:count("ignored") end
   responder.unreachable(self, frame, band(frame.flags, C.EL_FRAME_IP4) ~= 0 and 4 or 6)
 end
 
@@ -224,7 +229,7 @@ end
 ---@param fn function
 ---@return function stop
 function Host:watch_icmp(fn)
-  self.watchers[fn] = true
+  own_table(self, "watchers")[fn] = true
   return function() self.watchers[fn] = nil end
 end
 
@@ -240,7 +245,7 @@ function Host:watch_echo(identifier, fn)
     number = (number + 1) % 0x10000
   end
   if self.askers[number] then misuse.raise("identifier %d is in use", number) end
-  self.askers[number] = fn
+  own_table(self, "askers")[number] = fn
   return number, function() self.askers[number] = nil end
 end
 
@@ -366,7 +371,7 @@ end
 local function check_free(self, ip)
   local claim = self.segment.claims[segment.key(ip)]
   if claim and claim.conn ~= self.conn then
-    misuse.raise("address %s is in use by host %s of this relay", ip, claim.mac)
+    misuse.raise("address %s is in use by host %s of this relay", ip, tostring(claim.conn.mac))
   end
 end
 
@@ -375,16 +380,13 @@ end
 ---@return etherlua.host
 function M.open(relay, given)
   local opts = check(given)
-  local own = opts.ip and prefix.new(opts.ip)
   local conn = relay:conn { mac = opts.mac, vlans = opts.vlans, recv_depth = opts.recv_depth,
     multicast = opts.multicast, fragment = opts.fragment, reassemble = opts.reassemble }
-  local self = setmetatable({ conn = conn, mac = tostring(conn.mac), tap = tap.of(relay), watchers = {},
-    askers = {}, addresses = {}, hop_limit = 64 }, Host)
-  self.neighbours = neighbour.of(conn)
-  self.segment = self.neighbours.segment
+  local self = setmetatable({ conn = conn, neighbours = neighbour.of(conn) }, Host)
+  self.mac, self.segment = self.neighbours.mac, self.neighbours.segment
   listening.begin(self)
   local ok, reason = pcall(function()
-    if own then check_free(self, own.ip) end
+    if opts.ip then check_free(self, prefix.new(opts.ip).ip) end
     self:set_ip(opts.ip, opts.gateway)
     self.autoconf = autoconf.open(self, opts)
   end)

@@ -60,7 +60,7 @@ function M.echo4(owner, frame, size)
   ffi.copy(scratch + 16, ip + 12, 4)
   store16(scratch, 10, C.el_checksum(scratch, IP4_HEADER, 0))
   put_reply(IP4_HEADER, frame.data + frame.l4, size, icmp.ECHO_REQUEST, icmp.ECHO_REPLY)
-  owner.tap:answer("echo", owner.conn, scratch, IP4_HEADER + size, mac_at(frame.data + 6), IP4)
+  owner.segment.tap:answer("echo", owner.conn, scratch, IP4_HEADER + size, mac_at(frame.data + 6), IP4)
 end
 
 -- Answers an ICMPv6 echo request that has come to a host's address.
@@ -75,7 +75,7 @@ function M.echo6(owner, frame, size)
   ffi.copy(scratch + 8, ip + 24, 16)
   ffi.copy(scratch + 24, ip + 8, 16)
   put_reply(IP6_HEADER, frame.data + frame.l4, size, icmp6.ECHO_REQUEST, icmp6.ECHO_REPLY)
-  owner.tap:answer("echo", owner.conn, scratch, IP6_HEADER + size, mac_at(frame.data + 6), IP6)
+  owner.segment.tap:answer("echo", owner.conn, scratch, IP6_HEADER + size, mac_at(frame.data + 6), IP6)
 end
 
 -- ---- port unreachable ---------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ end
 ---@param frame etherlua.frame
 ---@param version integer of IP
 function M.unreachable(owner, frame, version)
-  local counted = owner.tap
+  local counted = owner.segment.tap
   if not M.is_one_host(frame.data + frame.l3, version) then return counted:count("ignored") end
   if not M.may_complain(owner) then return counted:count("limited") end
   local packet = ffi.string(frame.data + frame.l3, frame.l3_len)

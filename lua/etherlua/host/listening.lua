@@ -4,7 +4,7 @@
 
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
-local endpoint = require "etherlua.relay.endpoint"
+local neighbour = require "etherlua.host.neighbour"
 
 local C = effi.C
 
@@ -13,23 +13,19 @@ local M = {}
 local UDP = C.EL_TAP_UDP
 local TAPPED = C.EL_TAP_NEIGHBOUR + C.EL_TAP_ICMP + UDP
 
--- id of an EtherConn -> whose it is: host; listeners and takers: how many; multicast: what it was opened with.
-local of_conns = {}
-
-local function set(one)
-  local conn, listened = one.host.conn, one.listeners > 0
-  one.host.tap:add(conn, TAPPED - (one.takers > 0 and UDP or 0) + (listened and C.EL_TAP_COPY or 0), one.host)
-  local multicast = listened and one.multicast == C.EL_MULTICAST_NONE and C.EL_MULTICAST_OWN or one.multicast
+local function set(host)
+  local conn, listened, takes_udp = host.conn, (host.listeners or 0) > 0, (host.takers or 0) > 0
+  host.segment.tap:add(conn, TAPPED - (takes_udp and UDP or 0) + (listened and C.EL_TAP_COPY or 0), host)
+  local multicast = host.multicast or conn.multicast -- what the EtherConn was opened with
+  if listened and multicast == C.EL_MULTICAST_NONE then multicast = C.EL_MULTICAST_OWN end
   if conn.multicast ~= multicast and C.el_conn_multicast(conn, multicast) ~= 0 then error("out of memory", 0) end
 end
 
 -- From now on the host's tap hears what comes to its EtherConn.
 ---@param host etherlua.host
 function M.begin(host)
-  local id = host.conn.ep.id
-  of_conns[id] = { host = host, listeners = 0, takers = 0, multicast = host.conn.multicast }
-  endpoint.before_close(host.conn, function() of_conns[id] = nil end)
-  set(of_conns[id])
+  host.neighbours.host = host
+  set(host)
 end
 
 -- What is meant by a place to send from and to hear at.
@@ -39,8 +35,8 @@ end
 function M.place(on)
   if type(on) == "table" and on.conn and on.next_hop then on = on.conn end
   if not ffi.istype("struct el_conn", on) then return nil end
-  local one = of_conns[on.ep.id]
-  return on, on:is_open() and one and one.host or nil
+  local known = on:is_open() and neighbour.known(on)
+  return on, known and known.host or nil
 end
 
 -- From now on the host's EtherConn hears all that the host does.
@@ -48,15 +44,16 @@ end
 ---@param takes_udp? boolean datagrams for ports that nobody has are the listener's: the host does not refuse them
 ---@return function stop
 function M.start(host, takes_udp)
-  local one, taken = of_conns[host.conn.ep.id], takes_udp and 1 or 0
+  local is_on, taken = true, takes_udp and 1 or 0
+  host.multicast = host.multicast or host.conn.multicast
   local function change(by)
-    one.listeners, one.takers = one.listeners + by, one.takers + by * taken
-    if host.conn:is_open() then set(one) end
+    host.listeners, host.takers = (host.listeners or 0) + by, (host.takers or 0) + by * taken
+    if host.conn:is_open() then set(host) end
   end
   change(1)
   return function()
-    if one then change(-1) end
-    one = nil
+    if is_on then change(-1) end
+    is_on = false
   end
 end
 

@@ -4,6 +4,7 @@
 -- It keeps no routes: every address is asked for on the link.
 
 local arp = require "etherlua.proto.arp"
+local channel = require "etherlua.core.channel"
 local effi = require "etherlua.core.ffi"
 local endpoint = require "etherlua.relay.endpoint"
 local group = require "etherlua.net.group"
@@ -32,11 +33,23 @@ local TOO_MANY = ("%d neighbours are asked for already, no more may be at once")
 
 -- See neighbour.of.
 ---@class etherlua.neighbours
+---@field host? etherlua.host of the EtherConn
 ---@field closing? function called when its EtherConn is about to be closed
 local Neighbours = {}
 Neighbours.__index = Neighbours
 
 local of_conns = {} -- id of an EtherConn -> its object
+
+local function close(id)
+  of_conns[id]:close()
+end
+
+-- The object of an EtherConn, if it was needed.
+---@param conn etherlua.conn
+---@return etherlua.neighbours?
+function M.known(conn)
+  return of_conns[conn.ep.id]
+end
 
 -- The object of an EtherConn.
 ---@param conn etherlua.conn
@@ -48,7 +61,7 @@ function M.of(conn)
     Neighbours)
   self.segment.tap:add(conn, C.EL_TAP_NEIGHBOUR + C.EL_TAP_COPY, self.segment)
   of_conns[id] = self
-  endpoint.before_close(conn, function() self:close() end)
+  endpoint.before_close(conn, close)
   return self
 end
 
@@ -170,9 +183,9 @@ end
 
 -- ---- own addresses ------------------------------------------------------------------------------------------------
 
-local function enter(self, claim)
-  self.own[claim.key], self.segment.claims[claim.key] = claim, claim
-  if claim.ip:find(":", 1, true) then self.segment:use_ip6() end
+local function enter(self, key, claim)
+  self.own[key], self.segment.claims[key] = claim, claim
+  if type(key) == "string" then self.segment:use_ip6() end
   return claim
 end
 
@@ -180,9 +193,10 @@ end
 ---@param ip string
 ---@return table claim with .conflict (MAC address of another host that has the address) once there is one
 function Neighbours:claim(ip)
-  local claim = self.own[segment.key(ip)] or segment.claim(self.conn, ip)
+  local key = segment.key(ip)
+  local claim = self.own[key] or segment.claim(self.conn, ip)
   claim.defended = (claim.defended or 0) + 1
-  return enter(self, claim)
+  return enter(self, key, claim)
 end
 
 -- Undoes one claim.
@@ -221,12 +235,10 @@ end
 -- what a relay sends does not come back to it.
 local function conflict_here(self, key)
   local other = self.segment.claims[key]
-  if not other or other.mac == self.mac then return nil end
-  if not other.defended then
-    other.conflict = self.mac
-    other.event:close()
-  end
-  return other.mac
+  local mac = other and tostring(other.conn.mac)
+  if not mac or mac == self.mac then return nil end
+  if not other.defended then segment.note_conflict(other, self.mac) end
+  return mac
 end
 
 -- Asks until the time is over or somebody has it.
@@ -247,10 +259,13 @@ end
 ---@return true|nil free
 ---@return string|nil mac of the host that has the address
 function Neighbours:probe(ip, timing)
-  local other = conflict_here(self, segment.key(ip))
+  local key = segment.key(ip)
+  local other = conflict_here(self, key)
   if other then return nil, other end
-  local claim = enter(self, segment.claim(self.conn, ip))
+  local claim = enter(self, key, segment.claim(self.conn, ip))
+  claim.event = channel.new()
   local ok, failure = pcall(ask_around, self, claim, timing) -- whoever asked may be cancelled
+  claim.event = nil
   if ok and not claim.conflict then return true end
   self:release(ip)
   if not ok then error(failure, 0) end

@@ -6,7 +6,7 @@ local misuse = require "etherlua.core.misuse"
 local prefix = require "etherlua.net.prefix"
 local segment = require "etherlua.host.segment"
 
-local band = bit.band
+local band, bnot, bor = bit.band, bit.bnot, bit.bor
 
 local M = {}
 
@@ -18,6 +18,7 @@ local ANY = "0.0.0.0"
 
 -- See routes4.new.
 ---@class etherlua.routes4
+---@field directed? integer key of the link's own broadcast address
 local Routes = {}
 Routes.__index = Routes
 
@@ -49,15 +50,25 @@ local function add(list, one)
   table.insert(list, at, one)
 end
 
----@param own etherlua.prefix the host's address and the length of its link's prefix
----@param gateway? string next hop of what has no other
----@param routes? etherlua.route[] as of a lease
----@return etherlua.routes4 raises for what is no route
-function M.new(own, gateway, routes)
-  local list = { entry(own) }
+local function new(own, gateway, routes)
+  local link = entry(own)
+  local list = { link, directed = own.length < 31 and bor(link.net, bnot(link.mask)) or nil }
   if gateway then add(list, entry(prefix.new "0.0.0.0/0", gateway)) end
   for _, route in ipairs(routes or {}) do add(list, given_entry(route)) end
   return setmetatable(list, Routes)
+end
+
+local of_links = setmetatable({}, { __mode = "v" }) -- network, length, gateway -> routes
+
+---@param own etherlua.prefix the host's address and the length of its link's prefix
+---@param gateway? string next hop of what has no other
+---@param routes? etherlua.route[] as of a lease
+---@return etherlua.routes4 raises for what is no route; hosts of one link may share it
+function M.new(own, gateway, routes)
+  if routes and #routes > 0 then return new(own, gateway, routes) end
+  local key = ("%s/%d %s"):format(own:network(), own.length, gateway or "")
+  of_links[key] = of_links[key] or new(own, gateway)
+  return of_links[key]
 end
 
 -- From this entry on. No loop (JIT 1).

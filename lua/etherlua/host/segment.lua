@@ -74,17 +74,24 @@ end
 -- An address that a host has, once it is defended, or would like to have.
 ---@param conn etherlua.conn
 ---@param ip string
----@return table claim; .conflict is the MAC address of another host that has the address, once there is one
+---@return table claim; .conflict is the MAC address of another host that has the address, once there is one; .event is
+---  closed then, if somebody waits for it
 function M.claim(conn, ip)
-  return { ip = ip, key = M.key(ip), conn = conn, mac = tostring(conn.mac), event = channel.new() }
+  return { ip = ip, conn = conn }
 end
 
 -- Somebody else has the address, too.
-local function note_conflict(segment, claim, mac)
+---@param claim table
+---@param mac string
+function M.note_conflict(claim, mac)
+  claim.conflict = mac
+  if claim.event then claim.event:close() end
+end
+
+local function hear_of_conflict(segment, claim, mac)
   local text = addr.mac_text(ffi.string(mac, 6))
   if claim.conflict ~= text then segment.tap:count("conflicts") end
-  claim.conflict = text
-  claim.event:close()
+  M.note_conflict(claim, text)
 end
 
 -- What a frame says of who has which address (ownership.lua) concerns our own: what we have, and what we would like to
@@ -92,7 +99,7 @@ end
 local function look_for_conflict(segment, has, wants, mac)
   local claim = segment.claims[has or wants]
   if claim and (has or not claim.defended) and not same_mac(mac, claim.conn.mac.byte) then
-    note_conflict(segment, claim, mac)
+    hear_of_conflict(segment, claim, mac)
   end
 end
 
@@ -207,7 +214,8 @@ local function advertise(segment, claim, src, mac)
   local has_address = src ~= ANY6
   local dst = has_address and addr.ip_text(src) or ALL_NODES
   nd.send(claim.conn, { type = icmp6.NEIGHBOUR_ADVERTISEMENT, solicited = has_address, override = true,
-    target = claim.ip, target_link_layer_address = claim.mac }, claim.ip, dst, has_address and mac or ALL_NODES_MAC)
+    target = claim.ip, target_link_layer_address = tostring(claim.conn.mac) }, claim.ip, dst,
+    has_address and mac or ALL_NODES_MAC)
   segment.tap:count("neighbour")
 end
 
