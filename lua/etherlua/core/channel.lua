@@ -72,7 +72,8 @@ end
 function Channel:recv(timeout)
   sched.tick()
   if not self:ready() then
-    local ready, reason = select.wait { self, timeout = timeout }
+    sched.check_parkable()
+    local ready, reason = select.await { self, timeout = timeout }
     if not ready then return nil, reason end
   end
   if self.last < self.first then return nil, "closed" end

@@ -119,7 +119,7 @@ M.check_cancelled = check_cancelled
 ---@return table task
 function M.current()
   if current then return current end
-  misuse.raise "this call blocks: it is possible only inside ether.run or a script of etherlua run"
+  misuse.raise(park.OUTSIDE)
 end
 
 ---@return table? task that runs now; nil outside of one
@@ -162,7 +162,6 @@ end
 -- Everybody else runs once before the task does again.
 local function take_turns(task)
   if task.cancelled then check_cancelled(task) end
-  check_parkable()
   if tracer then tell_park(task, "turn") end
   enqueue(task)
   yield(PARK)
@@ -173,6 +172,7 @@ end
 function M.give_way()
   budget = BUDGET
   if not current then return C.el_wait(engine or M.engine(), 0) end
+  check_parkable()
   take_turns(current)
 end
 
@@ -196,9 +196,9 @@ function M.sleep(seconds)
   if type(seconds) ~= "number" or seconds ~= seconds then
     misuse.raise("bad sleep %s: seconds as a number are needed", tostring(seconds))
   end
+  check_parkable()
   if seconds <= 0 then return take_turns(task) end
   check_cancelled(task)
-  check_parkable()
   local deadline = M.now() + seconds
   repeat
     if tracer then tell_park(task, "time", nil, deadline) end
@@ -209,15 +209,13 @@ function M.sleep(seconds)
 end
 
 -- Parks until the object's endpoint has a frame, the deadline passes (negative: none), or it is closed. It may return
--- early. The scheduler registers it, on its own stack: a call of the engine's on top of its caller's here would make
--- the stack of every task that waits twice as large.
+-- early. The scheduler registers it, on its own stack. The caller has called check_parkable.
 ---@param obj any with the struct el_endpoint as its field ep: EtherConn, RUDPConn
 ---@param deadline number
 ---@return string|nil reason why it cannot wait
 function M.wait_frame(obj, deadline)
   local task = M.current()
   if task.cancelled then check_cancelled(task) end
-  check_parkable()
   waiting = waiting + 1
   local code = yield(PARK, obj, deadline)
   waiting = waiting - 1

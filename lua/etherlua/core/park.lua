@@ -12,21 +12,26 @@
 local misuse = require "etherlua.core.misuse"
 
 local can_yield = coroutine.isyieldable
-local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
+local create, resume, running, yield = coroutine.create, coroutine.resume, coroutine.running, coroutine.yield
 
 local M = {}
 
 local PARK = {}
 M.PARK = PARK
 
+M.OUTSIDE = "this call blocks: it is possible only inside ether.run or a script of etherlua run"
+
 local function refuse()
+  if not running() then misuse.raise(M.OUTSIDE) end
   misuse.raise("this call waits, which is not possible inside a function that string.gsub, table.sort, load, a " ..
     "handler of xpcall, or another function of C calls: let it only note what there is to do, and wait afterwards")
 end
 
 local barred = false -- whether the running coroutine was resumed where one cannot park
 
--- Raises an error where the running coroutine cannot park. Before anything is registered for what it waits for.
+-- Raises an error where the running coroutine cannot park, before anything is registered for what it waits for. To be
+-- called where its stack is not deep yet: a function of C that is called further down, and is not compiled, makes the
+-- stack of every task that waits there twice as large.
 function M.check()
   if barred or not can_yield() then refuse() end
 end

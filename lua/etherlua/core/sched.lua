@@ -17,6 +17,7 @@ return {
   hold = park.hold,
   release = park.release,
   may_wait = loop.may_wait,
+  check_parkable = park.check,
   park = loop.park,
   wake = loop.wake,
   sleep = loop.sleep,

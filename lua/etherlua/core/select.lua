@@ -36,7 +36,6 @@ local function watch_all(sources, task)
 end
 
 local function wait_sources(sources, task, deadline)
-  park.check()
   local external = watch_all(sources, task) or deadline >= 0
   C.el_timer(loop.engine(), task.id, deadline)
   loop.suspend(external, sources, deadline)
@@ -58,11 +57,10 @@ local function check(sources)
   if sources.timeout ~= nil then misuse.check_seconds("timeout", sources.timeout) end
 end
 
--- Waits until one of several endpoints, channels or tasks is ready: the first in the list wins.
----@param sources table list of endpoints, channels and tasks; timeout = seconds, 0 only looks
----@return any|nil source
----@return integer|string index in the list, or "timeout"
-function M.wait(sources)
+-- As wait.
+---@param sources table
+---@param must_check? boolean false: the caller has called park.check
+function M.await(sources, must_check)
   local task, timeout = loop.current(), sources.timeout
   check(sources)
   loop.check_cancelled(task)
@@ -72,8 +70,17 @@ function M.wait(sources)
     local source, index = ready_source(sources)
     if source then return source, index end
     if deadline >= 0 and loop.now() >= deadline then return nil, "timeout" end
+    if must_check then park.check() end
     wait_sources(sources, task, deadline)
   end
+end
+
+-- Waits until one of several endpoints, channels or tasks is ready: the first in the list wins.
+---@param sources table list of endpoints, channels and tasks; timeout = seconds, 0 only looks
+---@return any|nil source
+---@return integer|string index in the list, or "timeout"
+function M.wait(sources)
+  return M.await(sources, true)
 end
 
 return M

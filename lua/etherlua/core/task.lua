@@ -5,6 +5,7 @@
 local ids = require "etherlua.core.ids"
 local loop = require "etherlua.core.loop"
 local misuse = require "etherlua.core.misuse"
+local park = require "etherlua.core.park"
 local select_source = require "etherlua.core.select"
 local waiters = require "etherlua.core.waiters"
 
@@ -152,7 +153,8 @@ function Task:join(timeout)
   local task = loop.current()
   if task == self then misuse.raise "a task cannot join itself" end
   if not self.done then
-    local ready, reason = select_source.wait { self, timeout = timeout }
+    park.check()
+    local ready, reason = select_source.await { self, timeout = timeout }
     if not ready then return nil, reason end
   end
   if self.reason then return nil, self.reason end

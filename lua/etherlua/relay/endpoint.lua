@@ -145,6 +145,7 @@ local function take(obj, timeout, pull, finish)
     local frame = pull(obj.ep)
     if frame ~= nil then return finish(frame) end
   end
+  sched.check_parkable()
   local reason = wait(obj, timeout)
   local frame = pull(obj.ep)
   if frame ~= nil then return finish(frame) end
