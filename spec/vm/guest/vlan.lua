@@ -16,10 +16,15 @@ local STACKS = {
 }
 local OFFLOADS = { "rxvlan on txvlan on", "rxvlan on txvlan off", "rxvlan off txvlan on", "rxvlan off txvlan off" }
 
--- A setting that the driver has fixed stays as it is. Some cards are reset, and take a while to have their link again.
+-- A setting that the driver has fixed stays as it is. Some cards are reset, now or a moment later, and take a while to
+-- have their link again.
 local function set_offloads(ns, words)
   ns:run(("ethtool -K eth0 %s || true"):format(words))
   assert(eventually(function() return ns:run "ip link show dev eth0":find("state UP", 1, true) end, 30))
+end
+
+local function is_reachable(host)
+  return eventually(function() return host:resolve(KERNEL) end, 20)
 end
 
 local function kernel_pings(ns, size)
@@ -38,6 +43,7 @@ kinds.each_with_interface("a host", function(it)
         l.far:run(stack[2] .. "; ip addr add 10.0.0.1/24 dev last; ip link set last up")
         local host = relay:host { mac = frames.MAC_A, vlans = stack[1], ip = HOST .. "/24" }
         assert.is_true(host:ready(5))
+        assert.is_truthy(is_reachable(host))
         for _, size in ipairs { 0, 56, 1400 } do
           assert.is_number(host:ping(KERNEL, { size = size, timeout = 5 }))
           assert.equal(0, kernel_pings(l.far, size))
