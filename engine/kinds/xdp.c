@@ -91,7 +91,7 @@ static int open_queue(struct el_relay *relay, struct xdp *self, struct queue *qu
 	                                 (self->pieces ? XDP_USE_SG : 0)),
 	};
 	int error;
-	uint32_t share = relay->pool.count / 2 / self->queues;
+	uint32_t share = relay->pool.count / 2 / self->queues; /* the other half is to be sent, or read */
 
 	error = xsk_socket__create_shared(&queue->socket, self->group.interface, number, self->umem, &queue->rx,
 	                                  &queue->tx, &queue->fill, &queue->completion, &config);
@@ -99,7 +99,7 @@ static int open_queue(struct el_relay *relay, struct xdp *self, struct queue *qu
 		return error;
 	queue->fd = xsk_socket__fd(queue->socket);
 	for (uint32_t given = 0; given < share && given < RX_ENTRIES; given += EL_BURST)
-		el_xdp_fill(relay, queue, EL_BURST);
+		el_xdp_fill(relay, queue, share - given < EL_BURST ? share - given : EL_BURST);
 	return el_steer_socket(&self->steer, number, queue->fd);
 }
 

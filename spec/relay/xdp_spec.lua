@@ -52,6 +52,11 @@ describe("an xdp relay", function()
       assert.is_true(shown[3] > 0 and shown[4] > 0)
     end)
 
+  lab_it("has frames left to send with as few as there may be, and many queues", { queues = 16 }, function(l)
+    local conn = open(l.far, { frames = 128 }):conn { mac = B }
+    for i = 1, 200 do assert.is_true(conn:send(xdp.numbered(i), frames.MAC_A, { timeout = 1 })) end
+  end)
+
   -- ---- options ------------------------------------------------------------------------------------------------------
 
   lab_it("says in one line what is wrong with its options", { queues = 4 }, function(l)
