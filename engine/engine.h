@@ -18,6 +18,13 @@ struct el_spin {
 	uint32_t skip, penalty; /* sleeps until spinning is tried again; how many the last failure was worth */
 };
 
+/* Whether the loop rests while frames gather. */
+struct el_rest {
+	double since;                    /* the last look */
+	double again;                    /* no rest until then */
+	uint64_t received, sent, missed; /* frames of all relays by then */
+};
+
 struct el_engine {
 	/* clock */
 	double now;          /* seconds, as of this turn of the loop */
@@ -35,6 +42,8 @@ struct el_engine {
 	struct el_shelf shelf;
 	/* loop */
 	struct el_spin spin;
+	struct el_rest rest;
+	uint32_t turn_frames; /* received in the last turn */
 	double files_at; /* files are looked at by then */
 	int signals_seen;
 	/* invariant: steps that may be spent on the next walk; nothing but a sanitizer's build uses it */

@@ -13,6 +13,8 @@
 
 struct el_kind {
 	const char *name;
+	/* A frame that waits is stamped, and has room: nothing is lost by looking a moment later. */
+	bool is_patient;
 	/* Sets relay's mac, mtu and private data. close() is called also after a failure. */
 	int (*open)(struct el_relay *relay, const char *name, const struct el_relay_opts *opts, char err[EL_ERR_MAX]);
 	/* The frame memory is there: frames may come in now. May be NULL. */

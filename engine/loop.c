@@ -15,6 +15,7 @@
 #include "live.h"
 #include "open.h"
 #include "relay.h"
+#include "rest.h"
 #include "signals.h"
 #include "tasks.h"
 #include "transmit.h"
@@ -135,8 +136,11 @@ int el_wait(struct el_engine *engine, double timeout)
 	double end = timeout < 0 ? INFINITY : el_now(engine) + timeout;
 
 	for (;;) {
-		uint32_t frames = turn(engine);
+		uint32_t frames;
 
+		if (engine->turn_frames < EL_BURST) /* it received all that there was */
+			el_rest(engine, next_event(engine, end));
+		frames = engine->turn_frames = turn(engine);
 		if (el_clock_now(engine) >= engine->files_at) /* also when there is always something else to do */
 			look_at_files(engine, &(struct timespec){0});
 		if (engine->ready_count || el_clock_now(engine) >= end || el_signals_count() != engine->signals_seen)

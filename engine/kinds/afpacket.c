@@ -149,6 +149,7 @@ static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, ui
 
 const struct el_kind el_kind_afpacket = {
 	.name = "afpacket",
+	.is_patient = true,
 	.open = open_interface,
 	.start = start,
 	.recv = recv_frames,

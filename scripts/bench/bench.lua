@@ -78,9 +78,14 @@ end
 -- Drops what arrives, before the kernel's own stack looks at it: a program of classic BPF, "return TC_ACT_SHOT".
 local SINK = "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress bpf bytecode '1,6 0 0 2' direct-action"
 
--- The far end answers every ARP request and ping, in the kernel (floor/everybody.bpf.c).
 local EVERYBODY = "tc qdisc add dev eth0 clsact && tc filter add dev eth0 ingress bpf direct-action object-file %s "
   .. "section tc"
+
+-- From now on this end answers every ARP request and ping, in the kernel (floor/everybody.bpf.c).
+---@param ns etherlua.namespace
+function M.answer_for_everybody(ns)
+  ns:configure(EVERYBODY:format(files.quote(M.floor_bpf "everybody")))
+end
 
 -- A lab that is closed at the end of the run. sink = true: what arrives at the far end is dropped there; everybody =
 -- true: it is answered, ARP and ping.
@@ -96,7 +101,7 @@ function M.lab(given)
   ok, reason = pcall(function()
     net.near:configure("ethtool -K eth0 gro on") -- else nothing of floor/blast.c arrives
     if given and given.sink then net.far:configure(SINK) end
-    if given and given.everybody then net.far:configure(EVERYBODY:format(files.quote(M.floor_bpf "everybody"))) end
+    if given and given.everybody then M.answer_for_everybody(net.far) end
   end)
   if not ok then script.exit(script.FAILED, reason) end
   return net

@@ -2,8 +2,8 @@
 -- the memory of the process, and the CPU time of a frame on its whole way over a wire in memory: send, demux, queue,
 -- task, recv. Frames go to one of the endpoints, which tells what finding it costs, or to all in turn, where nothing of
 -- an endpoint is in the processor's caches when its frame comes. The cost with a single endpoint, or another number, is
--- measured in processes of their own: what making many leaves behind, in the JIT too, is a part of theirs. Needs no
--- privileges.
+-- measured in processes of their own: what making many leaves behind, in the JIT too, is a part of theirs. The floor of
+-- making them is as many bare coroutines. Needs no privileges.
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
@@ -98,26 +98,41 @@ local function named(text)
   return text:format(opts.count)
 end
 
+local function make_and_close()
+  local cpu = os.clock()
+  local world = make(opts.count)
+  close(world)
+  return { count = opts.count, seconds = world.seconds, memory = world.memory, cpu = os.clock() - cpu }
+end
+
+-- As many coroutines that have begun, with a table each.
+local function make_coroutines()
+  local start, cpu, list = ether.now(), os.clock(), {}
+  for i = 1, opts.count do
+    local co = coroutine.create(coroutine.yield)
+    coroutine.resume(co)
+    list[i] = { co = co }
+  end
+  return { count = #list, seconds = ether.now() - start, memory = 0, cpu = os.clock() - cpu }
+end
+
 -- Other numbers of endpoints have no goal of their own.
 local function at_most(limit)
   return opts.count == 100000 and bench.at_most(limit) or nil
 end
 
 local function make_cases()
-  local memory, times = nil, {}
+  local memory, rounds
   bench.case(opts, { case = named "%d endpoints with tasks, memory", unit = "MB", goal = at_most(120) },
     function()
-      for i = 1, opts.rounds do
-        local world = make(opts.count)
-        memory, times[i] = memory or world.memory, world.seconds -- later ones also hold what the first left behind
-        close(world)
-      end
+      rounds = bench.rounds(opts, make_and_close, make_coroutines)
+      memory = rounds[1].ours.memory -- later ones also hold what the first left behind
       return { value = memory, memory = memory }
     end)
-  bench.case(opts, { case = named "%d endpoints with tasks, making", unit = "s", goal = at_most(0.7) },
+  bench.case(opts, { case = named "%d endpoints with tasks, making", unit = "s", goal = at_most(12) },
     function()
-      if #times == 0 then error("none could be made", 0) end
-      return { value = bench.median(times), memory = memory }
+      if not rounds then error("none could be made", 0) end
+      return bench.summary(rounds, "seconds")
     end)
 end
 
@@ -143,7 +158,9 @@ local function frame_fields(world, step)
     return { cost = row.value, cpu = row.cpu }
   end)
   local fields = bench.summary(rounds, "cost")
-  if opts.alone then fields.floor, fields.floor_cpu, fields.ratio = nil, nil, nil end
+  if opts.alone then
+    for _, name in ipairs { "floor", "floor_cpu", "ratio", "ratio_low", "ratio_high" } do fields[name] = nil end
+  end
   return fields
 end
 

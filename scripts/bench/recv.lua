@@ -1,5 +1,6 @@
 -- recv.lua: how fast RUDPConns receive, fed by the kernel itself (floor/blast.c) as fast as it goes, against AF_XDP or
--- the best of three ways to receive on AF_PACKET. And that below that rate nothing is lost.
+-- the best of three ways to receive on AF_PACKET. That below that rate nothing is lost, and what a frame costs then,
+-- against tcpdump.
 
 package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
@@ -158,6 +159,43 @@ local function loss_case(kind, rate)
   end)
 end
 
+-- ---- the cost of a frame ------------------------------------------------------------------------------------------
+
+local CALM = 100000 -- frames/s that leave a receiver time to sleep
+local TCPDUMP = [[TIMEFORMAT="%%U %%S"; time timeout -s INT %g taskset -c 0 tcpdump -i eth0 -w /dev/null udp]]
+
+local function cost_of_ours()
+  return bench.with_relay(net, "afpacket", function(relay)
+    local udp, read = bench.hosts(relay, 1)[1], reader_of "recv_frame"
+    read(udp, bench.WARM_UP)
+    local result = bench.measure(read, udp, opts.seconds)
+    return { cpu = result.cpu / result.count * 1e6, cost = result.cpu / result.count * 1e9, memory = result.memory }
+  end)
+end
+
+local function cost_of_tcpdump()
+  local log = os.tmpname()
+  local process = net.near:start({ "bash", "-c", TCPDUMP:format(opts.seconds) }, { log = log })
+  while not process:status() do ether.sleep(0.05) end
+  local text = process:log()
+  os.remove(log)
+  local count, user, system = text:match "(%d+) packets captured", text:match "([%d.]+) ([%d.]+)%s*$"
+  if not (count and user) then error("tcpdump said: " .. text, 0) end
+  local cpu = (tonumber(user) + tonumber(system)) / tonumber(count)
+  return { cpu = cpu * 1e6, cost = cpu * 1e9 }
+end
+
+local function cost_case()
+  local row = { case = "recv_frame, CPU of a frame at 0.1 M/s, afpacket", unit = "ns", goal = bench.at_most(2) }
+  bench.case(opts, row, function()
+    return bench.with_feed(net, { rate = CALM }, function()
+      local fields = bench.summary(bench.rounds(opts, cost_of_ours, cost_of_tcpdump), "cost")
+      fields.note = "floor: tcpdump"
+      return fields
+    end)
+  end)
+end
+
 for _, kind in ipairs(bench.kinds(opts, "xdp", "afpacket")) do
   local flood = flood_case(kind, { name = "recv_frame, flooded", goal = bench.at_least(0.90),
     ours = function() return receive_one(kind, "recv_frame") end })
@@ -166,4 +204,5 @@ for _, kind in ipairs(bench.kinds(opts, "xdp", "afpacket")) do
     ours = function() return receive_one(kind, "recv") end })
   flood_case(kind, { name = "recv, 10,000 endpoints with a task each", endpoints = MANY, goal = bench.at_least(0.60),
     ours = receive_many })
+  if kind == "afpacket" then cost_case() end
 end

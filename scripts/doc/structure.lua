@@ -26,7 +26,7 @@ M.UNITS = {
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
   "kinds/packet_socket kinds/steer_peer kinds/offload kinds/xdp_queue", "kinds/steer",
   "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",
-  "open", "invariant", "loop",
+  "open", "invariant rest", "loop",
   "program/embedded program/interrupt program/output program/terminal program/line_history",
   "program/environment",
   "program/console", "program/main",
