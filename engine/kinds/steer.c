@@ -202,15 +202,21 @@ static bool program_on(int ifindex, char *name, size_t size)
 	return true;
 }
 
+enum { ADVICE_MAX = 128 };
+
 /*
  * virtio_net wants a transmit queue a core for XDP besides those in use, and says so in the kernel log only. Frames
  * of several buffers are for drivers and programs that have them.
  */
-static const char *advice(const struct el_steer *self, int error)
+static void advise(char words[ADVICE_MAX], const struct el_steer *self, const char *interface, int error)
 {
+	words[0] = '\0';
 	if (error == -ENOMEM)
-		return " (too few queues are free: ethtool -L IF combined with half as many)";
-	return self->frags ? " (its driver or program takes frames of one page: ip link set dev IF mtu 3500)" : "";
+		snprintf(words, ADVICE_MAX, " (too few queues are free: ethtool -L %s combined with half as many)",
+		         interface);
+	else if (self->frags)
+		snprintf(words, ADVICE_MAX,
+		         " (its driver or program takes frames of one page: ip link set dev %s mtu 3500)", interface);
 }
 
 static int attach(struct el_steer *self, int ifindex, const char *interface, const struct way *way,
@@ -218,13 +224,14 @@ static int attach(struct el_steer *self, int ifindex, const char *interface, con
 {
 	struct bpf_link_create_opts opts = {.sz = sizeof opts,
 	                                    .flags = way->native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE};
+	char words[ADVICE_MAX];
 
 	self->link = bpf_link_create(self->program, ifindex, BPF_XDP, &opts);
+	advise(words, self, interface, self->link);
 	if (self->link < 0)
 		return el_fail(err, self->link, "cannot attach XDP to %s in %s mode: %s%s", interface,
 		               way->native ? "native" : "generic",
-		               self->link == -EMFILE ? el_shortage_reason(-EMFILE) : strerror(-self->link),
-		               advice(self, self->link));
+		               self->link == -EMFILE ? el_shortage_reason(-EMFILE) : strerror(-self->link), words);
 	self->native = way->native;
 	return 0;
 }

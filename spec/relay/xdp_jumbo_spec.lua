@@ -80,7 +80,7 @@ describe("an xdp relay at MTU 9000", function()
       object, source))
     local ok, message = pcall(open, l.far, { program = object, mode = "native" })
     assert.is_false(ok)
-    assert.matches("takes frames of one page: ip link set dev IF mtu 3500)", message, 1, true)
+    assert.matches("takes frames of one page: ip link set dev eth0 mtu 3500)", message, 1, true)
     assert.matches("^generic mode", open(l.far, { program = object }).detail) -- where the kernel joins the pages
   end)
 

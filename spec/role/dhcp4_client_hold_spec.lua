@@ -55,6 +55,15 @@ describe("a DHCP client", function()
       assert.equal(5, #server.arps)
     end))
 
+  it("gives an address back that it was probing when it was cancelled", on_wire({}, function(_, server, conn)
+    local task = ether.spawn(lease, conn, { probe = "quick" })
+    while #server.arps == 0 do ether.sleep(0.01) end
+    task:cancel()
+    assert.same({ nil, "cancelled" }, { task:join() })
+    settle()
+    assert.equal("10.0.0.10", server:heard("RELEASE")[1].ciaddr)
+  end))
+
   it("sends no ARP when probes are off", on_wire({}, function(_, server, conn)
     assert(lease(conn))
     ether.sleep(0.3)

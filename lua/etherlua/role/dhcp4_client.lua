@@ -82,10 +82,15 @@ local function address_is_free(client, ack)
   return false, ("%s is in use by %s (declined)"):format(ack.yiaddr, mac)
 end
 
+-- Whoever closes the client while the address is probed gives it back.
 local function settle(client, ack, server_mac, server, started)
   local lease = leases.new(client, ack, server_mac, server, started)
+  client.lease = lease
   local free, reason = address_is_free(client, ack)
-  if not free then return nil, reason end
+  if not free then
+    client.lease = nil
+    return nil, reason
+  end
   if client.opts.probe then lease:announce() end
   return lease
 end
@@ -152,7 +157,6 @@ function M.lease(conn, opts)
   local ok, lease, reason = pcall(acquire, client)
   if not ok or not lease then client:close() end
   if not ok then error(lease, 0) end
-  client.lease = lease
   return lease, reason
 end
 
@@ -161,7 +165,6 @@ end
 local function run(self, tell)
   local lease, reason = acquire(self)
   if not lease then return nil, reason end
-  self.lease = lease
   if tell then tell("bound", lease) end
   return lease:hold(tell)
 end
