@@ -169,10 +169,11 @@ kinds.each("a filter", function(it, kind)
   it("that is changed holds for what is sent from then on", { filter = "ether proto 0x88b5" }, function(a, b)
     local near, rest = a:conn { mac = A }, b:default_conn()
     for round = 1, 20 do
-      local wanted = round % 2 == 0 and 0x88b6 or 0x88b5
+      local wanted, other = 0x88b5, 0x88b6
+      if round % 2 == 0 then wanted, other = other, wanted end
       if round > 1 then b:filter(("ether proto 0x%x"):format(wanted)) end
-      for i = 1, 10 do
-        near:send(("%04d"):format(round) .. ("\0"):rep(42), B, { ethertype = 0x88b5 + i % 2 })
+      for i = 1, 10 do -- one that is wanted comes last: then all have come before the filter changes
+        near:send(("%04d"):format(round) .. ("\0"):rep(42), B, { ethertype = i % 2 == 0 and wanted or other })
       end
       for _ = 1, 5 do
         local payload, from = rest:recv(1)
