@@ -44,7 +44,7 @@ struct el_engine {
 	struct el_spin spin;
 	struct el_rest rest;
 	uint32_t turn_frames; /* received in the last turn */
-	double files_at; /* files are looked at by then */
+	double files_at;      /* files are looked at by then */
 	int signals_seen;
 	/* invariant: steps that may be spent on the next walk; nothing but a sanitizer's build uses it */
 	uint64_t walk_credit, walk_cost;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "ahead.h"
 #include "capture.h"
 #include "clock.h"
 #include "demux.h"
@@ -124,6 +125,14 @@ void el_relay_input(struct el_relay *relay, struct el_frame *frame)
 	el_demux(relay, frame, &key);
 }
 
+void el_relay_input_all(struct el_relay *relay, struct el_frame **frames, uint32_t count)
+{
+	if (unlikely(relay->by_key.count >= EL_AHEAD_ENDPOINTS))
+		el_ahead(relay, frames, count);
+	for (uint32_t i = 0; i < count; i++)
+		el_relay_input(relay, frames[i]);
+}
+
 /* ---- readers ---- */
 
 static void wake(struct el_endpoint *ep, void *context)
@@ -204,7 +213,6 @@ uint32_t el_relay_pump(struct el_relay *relay)
 	if (unlikely(relay->paced) && !(count = room_of_readers(relay)))
 		return 0;
 	count = relay->kind->recv(relay, frames, count);
-	for (uint32_t i = 0; i < count; i++)
-		el_relay_input(relay, frames[i]);
+	el_relay_input_all(relay, frames, count);
 	return count;
 }

@@ -71,6 +71,11 @@ void el_tasks_close(struct el_engine *engine)
 
 /* ---- ready tasks ---- */
 
+void el_task_ahead(const struct el_engine *engine, uint32_t task)
+{
+	__builtin_prefetch(&engine->tasks[task], 1);
+}
+
 void el_task_wake(struct el_engine *engine, uint32_t task)
 {
 	struct task *slot = &engine->tasks[task];

@@ -10,6 +10,8 @@
 
 int el_tasks_open(struct el_engine *engine);
 void el_tasks_close(struct el_engine *engine);
+/* The task will be made ready soon: asks for its memory. */
+void el_task_ahead(const struct el_engine *engine, uint32_t task);
 /* Makes a task ready, once, and lifts its deadline. */
 void el_task_wake(struct el_engine *engine, uint32_t task);
 /* Wakes the tasks whose deadline has come. */

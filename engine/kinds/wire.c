@@ -25,23 +25,29 @@ void el_wire_join(struct el_relay *a, struct el_relay *b)
 	b->private = a;
 }
 
-static void deliver(struct el_relay *to, const struct el_frame *frame)
+static void deliver(struct el_relay *to, struct el_frame **frames, uint32_t count)
 {
-	struct el_frame *copy = el_relay_copy_in(to, frame->data, frame->len, frame->len);
+	struct el_frame *copies[EL_BURST];
+	uint32_t copied = 0;
 
-	if (!copy)
-		return;
-	copy->timestamp = el_clock_now(to->engine);
-	el_relay_input(to, copy);
+	for (uint32_t i = 0; i < count; i++) {
+		struct el_frame *copy = el_relay_copy_in(to, frames[i]->data, frames[i]->len, frames[i]->len);
+
+		if (!copy)
+			continue;
+		copy->timestamp = el_clock_now(to->engine);
+		copies[copied++] = copy;
+	}
+	el_relay_input_all(to, copies, copied);
 }
 
 static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, uint32_t count)
 {
 	struct el_relay *peer = relay->private;
 
+	if (peer)
+		deliver(peer, frames, count);
 	for (uint32_t i = 0; i < count; i++) {
-		if (peer)
-			deliver(peer, frames[i]);
 		el_relay_sent(relay, frames[i], peer ? 0 : ENETDOWN);
 		el_pool_put(frames[i]);
 	}

@@ -23,7 +23,7 @@ M.UNITS = {
   "pool frame parse",
   "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/socket os/user",
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
-  "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "relay",
+  "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "ahead", "relay",
   "kinds/packet_socket kinds/steer_peer kinds/offload kinds/xdp_queue", "kinds/steer",
   "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",
   "open", "invariant rest", "loop",

@@ -4,6 +4,7 @@
 local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
+local nic_lab = require "support.nic_lab"
 local shell = require "support.shell"
 
 local A, B = frames.MAC_A, frames.MAC_B
@@ -35,6 +36,7 @@ local FRAMES, NAMES, NUMBERS = {}, {}, {}
 for _, stack in ipairs(STACKS) do
   for _, payload in ipairs(PAYLOADS) do
     local frame = frames.frame(payload[2], { vlans = vlans(stack), ethertype = payload[3] })
+    if nic_lab.given then frame = frame .. ("\0"):rep(60 - #frame) end -- as a card would
     FRAMES[#FRAMES + 1], NAMES[#NAMES + 1] = frame, ("[%s] %s"):format(stack, payload[1])
     NUMBERS[frame] = #FRAMES
   end
