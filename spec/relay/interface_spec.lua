@@ -134,7 +134,7 @@ kinds.each_with_interface("the default filter", function(it)
       inject(frames.frame(("\0"):rep(46), { vlans = stack, ethertype = 0x8863 }))
       for _, packet in ipairs { frames.udp { payload = ("x"):rep(1000) }, frames.udp6(), "" } do
         local fields = { vlans = stack }
-        if packet == "" then packet, fields.ethertype = "\0\1\8\0\6\4\0\1" .. ("\0"):rep(20), frames.ARP end
+        if packet == "" then packet, fields.ethertype = "\0\1\8\0\6\4\0\1" .. ("\0"):rep(38), frames.ARP end
         sent[#sent + 1] = frames.frame(packet, fields)
         places[sent[#sent]] = #sent
         inject(sent[#sent])
@@ -203,7 +203,7 @@ kinds.each_with_interface("a relay", function(it, kind)
     l.near:run("ip addr add 10.0.0.1/24 dev eth0")
     l.near:start { "busybox", "ping", "-c", "1", "-W", "1", "10.0.0.2" }
     local payload, from = conn:recv(2)
-    assert.equal(28, payload and #payload)
+    assert.is_truthy(payload and (#payload == 28 or nic_lab.given and #payload == 46)) -- some cards pad
     assert.equal(l.near:run("ip link show eth0"):match("link/ether (%S+)"), from.mac)
   end)
 

@@ -104,9 +104,8 @@ kinds.each("a host", function(it)
     assert.is_number(asking:ping("2001:db8::2", { timeout = 1 }))
     local came = {}
     for frame in function() return (seen:recv_frame(0)) end do
-      if not frame.outgoing then came[#came + 1] = ("%04x %s"):format(frame.ethertype, tostring(frame.vlans)) end
+      if not frame.outgoing then came[("%04x %s"):format(frame.ethertype, tostring(frame.vlans))] = true end
     end
-    table.sort(came)
-    assert.same({ "0800 0", "0806 0", "86dd 0", "86dd 0" }, came)
+    assert.same({ ["0800 0"] = true, ["0806 0"] = true, ["86dd 0"] = true }, came)
   end)
 end)

@@ -43,7 +43,7 @@ kinds.each_with_interface("a host", function(it)
         l.far:run(stack[2] .. "; ip addr add 10.0.0.1/24 dev last; ip link set last up")
         local host = relay:host { mac = frames.MAC_A, vlans = stack[1], ip = HOST .. "/24" }
         assert.is_true(host:ready(5))
-        assert.is_truthy(is_reachable(host))
+        assert.is_truthy(is_reachable(host), tostring(host))
         for _, size in ipairs { 0, 56, 1400 } do
           assert.is_number(host:ping(KERNEL, { size = size, timeout = 5 }))
           assert.equal(0, kernel_pings(l.far, size))
