@@ -155,7 +155,7 @@ kinds.each("a default endpoint", function(it, kind)
   it("with mirror sees everything that goes out, as it was sent", function(a, b)
     local mirror = a:default_conn { mirror = true }
     local conn = a:conn { mac = A, vlans = { { vid = 3, tpid = 0x88a8, pcp = 2 } } }
-    conn:udp("10.0.0.1:1000"):send("payload", "10.0.0.2:2000", { mac = B })
+    conn:udp("10.0.0.1:1000"):send(frames.PAYLOAD, "10.0.0.2:2000", { mac = B })
     conn:send(("x"):rep(60), B, { ethertype = 0x88b5 })
     local got, out, came = b:default_conn(), {}, {}
     for i = 1, 2 do

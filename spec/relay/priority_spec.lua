@@ -73,7 +73,7 @@ kinds.each("an EtherConn", function(it)
     local udp, any = conn:udp "10.0.0.2:2000", conn:udp("10.0.0.2:1", { accept_any = true })
     from:send(frames.udp(), B, { vlans = 0 })
     from:send(frames.udp { dst_port = 9 }, B, { vlans = 0 })
-    assert.same({ "payload", "payload" }, { (udp:recv(1)), (any:recv(1)) })
+    assert.same({ frames.PAYLOAD, frames.PAYLOAD }, { (udp:recv(1)), (any:recv(1)) })
   end)
 
   it("leaves frames tagged VID 0 to the default endpoint when it has closed", function(a, b)

@@ -41,8 +41,9 @@ kinds.each('resolve', function(it)
     conn:udp("10.0.0.1:1", { resolve = resolve }):send("x", "255.255.255.255:2")
     conn:udp("10.0.0.1:2", { resolve = resolve }):send("x", "224.0.0.1:2")
     conn:udp("[fe80::1]:1", { resolve = resolve }):send("x", "[ff02::1]:2")
-    assert.same({ frames.BROADCAST, "01:00:5e:00:00:01", "33:33:00:00:00:01" }, { dst_of(rest), dst_of(rest),
-      dst_of(rest) })
+    local found = { dst_of(rest), dst_of(rest), dst_of(rest) }
+    table.sort(found) -- cards and drivers keep the order of one flow alone
+    assert.same({ "01:00:5e:00:00:01", "33:33:00:00:00:01", frames.BROADCAST }, found)
   end)
 
   it("a function that knows no MAC address says why, and nothing is sent", function(a)

@@ -12,6 +12,7 @@ local M = {}
 M.MAC_A, M.MAC_B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 M.BROADCAST = "ff:ff:ff:ff:ff:ff"
 M.IP4, M.IP6, M.ARP = 0x0800, 0x86dd, 0x0806
+M.PAYLOAD = nic_lab.given and "payload of no pads" or "payload" -- a card has nothing to pad
 
 -- An IP packet with a UDP datagram. Other fields are those of the IP header.
 ---@param fields? table payload, src_port, dst_port, udp_length; src, dst, options, extension_headers, ...
@@ -23,7 +24,7 @@ function M.udp(fields)
   for name, value in pairs(fields) do ip[name] = value end
   ip.src_port, ip.dst_port, ip.udp_length = nil, nil, nil
   ip.payload = proto.udp.build({ src_port = fields.src_port or 1000, dst_port = fields.dst_port or 2000,
-    payload = fields.payload or "payload", length = fields.udp_length }, { src = src, dst = dst })
+    payload = fields.payload or M.PAYLOAD, length = fields.udp_length }, { src = src, dst = dst })
   return proto[src:find(":", 1, true) and "ipv6" or "ipv4"].build(ip)
 end
 
