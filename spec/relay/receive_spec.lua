@@ -190,8 +190,9 @@ kinds.each("an EtherConn", function(it)
     local frame = to:recv_frame(1)
     assert.same({ A, B, "10.1.2.3", "10.3.2.1", 5, 65535 },
       { frame.src_mac, frame.dst_mac, frame.src_ip, frame.dst_ip, frame.src_port, frame.dst_port })
-    assert.same({ 0x0800, 14 + 4 + 20 + 8 + #frames.PAYLOAD, 20 + 8 + #frames.PAYLOAD, false }, { frame.ethertype, frame.len, frame.payload_len,
-      frame.outgoing })
+    local length = 20 + 8 + #frames.PAYLOAD
+    assert.same({ 0x0800, 14 + 4 + length, length, false },
+      { frame.ethertype, frame.len, frame.payload_len, frame.outgoing })
     assert.equal("7", tostring(frame.vlans))
   end)
 
