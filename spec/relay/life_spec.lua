@@ -163,7 +163,8 @@ kinds.each("an endpoint that is closed", function(it)
       conn:close()
     end
     local stats = frames.assert_balanced(b)
-    assert.same({ 1000, 10, 990, 0, 0 }, { stats.rx_frames, stats.rx_delivered, stats.rx_closed, stats.rx_no_memory,
+    assert.equal(1000, stats.rx_frames + (nic_lab.given and stats.rx_missed or 0))
+    assert.same({ 10, stats.rx_frames - 10, 0, 0 }, { stats.rx_delivered, stats.rx_closed, stats.rx_no_memory,
       stats.rx_queued })
   end)
 end)
@@ -362,7 +363,7 @@ describe("a wire", function()
     local file = assert(io.open(path, "rb"))
     local text = file:read("*a")
     file:close()
-    assert.equal(24 + 16 + 14 + 528 + 16 + 14 + 55, #text)
+    assert.equal(24 + 16 + 14 + 528 + 16 + 14 + 48 + #frames.PAYLOAD, #text)
   end)
 
   it("counts what is sent to an end that is closed as lost to the link", function()

@@ -4,7 +4,7 @@ local kinds = require "support.kinds"
 local frames = require "support.frames"
 local eventually = require("support.wait").eventually
 
-local HOST, KERNEL = "10.0.0.5", "10.0.0.1"
+local HOST, KERNEL, NEIGHBOUR = "10.0.0.5", "10.0.0.1", "10.0.0.6"
 
 -- The devices that the kernel needs for a VLAN stack; the last one is called "last".
 local STACKS = {
@@ -24,13 +24,30 @@ local function set_offloads(ns, words)
 end
 
 local function is_reachable(host)
-  return eventually(function() return host:resolve(KERNEL) end, 20)
+  return eventually(function() return host:resolve(KERNEL) end, 10)
 end
 
-local function kernel_pings(ns, size)
-  local process = ns:start({ "ping", "-q", "-c", "2", "-i", "0.2", "-W", "5", "-s", tostring(size), HOST },
+local function kernel_pings(ns, size, to)
+  local process = ns:start({ "ping", "-q", "-c", "2", "-i", "0.2", "-W", "5", "-s", tostring(size), to or HOST },
     { log = "/dev/null" })
   return process:wait(20)
+end
+
+local function add_devices(ns, stack, ip)
+  ns:run(("%s; ip addr add %s/24 dev last; ip link set last up"):format(stack[2], ip))
+end
+
+local function remove_devices(ns)
+  ns:run "ip link del last; ip link del outer 2>/dev/null || true"
+end
+
+-- Whether the card under test loses tags by itself: then a kernel behind it does not answer either. qemu's vmxnet3
+-- takes both of two tags out of a frame, and tells of one.
+local function card_loses_tags(l, stack)
+  add_devices(l.near, stack, NEIGHBOUR)
+  local status = kernel_pings(l.far, 56, NEIGHBOUR)
+  remove_devices(l.near)
+  return status ~= 0
 end
 
 kinds.each_with_interface("a host", function(it)
@@ -38,20 +55,25 @@ kinds.each_with_interface("a host", function(it)
     it("talks with a kernel's VLAN devices both ways, with " .. offloads, function(l, open)
       set_offloads(l.near, offloads)
       set_offloads(l.far, offloads)
-      local relay = open(l.near)
+      local relay, lost = open(l.near), nil
       for _, stack in ipairs(STACKS) do
-        l.far:run(stack[2] .. "; ip addr add 10.0.0.1/24 dev last; ip link set last up")
+        add_devices(l.far, stack, KERNEL)
         local host = relay:host { mac = frames.MAC_A, vlans = stack[1], ip = HOST .. "/24" }
         assert.is_true(host:ready(5))
-        assert.is_truthy(is_reachable(host), tostring(host))
-        for _, size in ipairs { 0, 56, 1400 } do
-          assert.is_number(host:ping(KERNEL, { size = size, timeout = 5 }))
-          assert.equal(0, kernel_pings(l.far, size))
+        if is_reachable(host) then
+          for _, size in ipairs { 0, 56, 1400 } do
+            assert.is_number(host:ping(KERNEL, { size = size, timeout = 5 }))
+            assert.equal(0, kernel_pings(l.far, size))
+          end
+        else
+          assert.is_true(card_loses_tags(l, stack), tostring(host))
+          lost = "the card loses the tags of a stack, a kernel's own, too"
         end
         host:close()
-        l.far:run "ip link del last; ip link del outer 2>/dev/null || true"
+        remove_devices(l.far)
       end
       frames.assert_balanced(relay)
+      if lost then pending(lost) end
     end)
   end
 end)
