@@ -82,12 +82,14 @@ static int open_queue(struct el_relay *relay, struct xdp *self, struct queue *qu
                       const struct el_relay_opts *opts)
 {
 	static const uint16_t copy_flags[] = {[EL_COPY_AUTO] = 0, [EL_COPY] = XDP_COPY, [EL_ZEROCOPY] = XDP_ZEROCOPY};
+	/* Where the driver has zero copy it would take the queue's memory, and what comes in generic mode had none. */
+	uint16_t copy = self->steer.native ? copy_flags[opts->copy] : XDP_COPY;
 	struct xsk_socket_config config = {
 		.rx_size = RX_ENTRIES,
 		.tx_size = TX_ENTRIES,
 		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
 		.xdp_flags = self->steer.native ? XDP_FLAGS_DRV_MODE : XDP_FLAGS_SKB_MODE,
-		.bind_flags = (uint16_t)(copy_flags[opts->copy] | (opts->no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP) |
+		.bind_flags = (uint16_t)(copy | (opts->no_need_wakeup ? 0 : XDP_USE_NEED_WAKEUP) |
 	                                 (self->pieces ? XDP_USE_SG : 0)),
 	};
 	int error;
@@ -154,6 +156,10 @@ static int refuse_mtu(const struct el_relay *relay, const struct xdp *self, cons
 
 static int open_queues(struct el_relay *relay, struct xdp *self, const struct el_relay_opts *opts, char err[EL_ERR_MAX])
 {
+	if (opts->copy == EL_ZEROCOPY && !self->steer.native)
+		return el_fail(err, -EOPNOTSUPP, "zero copy on %s needs native mode, which is %s",
+		               self->group.interface,
+		               opts->mode == EL_XDP_GENERIC ? "not asked for" : "not possible there");
 	for (uint32_t i = 0; i < self->queues; i++) {
 		int error = open_free_queue(relay, self, i, opts);
 

@@ -108,7 +108,7 @@ kinds.each('resolve', function(it)
     conn:udp("10.0.0.2:2", { resolve = "arp" })
     local request = arp.build { sha = A, spa = "10.0.0.1", tpa = "10.0.0.2" }
     a:conn({ mac = A }):send(request, B, { ethertype = 0x0806 })
-    assert.equal(request, (conn:recv(1)))
+    assert.equal(request, conn:recv(1):sub(1, #request)) -- cards pad
   end)
 
   it('"arp" answers for the new address after set_addr, not for the old one', function(a, b)

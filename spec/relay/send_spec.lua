@@ -127,10 +127,10 @@ kinds.each("a relay", function(it, kind)
     near:send(frames.udp(), B, { src_mac = other, vlans = stack, ethertype = 0x88b5 })
     near:send(frames.udp(), B, { vlans = "" })
     near:send(frames.udp(), B)
-    frames.assert_same_bytes(frames.frame(frames.udp(), { src = other, vlans = stack, ethertype = 0x88b5 }),
-      frames.whole(rest))
-    frames.assert_same_bytes(frames.frame(frames.udp()), frames.whole(rest))
-    frames.assert_same_bytes(frames.frame(frames.udp(), { vlans = { 5 } }), frames.whole(rest))
+    local wanted = { frames.frame(frames.udp(), { src = other, vlans = stack, ethertype = 0x88b5 }),
+      frames.frame(frames.udp()), frames.frame(frames.udp(), { vlans = { 5 } }) }
+    local came = { frames.whole(rest), frames.whole(rest), frames.whole(rest) }
+    assert.same(frames.sorted_hex(wanted), frames.sorted_hex(came)) -- cards and drivers keep the order of one flow
   end)
 
   it("sends from a pointer and a length", function(a, b)

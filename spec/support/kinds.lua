@@ -78,6 +78,8 @@ local function native_possible()
   return false, "the NIC's driver runs no XDP programs"
 end
 
+local LAST_FRAMES = 0.05 -- seconds: between NICs what a test sent last may still be on its way when the next one begins
+
 -- For kinds that are bound to an interface: the relays are at the two ends of a veth pair.
 local function veth_kind(kind)
   kind.possible = kind.opts and kind.opts.mode == "native" and native_possible or lab.root
@@ -86,6 +88,7 @@ local function veth_kind(kind)
   function kind.open(given)
     local opts, one = relay_opts(given, kind.opts), kind.lab(given)
     opts.mtu = nil
+    if nic_lab.given then ether.sleep(LAST_FRAMES) end
     return one.near:enter(ether.open, kind.spec .. ":eth0", opts), one.far:enter(ether.open, kind.spec .. ":eth0", opts)
   end
   return kind
