@@ -162,8 +162,6 @@ end
 -- ---- the cost of a frame ------------------------------------------------------------------------------------------
 
 local CALM = 100000 -- frames/s that leave a receiver time to sleep
-local TCPDUMP = [[TIMEFORMAT="%%U %%S"; time timeout -s INT %g taskset -c 0 tcpdump -i eth0 -w /dev/null udp]]
-
 local function cost_of_ours()
   return bench.with_relay(net, "afpacket", function(relay)
     local udp, read = bench.hosts(relay, 1)[1], reader_of "recv_frame"
@@ -173,16 +171,22 @@ local function cost_of_ours()
   end)
 end
 
+-- CPU time of the process, in nanoseconds (Documentation/scheduler/sched-stats.rst).
+local function cpu_of(pid)
+  return tonumber(bench.read_all(("/proc/%d/schedstat"):format(pid)):match "%d+")
+end
+
+-- Behind its start, which is no frame's.
 local function cost_of_tcpdump()
-  local log = os.tmpname()
-  local process = net.near:start({ "bash", "-c", TCPDUMP:format(opts.seconds) }, { log = log })
-  while not process:status() do ether.sleep(0.05) end
-  local text = process:log()
-  os.remove(log)
-  local count, user, system = text:match "(%d+) packets captured", text:match "([%d.]+) ([%d.]+)%s*$"
-  if not (count and user) then error("tcpdump said: " .. text, 0) end
-  local cpu = (tonumber(user) + tonumber(system)) / tonumber(count)
-  return { cpu = cpu * 1e6, cost = cpu * 1e9 }
+  local process = net.near:start({ "taskset", "-c", "0", "tcpdump", "-i", "eth0", "-w", "/dev/null", "udp" },
+    { log = "/dev/null" })
+  ether.sleep(bench.WARM_UP)
+  if process:status() then error("tcpdump ended at once", 0) end
+  local cpu, came = cpu_of(process.pid), bench.received(net.near)
+  ether.sleep(opts.seconds)
+  cpu, came = cpu_of(process.pid) - cpu, bench.received(net.near) - came
+  process:stop()
+  return { cpu = cpu / came / 1e3, cost = cpu / came }
 end
 
 local function cost_case()
