@@ -111,11 +111,11 @@ describe("the benchmark", function()
     for _, row in ipairs(check_rows("send", 6)) do assert.is_true(row.value > 0 and row.floor > 0, row.case) end
   end)
 
-  lab_it("recv measures floods, and frames lost below them", function()
-    for _, row in ipairs(check_rows("recv", 8)) do
-      local lost = row.case:find("^lost") ~= nil
+  lab_it("recv measures floods, frames lost below them, and what a frame costs beside tcpdump", function()
+    for _, row in ipairs(check_rows("recv", 9)) do
+      local lost, cost = row.case:find("^lost") ~= nil, row.case:find("CPU of a frame", 1, true) ~= nil
       assert.is_true(row.value > 0 or lost and row.value == 0, row.case)
-      assert.matches(lost and "^at .+ M/s$" or "^floor: .+; offered .+ M/s$", row.note)
+      assert.matches(lost and "^at .+ M/s$" or cost and "^floor: tcpdump$" or "^floor: .+; offered .+ M/s$", row.note)
     end
   end)
 
