@@ -53,7 +53,7 @@ fetch() {
 	for image in boot/vmlinuz-"$version" lib/modules/"$version"/vmlinuz; do
 		[ ! -e "$image" ] || ln -sf "$image" vmlinuz
 	done
-	cd .. && mv -T new kernel
+	cd .. && rm -rf kernel && mv -T new kernel
 }
 
 # Some distributions pack their modules.
@@ -80,7 +80,7 @@ make_initramfs() {
 	rm -r new && mv initramfs.new initramfs.gz
 }
 
-[ -e kernel ] || fetch
+[ -e kernel/vmlinuz ] || fetch
 version=$(ls kernel/lib/modules)
 make_initramfs "$version"
 echo "$version"
