@@ -207,7 +207,8 @@ VM_ACCEL ?= tcg
 test-vm: ## relay specs on other NICs and kernels, in qemu (NIC="virtio4 e1000e"; DISTRO=trixie; SHORT=1: a part)
 	@$(submake) deps-vm || :
 	@$(submake) all
-	$(Q)BUSTED='$(BUSTED)' DISTRO='$(DISTRO)' luajit spec/vm/all.lua build/vm$(DISTRO:%=-%) $(if $(SHORT),short,full) $(VM_ACCEL) $(NIC)
+	$(Q)BUSTED='$(BUSTED)' DISTRO='$(DISTRO)' luajit spec/vm/all.lua build/vm$(DISTRO:%=-%) \
+		$(if $(SHORT),short,full) $(VM_ACCEL) $(NIC)
 
 # Of the fuzz targets: build/fuzz is the engine with clang's sanitizers and what guides libFuzzer; build/coverage counts
 # lines and branches. The engine's calls of these functions go to spec/fuzz/harness.h. Targets in Lua use build/.

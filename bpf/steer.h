@@ -25,4 +25,4 @@ struct steer_key {
 	__u32 tag[STEER_TAGS_MAX];
 };
 
-/* The map "ethertypes" (key __u16) is looked at when all of it is asked for: all frames of these go to the sockets. */
+/* The map "ethertypes" (key __u16) is looked at when config.all is set: all frames of these go to the sockets. */

@@ -4,8 +4,6 @@
  */
 #include "ahead.h"
 #include "demux.h"
-#include "engine.h"
-#include "frame.h"
 #include "kind.h"
 #include "parse.h"
 #include "tasks.h"
@@ -26,10 +24,9 @@ static void ask_for(const void *memory, size_t size)
 		__builtin_prefetch((const char *)memory + at);
 }
 
-static void ask_for_chain(const struct el_table *table, uint32_t hash)
+static const struct el_node *first_of(const struct el_table *table, const struct way *way)
 {
-	if (table->bucket)
-		__builtin_prefetch(&table->bucket[hash & table->mask]);
+	return way->is_valid ? el_table_chain(table, way->hash) : NULL;
 }
 
 static void look_for_conn(const struct el_relay *relay, struct way *way, struct el_frame *frame)
@@ -40,12 +37,12 @@ static void look_for_conn(const struct el_relay *relay, struct way *way, struct 
 	if (!way->is_valid)
 		return;
 	way->hash = el_key_hash(&key);
-	ask_for_chain(&relay->by_key, way->hash);
+	el_table_ahead(&relay->by_key, way->hash);
 }
 
 static void take_conn(const struct el_relay *relay, struct way *way)
 {
-	const struct el_node *node = way->is_valid ? el_table_chain(&relay->by_key, way->hash) : NULL;
+	const struct el_node *node = first_of(&relay->by_key, way);
 
 	way->conn = node ? container_of(node, struct el_conn, by_key) : NULL;
 	if (way->conn)
@@ -62,12 +59,12 @@ static void look_for_udp(const struct el_relay *relay, struct way *way, const st
 	}
 	el_frame_target(frame, &target);
 	way->hash = el_demux_udp_hash(way->conn, &target);
-	ask_for_chain(&relay->udps, way->hash);
+	el_table_ahead(&relay->udps, way->hash);
 }
 
 static void take_udp(const struct el_relay *relay, struct way *way)
 {
-	const struct el_node *node = way->is_valid ? el_table_chain(&relay->udps, way->hash) : NULL;
+	const struct el_node *node = first_of(&relay->udps, way);
 
 	way->udp = node ? container_of(node, struct el_udp, by_key) : NULL;
 	if (way->udp)

@@ -50,10 +50,9 @@ static double next_event(const struct el_engine *engine, double end)
 	double timer = el_tasks_next(engine), until = timer < end ? timer : end;
 
 	for (struct el_relay *relay = engine->relays; relay; relay = relay->next) {
-		double look = relay->tx_inflight ? el_clock_now(engine) + INFLIGHT : relay->wake_at;
-
-		look = look < relay->wake_at ? look : relay->wake_at;
-		until = look < until ? look : until;
+		until = relay->wake_at < until ? relay->wake_at : until;
+		if (relay->tx_inflight && el_clock_now(engine) + INFLIGHT < until)
+			until = el_clock_now(engine) + INFLIGHT;
 	}
 	return until;
 }
@@ -68,6 +67,15 @@ static void nap(struct el_engine *engine, double until)
 		timeout.tv_nsec = (long)((length - (double)timeout.tv_sec) * NS);
 	}
 	look_at_files(engine, isinf(length) ? NULL : &timeout);
+}
+
+/* Lets frames gather, if that is worth it and nothing else is to be done meanwhile. */
+static void rest(struct el_engine *engine, double end)
+{
+	double length = el_rest(engine);
+
+	if (length > 0 && next_event(engine, end) - el_clock_now(engine) >= length)
+		nanosleep(&(struct timespec){0, (long)(length * NS)}, NULL);
 }
 
 /* ---- spinning ---- */
@@ -139,7 +147,7 @@ int el_wait(struct el_engine *engine, double timeout)
 		uint32_t frames;
 
 		if (engine->turn_frames < EL_BURST) /* it received all that there was */
-			el_rest(engine, next_event(engine, end));
+			rest(engine, end);
 		frames = engine->turn_frames = turn(engine);
 		if (el_clock_now(engine) >= engine->files_at) /* also when there is always something else to do */
 			look_at_files(engine, &(struct timespec){0});

@@ -1,12 +1,10 @@
 /*
  * rest.c: how fast frames come is what relays have counted since the last look.
  */
-#include <time.h>
-
+#include "rest.h"
 #include "clock.h"
 #include "engine.h"
 #include "kind.h"
-#include "rest.h"
 
 static const double LOOK = 100e-6;    /* seconds from one look to the next */
 static const double RUSH = 5000;      /* frames/s from which it rests */
@@ -41,22 +39,22 @@ static bool has_missed(const struct el_engine *engine, struct el_rest *self)
 	return self->missed > before;
 }
 
-void el_rest(struct el_engine *engine, double until)
+double el_rest(struct el_engine *engine)
 {
 	struct el_rest *self = &engine->rest, before = *self;
-	double now = el_clock_now(engine), rate, length;
+	double now = el_clock_now(engine), rate;
 
 	if (now - self->since < LOOK)
-		return;
+		return 0;
 	self->since = now;
 	if (!count_frames(engine, self) || self->sent != before.sent)
-		return;
+		return 0;
 	rate = (double)(self->received - before.received) / (now - before.since);
-	length = rate * LONGEST > GATHERED ? GATHERED / rate : LONGEST;
-	if (rate < RUSH || now < self->again || until - now < length)
-		return;
-	if (has_missed(engine, self))
+	if (rate < RUSH || now < self->again)
+		return 0;
+	if (has_missed(engine, self)) {
 		self->again = now + WIDE_AWAKE;
-	else
-		nanosleep(&(struct timespec){0, (long)(length * NS)}, NULL);
+		return 0;
+	}
+	return rate * LONGEST > GATHERED ? GATHERED / rate : LONGEST;
 }

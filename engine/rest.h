@@ -9,5 +9,5 @@
 
 struct el_engine;
 
-/* To be called between two turns. Sleeps for a millisecond at the most, and not if that is longer than until then. */
-void el_rest(struct el_engine *engine, double until);
+/* To be called between two turns: seconds to sleep, a millisecond at the most; 0: none. */
+double el_rest(struct el_engine *engine);

@@ -29,3 +29,10 @@ static inline struct el_node *el_table_chain(const struct el_table *table, uint3
 {
 	return table->bucket ? table->bucket[hash & table->mask] : NULL;
 }
+
+/* The chain will be looked at soon: asks for its memory. */
+static inline void el_table_ahead(const struct el_table *table, uint32_t hash)
+{
+	if (table->bucket)
+		__builtin_prefetch(&table->bucket[hash & table->mask]);
+}

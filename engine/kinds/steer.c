@@ -50,6 +50,13 @@ static const struct way {
 
 #define SOCKET_PROGRAM "etherlua_group"
 
+static void find_maps(struct el_steer *self)
+{
+	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
+	self->sockets = bpf_object__find_map_fd_by_name(self->object, "sockets");
+	self->owners = bpf_object__find_map_fd_by_name(self->object, "owners");
+}
+
 /* A program that was brought has to be the first in its file, with a map of sockets "sockets" or "xsks_map". */
 static int find_parts(struct el_steer *self, const char *path, const struct way *way, char err[EL_ERR_MAX])
 {
@@ -57,9 +64,9 @@ static int find_parts(struct el_steer *self, const char *path, const struct way 
 	                                   : bpf_object__find_program_by_name(self->object, way->program);
 	struct bpf_program *socket_filter = bpf_object__find_program_by_name(self->object, SOCKET_PROGRAM);
 
-	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
-	self->owners = bpf_object__find_map_fd_by_name(self->object, "owners");
-	self->sockets = bpf_object__find_map_fd_by_name(self->object, "sockets");
+	find_maps(self);
+	if (path)
+		self->owners = -1;
 	if (self->sockets < 0)
 		self->sockets = bpf_object__find_map_fd_by_name(self->object, "xsks_map");
 	self->program = program ? bpf_program__fd(program) : -1;
@@ -167,9 +174,7 @@ static int load_socket_program(struct el_steer *self, const struct el_steer_peer
 		error = bpf_object__load(self->object);
 	if (error)
 		return refused(err, el_shortage(error), "the program for packet sockets");
-	self->endpoints = bpf_object__find_map_fd_by_name(self->object, "endpoints");
-	self->sockets = bpf_object__find_map_fd_by_name(self->object, "sockets");
-	self->owners = bpf_object__find_map_fd_by_name(self->object, "owners");
+	find_maps(self);
 	self->socket_filter = bpf_program__fd(bpf_object__find_program_by_name(self->object, SOCKET_PROGRAM));
 	return 0;
 }

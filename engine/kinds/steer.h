@@ -17,7 +17,7 @@ struct el_steer {
 	int program, link;      /* file descriptors; the link is the attachment */
 	int socket_filter;      /* the program for the packet socket; -1 with a program that the user brought */
 	int endpoints, sockets; /* maps; a program that the user brought may have no endpoints (-1) */
-	int owners;             /* a map, too */
+	int owners;             /* a map of our own program alone; else -1 */
 	uint8_t owner;          /* number of the relay in the maps: set before it is opened */
 	bool frags;             /* frames may have several buffers: set before it is opened */
 	bool native;

@@ -162,12 +162,14 @@ end
 -- ---- the cost of a frame ------------------------------------------------------------------------------------------
 
 local CALM = 100000 -- frames/s that leave a receiver time to sleep
+
 local function cost_of_ours()
   return bench.with_relay(net, "afpacket", function(relay)
     local udp, read = bench.hosts(relay, 1)[1], reader_of "recv_frame"
     read(udp, bench.WARM_UP)
     local result = bench.measure(read, udp, opts.seconds)
-    return { cpu = result.cpu / result.count * 1e6, cost = result.cpu / result.count * 1e9, memory = result.memory }
+    result.cost = result.cpu / result.count * 1e9
+    return result
   end)
 end
 
@@ -186,7 +188,7 @@ local function cost_of_tcpdump()
   ether.sleep(opts.seconds)
   cpu, came = cpu_of(process.pid) - cpu, bench.received(net.near) - came
   process:stop()
-  return { cpu = cpu / came / 1e3, cost = cpu / came }
+  return { count = came, seconds = opts.seconds, cpu = cpu / 1e9, cost = cpu / came }
 end
 
 local function cost_case()

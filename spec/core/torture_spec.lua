@@ -64,10 +64,10 @@ describe("the judge of the scheduler", function()
       return value, reason
     end
   end)
-  finds("a wait that ends before its time", select_source, "wait", function(wait)
-    return function(sources)
+  finds("a wait that ends before its time", select_source, "await", function(wait)
+    return function(sources, ...)
       if sources.timeout and sources.timeout > 0 then return nil, "timeout" end
-      return wait(sources)
+      return wait(sources, ...)
     end
   end)
 end)

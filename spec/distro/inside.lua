@@ -54,8 +54,7 @@ local MAKE = [[
 rm -rf --one-file-system ROOT ROOT.part
 [ -n "$http_proxy" ] || eval "$(apt-config shell http_proxy Acquire::http::Proxy)"
 export http_proxy
-debootstrap --variant=minbase --include=make,ca-certificates DISTRO ROOT.part $(apt-get indextargets \
-  --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Component: main' | head -n 1) >LOG 2>&1 &&
+debootstrap --variant=minbase --include=make,ca-certificates DISTRO ROOT.part $(sh spec/support/mirror.sh) >LOG 2>&1 &&
   mv ROOT.part ROOT]]
 
 -- Prints what is missing of the packages in it, or not installed to the end.

@@ -26,7 +26,7 @@ apt_of() {
 # From where this machine has its own packages.
 list_packages() {
 	[ -n "$distro" ] || return 0
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' 'Component: main' | head -n 1)
+	mirror=$(sh "$here/../support/mirror.sh")
 	[ -n "$mirror" ] || give_up "the packages of this machine are not from a Debian mirror"
 	mkdir -p lists/partial
 	echo "deb $mirror $distro main" >sources

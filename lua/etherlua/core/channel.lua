@@ -55,7 +55,8 @@ function Channel:send(value, timeout)
   if value == nil then misuse.raise "a channel cannot carry nil" end
   sched.tick()
   if self:count() >= self.capacity and not self.closed then
-    local ready, reason = select.wait { room(self), timeout = timeout }
+    sched.check_parkable()
+    local ready, reason = select.await { room(self), timeout = timeout }
     if not ready then return nil, reason end
   end
   if self.closed then return nil, "closed" end

@@ -209,7 +209,7 @@ function M.sleep(seconds)
 end
 
 -- Parks until the object's endpoint has a frame, the deadline passes (negative: none), or it is closed. It may return
--- early. The scheduler registers it, on its own stack. The caller has called check_parkable.
+-- early. The scheduler registers it, on its own stack. The caller has called check_parkable, or knows that it may wait.
 ---@param obj any with the struct el_endpoint as its field ep: EtherConn, RUDPConn
 ---@param deadline number
 ---@return string|nil reason why it cannot wait
