@@ -187,6 +187,22 @@ for _, starter in ipairs(starters) do
       assert.is_true(os.time() - began <= 4)
     end)
 
+    -- Rank 0 hears of it when it waits for the last time, and nothing is left there that an error could end.
+    ranks_it("tell of one that is killed while all end, as MPICH's manager has it", function()
+      local _, status, out = run(starter, 3, [[
+        ether.defer(function()
+          if ranks.rank == 1 then os.execute "kill -9 $PPID" end
+          local list = ranks.gather { n = 1 }
+          if list then print("gathered", list[2] and "there", list[3] and "there") end
+        end)
+        ranks.barrier()
+        os.execute "kill -TERM $PPID"
+        ether.sleep(20)]])
+      assert.is_true(starter.fails(status), out)
+      assert.truthy(out:find("gathered\tnil\tthere\n", 1, true), out)
+      assert.truthy(out:find("etherlua: rank 1: it was lost\n", 1, true), out)
+    end)
+
     ranks_it("end in order when rank 0 is killed", function()
       local _, status, out = run(starter, 3, KILLED, "0")
       assert.is_true(starter.fails(status), out)

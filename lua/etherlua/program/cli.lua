@@ -214,8 +214,8 @@ local function run(args, dir)
   _G.arg = rest -- luacheck: ignore 122
   catch_signals()
   local status = ether.run(as_rank(dropping_rights(chunk)), unpack(rest))
+  check_others(ranks.trouble())
   if ranks.size > 1 then ether.run(ranks.leave) end
-  if ranks.trouble() then return script.FAILED end
   return script.status or type(status) == "number" and status or (sched.was_interrupted() and 130) or script.DONE
 end
 
