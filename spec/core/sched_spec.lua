@@ -103,6 +103,16 @@ describe("ether.run", function()
     assert.is_nil(relay.handle)
   end)
 
+  it("hands what spawn was given to the task, and as many", function()
+    local list = setmetatable({ n = 2, 7 }, { __metatable = "hidden" })
+    for _, given in ipairs { pack(), pack(nil), pack(false), pack(1), pack(list), pack("text"), pack(nil, nil),
+      pack(list, nil, 3, nil) } do
+      local got
+      run(function() spawn(function(...) got = pack(...) end, unpack(given, 1, given.n)) end)
+      assert.same(given, got)
+    end
+  end)
+
   it("refuses to spawn what is no function", function()
     assert.matches("bad task nil: a function is needed", error_of(run, function() spawn(nil) end))
   end)

@@ -1,12 +1,11 @@
 -- core/loop.lua: what makes tasks wait, and the loop that resumes them. A task parks by yielding a sentinel that only
 -- this file and park.lua know; the engine, or another task, makes it ready again.
 --
--- To the loop a task is a table: id, its number; call = { count, fn, ... } until it begins, from then on the coroutine
--- co; background, cancelled, done; and task:ended(ok, ...), which is called when its coroutine has ended, or when it
--- was cancelled before it began. task.lua makes them.
+-- To the loop a task is a table: id, its number; co, its coroutine, or its function while call says what that is to be
+-- called with, which it does until the task begins; background, cancelled, done; and task:ended(ok, ...), which is
+-- called when its coroutine has ended, or when it was cancelled before it began. task.lua makes them.
 --
 -- All state is in upvalues of this one file: what parks and wakes is the hottest Lua there is.
-
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local errno = require "etherlua.core.errno"
@@ -26,6 +25,8 @@ local BUDGET = 256
 local STUBBORN = 100
 local BUSY = -errno.EBUSY
 
+local ARGUMENTS = {} -- metatable of a task's call that is a list of n values; any other is the one value itself
+M.ARGUMENTS = ARGUMENTS
 local CANCELLED = setmetatable({}, { __tostring = function() return "cancelled" end })
 M.CANCELLED = CANCELLED
 
@@ -279,8 +280,9 @@ end
 local function begin(task)
   local call = task.call
   if task.cancelled then return task:ended(false, CANCELLED) end
-  task.co, task.call = create(call[2]), nil -- both or neither: there may be no memory
-  return after(task, resume(task.co, unpack(call, 3, 2 + call[1])))
+  task.co, task.call = create(task.co), nil -- both or neither: there may be no memory
+  if getmetatable(call) ~= ARGUMENTS then return after(task, resume(task.co, call)) end
+  return after(task, resume(task.co, unpack(call, 1, call.n)))
 end
 
 local function switch_to(task)

@@ -9,7 +9,7 @@ local park = require "etherlua.core.park"
 local select_source = require "etherlua.core.select"
 local waiters = require "etherlua.core.waiters"
 
-local CANCELLED = loop.CANCELLED
+local ARGUMENTS, CANCELLED = loop.ARGUMENTS, loop.CANCELLED
 local tasks = loop.tasks
 
 local M = {}
@@ -55,12 +55,21 @@ local function inherit(task, spawner)
   task.helps = owner
 end
 
+local NO_ARGUMENTS = setmetatable({ n = 0 }, ARGUMENTS)
+
+-- What the loop is to call a task's function with.
+local function pack(...)
+  local count, first = select("#", ...), (...)
+  if count == 0 then return NO_ARGUMENTS end
+  if count == 1 and first then return first end
+  return setmetatable({ n = count, ... }, ARGUMENTS)
+end
+
 local function spawn(fn, background, ...)
   if type(fn) ~= "function" then
     misuse.raise("bad task %s: a function is needed", tostring(fn))
   end
-  local call = { select("#", ...), fn, ... }
-  local task = setmetatable({ id = numbers:take(), call = call, co = false, queued = false }, Task)
+  local task = setmetatable({ id = numbers:take(), co = fn, call = pack(...), queued = false }, Task)
   if background then task.background = true end
   inherit(task, loop.running())
   loop.add(task)

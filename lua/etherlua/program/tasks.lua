@@ -89,7 +89,7 @@ end
 function M.traceback(id)
   for _, task in ipairs(sched.list()) do
     if task.id == id then
-      return task.co and debug.traceback(task.co, tostring(task)) or ("%s has not begun"):format(tostring(task))
+      return task.call and ("%s has not begun"):format(tostring(task)) or debug.traceback(task.co, tostring(task))
     end
   end
   return ("no such task: %s (tasks() lists them)"):format(tostring(id))

@@ -145,7 +145,7 @@ end
 -- ---- what was left ------------------------------------------------------------------------------------------------
 
 local function name_of_task(task)
-  local place = task.co and M.place(task.co)
+  local place = not task.call and M.place(task.co)
   return tostring(task) .. (place and (" (waits at %s)"):format(place) or "")
 end
 

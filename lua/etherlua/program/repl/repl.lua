@@ -81,7 +81,7 @@ Session.__index = Session
 
 -- Whether one of our modules raised it on purpose: then the message says all, and our calls behind it nothing.
 local function is_told(task)
-  if not task.co then return false end
+  if task.call then return false end
   local raised, by = debug.getinfo(task.co, 0, "f"), debug.getinfo(task.co, 1, "S")
   return raised ~= nil and raised.func == error and by ~= nil and misuse.is_own(by.source)
 end
