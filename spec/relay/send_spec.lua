@@ -114,9 +114,10 @@ kinds.each("a relay", function(it, kind)
 
   it("takes the EtherType from the IP version, and refuses to guess", function(a, b)
     local near, rest = a:conn { mac = A }, b:default_conn()
-    near:send(frames.udp(), B)
-    near:send(frames.udp6(), B)
-    assert.same({ 0x0800, 0x86dd }, { select(2, rest:recv(1)).ethertype, select(2, rest:recv(1)).ethertype })
+    for ethertype, packet in pairs { [0x0800] = frames.udp(), [0x86dd] = frames.udp6() } do
+      near:send(packet, B)
+      assert.equal(ethertype, select(2, rest:recv(1)).ethertype)
+    end
     assert.error_matches(function() near:send("\16not IP", B) end, "give opts.ethertype")
     assert.error_matches(function() near:send("", B) end, "give opts.ethertype")
   end)
@@ -130,7 +131,7 @@ kinds.each("a relay", function(it, kind)
     local wanted = { frames.frame(frames.udp(), { src = other, vlans = stack, ethertype = 0x88b5 }),
       frames.frame(frames.udp()), frames.frame(frames.udp(), { vlans = { 5 } }) }
     local came = { frames.whole(rest), frames.whole(rest), frames.whole(rest) }
-    assert.same(frames.sorted_hex(wanted), frames.sorted_hex(came)) -- cards and drivers keep the order of one flow
+    assert.same(frames.sorted_hex(wanted), frames.sorted_hex(came))
   end)
 
   it("sends from a pointer and a length", function(a, b)

@@ -4,6 +4,7 @@ local bytes = require "etherlua.net.bytes"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local proto = require "etherlua.proto"
+local settle = require("support.wait").settle
 
 local A, B = frames.MAC_A, frames.MAC_B
 
@@ -127,6 +128,7 @@ kinds.each("a RUDPConn", function(it)
     send { src_port = 1001, payload = "another port" }
     send { payload = "peer" }
     assert.equal("peer", (udp:recv(1)))
+    settle()
     assert.same({ 1, 2 }, received(udp, conn))
     udp:connect(nil)
     send { src_port = 1001, payload = "anyone" }
@@ -176,6 +178,7 @@ kinds.each("a RUDPConn", function(it)
     send { src = "::1", dst = "::2", extension_headers = { { type = 44, mf = true } } }
     send { payload = "whole" }
     assert.equal("whole", (udp:recv(1)))
+    settle()
     assert.same({ 1, 3 }, received(udp, conn))
   end)
 

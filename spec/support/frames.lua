@@ -82,7 +82,7 @@ function M.assert_same_bytes(expected, got)
   assert.equal(bytes.hex(M.known_by(expected)), got and bytes.hex(M.known_by(got)))
 end
 
--- For frames that may come in any order.
+-- For frames of several flows: cards and drivers keep the order of one alone.
 ---@param list string[]
 ---@return string[]
 function M.sorted_hex(list)
