@@ -137,7 +137,7 @@ describe("a load of DHCP clients", function()
 
   it("begins anew after a NAK, with another transaction id", function()
     local refused, ids = {}, {}
-    with_load({ count = 50 }, function(request, reply)
+    with_load({ count = 50, timeout = 0.5 }, function(request, reply)
       if request.options.message_type == "DISCOVER" then return end
       assert(ids[request.chaddr] ~= request.xid, "the same transaction id")
       ids[request.chaddr] = request.xid

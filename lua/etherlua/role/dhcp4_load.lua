@@ -1,6 +1,8 @@
 -- role/dhcp4_load.lua: very many DHCPv4 clients (RFC 2131) that lease an address each, as fast as a window of sessions
--- in progress lets them, or at a rate. Each client is a task with an EtherConn and a RUDPConn of its own, made before
--- the first session starts. A client here keeps no lease alive and checks no address: that is role/dhcp4_client.lua.
+-- in progress lets them, or at a rate. Each client has an EtherConn and a RUDPConn of its own, made before the first
+-- session starts; a task leads its session, and then that of the next one that has none yet, so that there are no more
+-- tasks than sessions in progress. A client here keeps no lease alive and checks no address: that is
+-- role/dhcp4_client.lua.
 --
 --   local load = dhcp4_load.new(relay, { count = 1000 })
 --   load:run()
@@ -207,18 +209,9 @@ local function step(load, client, udp)
   return retransmit(load, client, udp, now)
 end
 
--- No loop (JIT 1): live() calls it.
-local function await_turn(load, i)
-  if load.started > i then return end
-  sched.park(load.tasks[i])
-  return await_turn(load, i)
-end
-
--- The body of a client's task. Its locals and calls are few: so its stack stays as small as it was made.
-local function live(load, i)
-  await_turn(load, i)
+local function lead_session(load, i)
   local client, udp = load.states[i], load.udps[i]
-  client.began = sched.now()
+  load.tasks[i], client.began = sched.current(), sched.now()
   local deadline = ask(load, client, udp, OFFER, client.began)
   while deadline do
     local reason = sched.wait_frame(udp, deadline)
@@ -226,7 +219,15 @@ local function live(load, i)
   end
   client.awaited = 0
   load.tasks[i] = false
-  load.outstanding = load.outstanding - 1
+end
+
+-- The body of a task: one session after another, while there are any that may begin.
+local function lead(load)
+  while load.started < load.allowed do
+    load.started = load.started + 1
+    lead_session(load, load.started - 1)
+  end
+  load.leaders = load.leaders - 1
   sched.wake(load.starter)
 end
 
@@ -237,14 +238,15 @@ local function set_mac(mac, first, i)
   store_native32(mac.byte, 2, bswap(tobit(bswap(native32(mac.byte, 2)) + i)))
 end
 
-local function open_client(load, i, listener_of)
+-- opts: of an EtherConn, set for each client.
+local function open_client(load, i, listener_of, opts)
   local relay, client, vlans = load.relay, load.states[i], load.vlans(i)
   set_mac(client.mac, load.mac, i)
   client.xid = tobit(load.xid + i)
-  local conn = relay:conn { mac = client.mac, vlans = vlans, ethertypes = IPV4, reassemble = true }
+  opts.mac, opts.vlans = client.mac, vlans
+  local conn = relay:conn(opts)
   if not load.heard[vlans] then load.heard[vlans] = listener_of(relay, vlans) end
-  load.udps[i] = conn:udp(LOCAL)
-  load.tasks[i] = role.help(load, live, load, i)
+  load.udps[i], load.tasks[i] = conn:udp(LOCAL), false
 end
 
 local function templates(load)
@@ -279,7 +281,7 @@ function M.new(relay, given)
   local load = setmetatable({ relay = relay, count = opts.count, window = opts.window, rate = opts.rate,
     timeout = opts.timeout, tries = opts.tries, vlans = opts.vlans or function() return UNTAGGED end,
     mac = addr.mac(opts.mac), xid = random.u32(), heard = {}, states = clients_t(opts.count), udps = {}, tasks = {},
-    opened = 0, started = 0, outstanding = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
+    opened = 0, allowed = 0, started = 0, leaders = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
     ignored = 0, misread = tally.new(), released = 0, dora = histogram.new(), offer = histogram.new(),
     ack = histogram.new() }, Load)
   load.first_mac = bswap(native32(load.mac.byte, 2))
@@ -287,34 +289,39 @@ function M.new(relay, given)
   return load
 end
 
--- Opens the clients' endpoints on the relay and makes their tasks; nothing is sent yet. Memory is at its peak here, so
--- garbage is not left to grow to the size of what is in use. Gives way now and then: the tasks start, to wait for their
--- turn, and Ctrl-C is noticed.
+-- Opens the clients' endpoints on the relay; nothing is sent yet. Gives way now and then: Ctrl-C is noticed.
 function Load:open()
   if self.opened > 0 or self.closed then return end
-  local pause, listener_of = collectgarbage("setpause", 120), listeners(self)
+  local listener_of, opts = listeners(self), { ethertypes = IPV4, reassemble = true }
   for i = 0, self.count - 1 do
-    open_client(self, i, listener_of)
+    if i % 100 == 0 then sched.sleep(0) end
+    open_client(self, i, listener_of, opts)
     self.opened = i + 1
-    if i % 1000 == 999 then sched.sleep(0) end
   end
-  sched.sleep(0)
-  collectgarbage("setpause", pause)
-  collectgarbage()
+end
+
+-- So many more sessions may begin: each has a task, or that of one that ends.
+local function allow(load, count)
+  load.allowed = load.allowed + count
+  for _ = 1, math.min(count, load.window - load.leaders) do
+    load.leaders = load.leaders + 1
+    role.help(load, lead, load)
+  end
+end
+
+local function allow_paced(load)
+  local pace = pacer.new { rate = load.rate }
+  for _ = 1, load.count do
+    pace:wait()
+    allow(load, 1)
+  end
 end
 
 local function run(load)
   load:open()
-  local task, pace = sched.current(), load.rate and pacer.new { rate = load.rate }
-  load.starter, load.began = task, sched.now()
-  for i = 0, load.count - 1 do
-    if pace then pace:wait() end
-    while load.outstanding >= load.window do sched.park(task) end
-    load.outstanding = load.outstanding + 1
-    load.started = i + 1
-    sched.wake(load.tasks[i])
-  end
-  while load.outstanding > 0 do sched.park(task) end
+  load.starter, load.began = sched.current(), sched.now()
+  if load.rate then allow_paced(load) else allow(load, load.count) end
+  while load.leaders > 0 do sched.park(load.starter) end
   return true
 end
 
