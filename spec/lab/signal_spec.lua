@@ -40,6 +40,14 @@ describe("a signal while a lab is made", function()
       assert.same({ "cleaned up\n", 130 }, { shell.run(command) })
     end)
   end
+
+  lab_it("is told by the status also where nothing is cleaned up, so that the loop has no other turn", function()
+    os.remove(folder .. "/calls")
+    files.write(folder .. "/plain.lua", 'local script = require "etherlua.script"\n' ..
+      'script.relay(script.parse(script.parser("plain", "Waits."), arg))\n')
+    local run = ("echo $$ >%s/pid; exec %s run %s/plain.lua --lab"):format(folder, program.PATH, folder)
+    assert.same({ "", 130 }, { shell.run(("AT=2 SIGNAL=INT PATH=%s:$PATH sh -c '%s'"):format(folder, run)) })
+  end)
 end)
 
 describe("a command in a namespace", function()

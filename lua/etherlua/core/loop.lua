@@ -26,9 +26,8 @@ local STUBBORN = 100
 local BUSY = -errno.EBUSY
 
 local ARGUMENTS = {} -- metatable of a task's call that is a list of n values; any other is the one value itself
-M.ARGUMENTS = ARGUMENTS
 local CANCELLED = setmetatable({}, { __tostring = function() return "cancelled" end })
-M.CANCELLED = CANCELLED
+M.ARGUMENTS, M.CANCELLED = ARGUMENTS, CANCELLED
 
 local engine
 local current            -- the task that runs now
@@ -329,7 +328,8 @@ function M.signal_pending()
   return C.el_signals_count() - C.el_signals_asked() ~= ends_seen
 end
 
-local function check_signals()
+-- Tells the run of signals that have come.
+function M.check_signals()
   local count = C.el_signals_count()
   if count == signals_seen then return end
   signals_seen, ends_seen = count, count - C.el_signals_asked()
@@ -341,7 +341,7 @@ local function turn()
   if queued == 0 and waiting == 0 then run:stuck() end
   C.el_wait(engine, queued > 0 and 0 or -1)
   collect()
-  check_signals()
+  M.check_signals()
   run_ready()
 end
 M.turn = turn

@@ -120,6 +120,7 @@ end
 ---@return table? failure
 local function finish()
   local this = run
+  loop.check_signals() -- what came behind the last turn may have ended the last task
   if not this.ending then keep_turning(loop.begin_spawned) end
   task.cancel_all()
   keep_turning(until_all_have_ended)
