@@ -14,6 +14,7 @@
 
 enum {
 	EL_ERR_MAX = 256,
+	EL_DETAIL_MAX = 128,
 	EL_TAGS_MAX = 4,       /* VLAN tags a frame's identity can have */
 	EL_ETHERTYPES_MAX = 8, /* EtherTypes one EtherConn can claim */
 	EL_BURST = 64,         /* frames received or sent in one go */
@@ -250,11 +251,11 @@ struct el_relay_info {
 	char kind[16];
 	struct el_mac mac;
 	uint16_t up;
-	uint32_t mtu;           /* bytes of Ethernet payload in an untagged frame */
-	char detail[64];        /* what was picked on opening, for people */
-	uint32_t capture_error; /* errno for which the capture stopped, 0: none */
-	uint32_t was_left;      /* xdp: rxvlan was off because a process was killed; it is on again behind this relay */
-	uint32_t link_type;     /* what its frames begin with: EL_LINK_ETHERNET, or another of libpcap's DLT_ numbers */
+	uint32_t mtu;               /* bytes of Ethernet payload in an untagged frame */
+	char detail[EL_DETAIL_MAX]; /* what was picked on opening, for people */
+	uint32_t capture_error;     /* errno for which the capture stopped, 0: none */
+	uint32_t was_left;  /* xdp: rxvlan was off because a process was killed; it is on again behind this relay */
+	uint32_t link_type; /* what its frames begin with: EL_LINK_ETHERNET, or another of libpcap's DLT_ numbers */
 	char problem[EL_ERR_MAX]; /* of a file that is broken: why it cannot be read on; "": it breaks off, or is not */
 };
 

@@ -53,7 +53,7 @@ struct el_relay {
 	uint32_t memory_wanted; /* bytes of all frames, unless their number is given; 0: the usual number of frames */
 	uint32_t tx_inflight;   /* frames that were sent and are in a ring of the kernel's */
 	struct el_carrier carrier; /* of kinds with an interface */
-	char detail[64];
+	char detail[EL_DETAIL_MAX];
 	bool was_left;            /* see struct el_relay_info */
 	char problem[EL_ERR_MAX]; /* see el_relay_info */
 	double wake_at;           /* the next frame is due then, by the engine's clock; INFINITY: nothing is known */

@@ -294,7 +294,7 @@ static void say_detail(struct el_relay *relay, const struct xdp *self)
 
 	if (self->queues < self->all)
 		snprintf(part, sizeof part, " of %u", self->all);
-	snprintf(relay->detail, sizeof relay->detail, "%.40s%s, %u%s queue%s", self->steer.detail,
+	snprintf(relay->detail, sizeof relay->detail, "%s%s, %u%s queue%s", self->steer.detail,
 	         self->zero_copy ? ", zero copy" : "", self->queues, part, self->all > 1 ? "s" : "");
 }
 

@@ -9,6 +9,7 @@
 -- test with the option `veth`, the reason why it needs a veth pair, is pending there.
 
 local ether = require "etherlua"
+local frames = require "support.frames"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
 local nic_lab = require "support.nic_lab"
@@ -78,7 +79,26 @@ local function native_possible()
   return false, "the NIC's driver runs no XDP programs"
 end
 
-local LAST_FRAMES = 0.05 -- seconds: between NICs what a test sent last may still be on its way when the next one begins
+local FENCES, FENCE_WAIT = 8, 1 -- frames: each may have another queue; seconds
+
+-- Returns when what was sent before has arrived.
+local function wait_behind(from, to)
+  local sender, heard = from:conn { mac = frames.MAC_A }, to:conn { mac = frames.BROADCAST }
+  for i = 1, FENCES do sender:send(frames.udp { src_port = i }, frames.BROADCAST) end
+  for _ = 1, FENCES do
+    if not heard:recv(FENCE_WAIT) then break end
+  end
+end
+
+-- Between NICs what a test sent last may still be on its way when the next one begins.
+local function let_arrive(one)
+  local opts = { promiscuous = false }
+  local near, far = one.near:enter(ether.open, "afpacket:eth0", opts), one.far:enter(ether.open, "afpacket:eth0", opts)
+  wait_behind(near, far)
+  wait_behind(far, near)
+  near:close()
+  far:close()
+end
 
 -- For kinds that are bound to an interface: the relays are at the two ends of a veth pair.
 local function veth_kind(kind)
@@ -88,7 +108,7 @@ local function veth_kind(kind)
   function kind.open(given)
     local opts, one = relay_opts(given, kind.opts), kind.lab(given)
     opts.mtu = nil
-    if nic_lab.given then ether.sleep(LAST_FRAMES) end
+    if nic_lab.given then let_arrive(one) end
     return one.near:enter(ether.open, kind.spec .. ":eth0", opts), one.far:enter(ether.open, kind.spec .. ":eth0", opts)
   end
   return kind
