@@ -13,11 +13,13 @@ local A, B, C = frames.MAC_A, frames.MAC_B, "02:00:00:00:00:0c"
 local function numbered(i) return frames.udp { payload = ("%06d"):format(i) } end
 local function number_in(packet) return tonumber(packet:sub(29)) end
 
+local PAUSE = nic_lab.given and 0.01 or 0 -- seconds: what stands for a wire between NICs has no room for more at once
+
 -- Sends numbered packets 1 to n in bursts that no ring is too small for, and lets them arrive.
 local function flood(from, mac, n)
   for i = 1, n do
     from:send(numbered(i), mac)
-    if i % 64 == 0 then ether.sleep(0) end
+    if i % 64 == 0 then ether.sleep(PAUSE) end
   end
   settle()
 end
@@ -196,9 +198,7 @@ kinds.each("a relay that is closed", function(it)
     local from = a:conn { mac = A }
     b:close()
     from:send(frames.udp(), B)
-    a:flush()
-    eventually(function() return a:stats().tx_pending == 0 end)
-    local stats = frames.assert_balanced(a)
+    local stats = frames.when_sent(a)
     assert.equal(1, stats.tx_sent + stats.tx_link_down)
   end)
 end)
@@ -284,7 +284,7 @@ kinds.each("the counters of a relay", function(it)
       if i % 3 == 0 then far:send(("y"):rep(18), "10.0.0.1:1", { mac = A }) end
     end
     for _ = 1, 100 do assert(near:recv(1)) end
-    local stats = { frames.assert_balanced(a), frames.assert_balanced(b) }
+    local stats = { frames.when_sent(a), frames.when_sent(b) }
     assert.same({ 300, 100, 100 }, { stats[1].tx_sent, stats[1].rx_frames, stats[1].rx_delivered })
     assert.same({ 100, 300, 300 }, { stats[2].tx_sent, stats[2].rx_frames, stats[2].rx_delivered })
     assert.same({ 300 * 60, 300 * 60 }, { stats[1].bytes_tx, stats[2].bytes_rx })

@@ -166,7 +166,7 @@ kinds.each("a relay", function(it, kind)
     local near, far = a:conn { mac = A }, b:conn { mac = B, recv_depth = 2000 }
     for i = 1, 2000 do near:send(frames.udp { payload = bytes.put16("number", i) }, B) end
     for i = 1, 2000 do assert.equal(i, bytes.u16(assert(far:recv(1)), 29)) end
-    assert.equal(2000, frames.assert_balanced(a).tx_sent)
+    assert.equal(2000, frames.when_sent(a).tx_sent)
   end)
 
   it("sends what is pending before it sleeps, and at once on flush", function(a, b)
@@ -178,6 +178,7 @@ kinds.each("a relay", function(it, kind)
     assert.same({ 0, 1 }, { a:stats().tx_pending, a:stats().tx_sent })
     near:send(frames.udp(), B)
     ether.sleep(0.01)
+    eventually(function() return a:stats().tx_sent == 2 end)
     assert.equal(2, a:stats().tx_sent)
     assert(far:recv(1))
     assert(far:recv(1))

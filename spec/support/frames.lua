@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local bytes = require "etherlua.net.bytes"
 local nic_lab = require "support.nic_lab"
 local proto = require "etherlua.proto"
+local eventually = require("support.wait").eventually
 
 local M = {}
 
@@ -111,6 +112,15 @@ function M.assert_balanced(relay)
   assert.equal(stats.rx_frames + stats.rx_copies + stats.rx_reassembled, total(stats, RX), "received frames")
   assert.equal(stats.tx_frames, total(stats, TX), "sent frames")
   return stats
+end
+
+-- The same when all is sent: AF_XDP hears of it later than others.
+---@param relay table
+---@return table stats
+function M.when_sent(relay)
+  relay:flush()
+  eventually(function() return relay:stats().tx_pending == 0 end)
+  return M.assert_balanced(relay)
 end
 
 -- Pointer and length of a string's bytes, for the calls that take them. Keep the string.
