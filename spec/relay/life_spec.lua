@@ -314,9 +314,11 @@ kinds.each("the counters of a relay", function(it)
       if i % 1000 == 0 then table.remove(open):close() end
     end
     settle()
+    if not nic_lab.given then -- cards drop what is malformed
+      assert.is_true(eventually(function() return b:stats().rx_frames + b:stats().rx_missed == 6000 end))
+    end
     local stats = frames.assert_balanced(b)
     frames.assert_balanced(a)
-    if not nic_lab.given then assert.equal(6000, stats.rx_frames + stats.rx_missed) end -- cards drop what is malformed
     for _, name in ipairs { "rx_invalid", "rx_overflow", "rx_closed", "rx_queued", "rx_copies" } do
       assert.is_true(stats[name] > 0, name)
     end
