@@ -11,6 +11,21 @@ local MTU = 9000
 local major, minor = shell.output_of("uname -r"):match "^(%d+)%.(%d+)"
 local PIECES = major * 1000 + minor >= 6006 -- AF_XDP has frames of several buffers since Linux 6.6
 
+-- Whether the card under test loses IP packets of a size by itself: then a kernel behind it does not answer either.
+-- qemu's vmxnet3 receives none over 3072 bytes when it was reset.
+local function card_loses(l, size)
+  l.near:run "ip addr add 10.0.0.6/24 dev eth0"
+  l.far:run "ip addr add 10.0.0.1/24 dev eth0"
+  local ping = { "ping", "-q", "-c", "3", "-i", "0.2", "-W", "2", "-s", tostring(size - 28), "10.0.0.6" }
+  return l.far:start(ping, { log = "/dev/null" }):wait(20) ~= 0
+end
+
+local function arrives(from, to, mac, size)
+  local packet = frames.udp { payload = fragments.pattern(size - 28, size) }
+  from:send(packet, mac)
+  return packet == (to:recv(5))
+end
+
 kinds.each_with_interface("a relay at MTU 9000", function(it, kind)
   it("sends and receives frames of all sizes, or says why it cannot", { mtu = MTU }, function(l, open)
     if kind.xdp and not PIECES then
@@ -22,11 +37,11 @@ kinds.each_with_interface("a relay at MTU 9000", function(it, kind)
     local a, b = open(l.near), open(l.far)
     local near, far = a:conn { mac = A, vlans = 7 }, b:conn { mac = B, vlans = 7 }
     for size = 100, MTU, 89 do
-      local packet = frames.udp { payload = fragments.pattern(size - 28, size) }
-      near:send(packet, B)
-      assert.is_true(packet == (far:recv(5)), size)
-      far:send(packet, A)
-      assert.is_true(packet == (near:recv(5)), size)
+      assert.is_true(arrives(near, far, B, size), size)
+      if not arrives(far, near, A, size) then
+        assert.is_true(card_loses(l, size), size)
+        return pending(("the card loses packets of %d bytes, a kernel's own, too"):format(size))
+      end
     end
     assert.equal(0, frames.assert_balanced(a).tx_error)
   end)
