@@ -185,7 +185,7 @@ BASED = $(B)/bench-base
 
 # Most of the time specs wait, so there are several to a processor; with sanitizers all takes twice as long.
 JOBS  ?= $(shell expr 4 \* $$(nproc))
-LIMIT ?= $(if $(SAN),360,180)
+LIMIT ?= $(if $(SAN),600,360)
 run_specs = BUSTED='$(BUSTED)' luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
 
 test: deps-test ## run the specs (TESTS=spec/core: only those; ARGS=--filter=x; SAN=1: with sanitizers)
