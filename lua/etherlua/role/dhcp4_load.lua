@@ -281,8 +281,8 @@ function M.new(relay, given)
   local load = setmetatable({ relay = relay, count = opts.count, window = opts.window, rate = opts.rate,
     timeout = opts.timeout, tries = opts.tries, vlans = opts.vlans or function() return UNTAGGED end,
     mac = addr.mac(opts.mac), xid = random.u32(), heard = {}, states = clients_t(opts.count), udps = {}, tasks = {},
-    opened = 0, allowed = 0, started = 0, leaders = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0, naks = 0,
-    ignored = 0, misread = tally.new(), released = 0, dora = histogram.new(), offer = histogram.new(),
+    opened = 0, allowed = 0, started = 0, leaders = 0, bound = 0, failed = 0, failures = {}, retransmissions = 0,
+    naks = 0, ignored = 0, misread = tally.new(), released = 0, dora = histogram.new(), offer = histogram.new(),
     ack = histogram.new() }, Load)
   load.first_mac = bswap(native32(load.mac.byte, 2))
   templates(load)
