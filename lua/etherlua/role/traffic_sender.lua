@@ -20,7 +20,7 @@ local traffic = require "etherlua.role.traffic"
 
 local C = effi.C
 local band, bnot, bswap, rshift, tobit = bit.band, bit.bnot, bit.bswap, bit.rshift, bit.tobit
-local floor = math.floor
+local floor, min = math.floor, math.min
 local store_native16, store_native32, now = memory.store_native16, memory.store_native32, sched.now
 local SEQUENCE, SECONDS, NANOSECONDS = traffic.SEQUENCE, traffic.SECONDS, traffic.NANOSECONDS
 
@@ -222,14 +222,18 @@ end
 
 -- ---- all of them --------------------------------------------------------------------------------------------------
 
--- Until `total` packets have gone, or so many slots of the rate have passed, or the interface is gone.
+-- Until `total` packets have gone, or so many slots of the rate have passed, or the interface is gone. What comes too
+-- late after the end is missed by nobody.
 local function send_all(sender, send, total, slots)
-  local pace, flows, n = pacer.new { rate = sender.rate }, sender.flows.count, 0
-  while n < total and n + pace.slipped < slots and sender.reason ~= "interface gone" do
+  local pace, flows, before, n, slipped = pacer.new { rate = sender.rate }, sender.flows.count, sender.slipped, 0, 0
+  while n < total and n + slipped < slots and sender.reason ~= "interface gone" do
     pace:wait()
-    sender.slipped = pace.slipped
-    send(sender, n % flows)
-    n = n + 1
+    slipped = min(pace.slipped, slots - n)
+    sender.slipped = before + slipped
+    if n + slipped < slots then
+      send(sender, n % flows)
+      n = n + 1
+    end
   end
 end
 
