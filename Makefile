@@ -66,12 +66,13 @@ DEPS_LINT := clang clang-format clang-tidy cppcheck lua-check
 
 # What the specs see: the program and the library of this build. Leaks are looked for when the process ends, which is
 # after Lua has closed: so memory that only Lua points to, which the sanitizer cannot see, is no false alarm.
-TESTENV = ETHERLUA=$(CURDIR)/$(B)/etherlua ETHERLUA_LIB=$(CURDIR)/$(B)/libetherlua.so
+TESTENV = ETHERLUA=$(CURDIR)/$(B)/etherlua ETHERLUA_LIB=$(CURDIR)/$(B)/libetherlua.so \
+	LD_PRELOAD=$(and $(SAN),$(SANITIZER):)$(CURDIR)/$(B)/clock.so
 ifdef SAN
 SANFLAGS = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all
 TESTENV += UBSAN_OPTIONS=print_stacktrace=1
 SANITIZER = $(shell $(CC) -print-file-name=libasan.so)
-TESTENV += SANITIZER=$(SANITIZER) LD_PRELOAD=$(SANITIZER)
+TESTENV += SANITIZER=$(SANITIZER)
 endif
 
 BUSTED = env $(TESTENV) luajit $(shell command -v busted) --ignore-lua $(ARGS)
@@ -81,9 +82,9 @@ Q   := $(if $(V),,@)
 say  = $(if $(V),,@printf '  %-3s %s\n' $(1) $@)
 submake = $(MAKE) --no-print-directory
 
-.PHONY: all doc structure deps deps-test deps-vm deps-distro deps-portable deps-deb deps-bench deps-structure deps-fuzz \
-        deps-lint demo bench test test-fast test-vm test-distro fuzz fuzz-long coverage torture conserve soak faults \
-        lint format portable deb install uninstall clean help
+.PHONY: all for-specs doc structure deps deps-test deps-vm deps-distro deps-portable deps-deb deps-bench \
+        deps-structure deps-fuzz deps-lint demo bench test test-fast test-vm test-distro fuzz fuzz-long coverage \
+        torture conserve soak faults lint format portable deb install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
@@ -108,6 +109,14 @@ $(B)/portable/etherlua: $(B)/portable/files.c engine/program/embedded.h $(wildca
 	$(call say,LD)
 	$(Q)$(CC) $(CCARGS) -pie -s -static-libgcc $(LINK) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
 		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
+
+# With the clocks of the specs' own processes.
+for-specs: all $(B)/clock.so
+	@:
+
+$(B)/clock.so: spec/support/clock.c
+	$(call say,LD)
+	$(Q)$(CC) -shared -fPIC -o $@ $<
 
 $(B)/%.o: engine/%.c Makefile
 	$(call say,CC)
@@ -189,12 +198,12 @@ LIMIT ?= $(if $(SAN),600,360)
 run_specs = BUSTED='$(BUSTED)' luajit spec/support/run.lua $(JOBS) $(LIMIT) $(B)/$@ $(TESTS)
 
 test: deps-test ## run the specs (TESTS=spec/core: only those; ARGS=--filter=x; SAN=1: with sanitizers)
-	@$(submake) all
+	@$(submake) for-specs
 	$(Q)$(run_specs)
 
 test-fast: ## those that need no root, no namespaces and no packages but lua-busted
 	$(call need,$(DEPS) lua-busted)
-	@$(submake) all
+	@$(submake) for-specs
 	$(Q)FAST=1 $(run_specs)
 
 test-distro: DISTRO ?= trixie
@@ -206,7 +215,7 @@ test-distro: ## demo and specs in Debian 13 (DISTRO=bookworm: 12; SHORT=1: some 
 VM_ACCEL ?= tcg
 test-vm: ## relay specs on other NICs and kernels, in qemu (NIC="virtio4 e1000e"; DISTRO=trixie; SHORT=1: a part)
 	@$(submake) deps-vm || :
-	@$(submake) all
+	@$(submake) for-specs
 	$(Q)BUSTED='$(BUSTED)' DISTRO='$(DISTRO)' luajit spec/vm/all.lua build/vm$(DISTRO:%=-%) \
 		$(if $(SHORT),short,full) $(VM_ACCEL) $(NIC)
 

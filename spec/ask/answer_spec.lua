@@ -17,7 +17,7 @@ local V6_A, V6_B = "2001:db8::1", "2001:db8::2"
 -- fn(conn, host, near): who asks, and who is to answer.
 local function on_wire(fn, vlans)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       fn(near:conn { mac = A, vlans = vlans, multicast = true },
         far:conn { mac = B, vlans = vlans, multicast = true, ethertypes = {} }, near)
@@ -148,7 +148,7 @@ describe("conn:answer", function()
   end))
 
   it("answers as the host that was asked, where that is another than its own", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local conn = near:conn { mac = A }
       far:default_conn():answer { match = { icmp = { type = 8 } }, reply = "" }
@@ -229,7 +229,7 @@ describe("conn:answer", function()
 
   it("does not hold the run, but can be waited for", function()
     local start = ether.now()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local responder = far:conn({ mac = B }):answer { reply = "" }
       assert.same({ nil, "timeout" }, { responder:join(0.02) })
@@ -304,7 +304,7 @@ describe("conn:answer", function()
   end))
 
   it("lives through hostile frames", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local inject, conn = frames.injector(near), near:conn { mac = A }
       local host = far:conn { mac = B, ethertypes = {} }

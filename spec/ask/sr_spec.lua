@@ -15,7 +15,7 @@ local IP_A, IP_B = "10.0.0.1", "10.0.0.2"
 -- fn(conn, far, near, other): an EtherConn, and one at the other end of a wire that hears broadcasts.
 local function on_wire(fn, vlans)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, other = ether.wire()
       fn(near:conn { mac = A, vlans = vlans }, other:conn { mac = B, vlans = vlans, multicast = true }, near, other)
     end)
@@ -360,7 +360,7 @@ describe("the kernel's answers", function()
   local function kernel_it(name, fn)
     it(name, function()
       if not permitted then return pending(reason) end
-      kinds.run(function()
+      kinds.run_apart(function()
         local net = ether.lab { ipv6 = true }
         sched.close_at_end(net)
         net.far:run("ip addr add 10.0.0.2/24 dev eth0 && ip addr add 2001:db8::2/64 dev eth0 nodad")

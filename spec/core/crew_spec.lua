@@ -16,7 +16,7 @@ local MAC, PEER, ALL = "02:00:00:00:00:01", "02:00:00:00:00:02", "ff:ff:ff:ff:ff
 -- fn(told) as a task of a run that errors do not end: told has those that reached the attendant, as of the prompt.
 local function attended(fn)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local told = {}
       sched.attend { failed = function(_, failure) told[#told + 1] = tostring(failure) end }
       fn(told)

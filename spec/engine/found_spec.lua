@@ -29,7 +29,7 @@ describe("what fuzzing found:", function()
     end
     local section = pcap.block(0x0a0d0d0a, le32(0x1a2b3c4d) .. le16(1) .. le16(0) .. ("\255"):rep(8))
     local text = section .. interface(-2 ^ 40) .. interface(4611686018) .. packet(0, 0) .. packet(1, 999999999)
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay = ether.open("file:" .. pcap.write_file(text))
       local conn = relay:conn { mac = B }
       local first = conn:recv_frame(1).timestamp
@@ -39,7 +39,7 @@ describe("what fuzzing found:", function()
   end)
 
   it("a file may begin with a frame of no bytes", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay = ether.open("file:" .. pcap.file { "", pcap.numbered(1) }, { filter = "" })
       local rest = relay:default_conn { invalid = true }
       assert.same({ "", pcap.numbered(1) }, { frames.whole(rest), (frames.whole(rest)) })
@@ -47,7 +47,7 @@ describe("what fuzzing found:", function()
   end)
 
   it("no payload fits a datagram when its headers do not fit the link", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local a = ether.wire()
       local conn = a:conn { mac = A }
       local udp = conn:udp "[fe80::1]:9"
@@ -61,7 +61,7 @@ describe("what fuzzing found:", function()
   it("bytes behind a packet that was put together are out of bounds for the engine", function()
     if not SANITIZER then return pending "only a build with sanitizers knows bounds: make test SAN=1" end
     ffi.cdef "int __asan_address_is_poisoned(const void *);"
-    kinds.run(function()
+    kinds.run_apart(function()
       local a, b = ether.wire()
       local from, to = a:conn { mac = A }, b:conn { mac = B, reassemble = true }
       for _, piece in ipairs(fragments.cut(fragments.packet(4, "payload of two"), 16)) do from:send(piece, B) end

@@ -23,7 +23,7 @@ local LARGEST = { [4] = 65507, [6] = 65527 }
 local function on_wire(opts, fn)
   if not fn then opts, fn = nil, opts end
   return function()
-    kinds.run(function() fn(ether.wire(opts)) end)
+    kinds.run_apart(function() fn(ether.wire(opts)) end)
   end
 end
 
@@ -447,7 +447,7 @@ describe("Scapy's fragments", function()
     file:close()
     local text = shell.output_of(python .. " -W ignore " .. path .. " 2>/dev/null")
     os.remove(path)
-    kinds.run(function()
+    kinds.run_apart(function()
       local a, b = ether.wire()
       local send, four, six = fragments.receiver(a, b)
       local function check(size)

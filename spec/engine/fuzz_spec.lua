@@ -120,7 +120,7 @@ describe("a relay", function()
 
   for words, base in pairs(BASES) do
     it("survives " .. words .. " cut off at every length", function()
-      kinds.run(function()
+      kinds.run_apart(function()
         local stats = survives(cut_off(base))
         assert.is_true(stats.rx_invalid >= 12)
       end)
@@ -128,7 +128,7 @@ describe("a relay", function()
 
     if base:sub(13, 14) == "\8\0" or base:sub(13, 14) == "\134\221" then
       it("survives " .. words .. " whose IP packet is shorter and shorter", function()
-        kinds.run(function()
+        kinds.run_apart(function()
           local stats, seen = survives(shortened(base))
           assert.equal(stats.rx_frames + stats.rx_copies - stats.rx_invalid, seen)
         end)
@@ -136,7 +136,7 @@ describe("a relay", function()
     end
 
     it("survives " .. words .. " with every byte flipped", function()
-      kinds.run(function()
+      kinds.run_apart(function()
         local stats, seen = survives(flipped(base))
         assert.equal(#base * #FLIPS - stats.rx_invalid + stats.rx_copies, seen)
         assert.is_true(seen > #base)
@@ -145,7 +145,7 @@ describe("a relay", function()
   end
 
   it("takes no frame for valid that is cut off within its headers", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       for words, base in pairs(BASES) do
         if not words:find("padded") and words ~= "five tags" then -- there is more behind these headers
           local stats = survives(cut_off(base:sub(1, #base - 1)))
@@ -184,7 +184,7 @@ describe("a relay", function()
       return "\2\0\0\0\0\11" .. noise(6) .. ethertype .. noise(math.random(0, 120))
     end
 
-    kinds.run(function()
+    kinds.run_apart(function()
       local stats, seen = survives(next_frame, true)
       assert.equal(20000, stats.rx_frames)
       assert.is_true(stats.rx_invalid > 5000 and seen > 5000)

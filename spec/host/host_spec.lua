@@ -64,7 +64,7 @@ end
 
 local function on_wire(fn)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, other = ether.wire()
       local far = setmetatable({ conn = other:default_conn(), frames = {}, relay = other }, Far)
       sched.spawn_background(listen, far)
@@ -557,7 +557,7 @@ describe("an emulated host", function()
   end
 
   alone.it("answers floods without garbage", function()
-    kinds.run(flood_for_garbage)
+    kinds.run_apart(flood_for_garbage)
   end)
 
   -- ---- others with its address ------------------------------------------------------------------------------------
@@ -594,7 +594,7 @@ describe("an emulated host", function()
   -- ---- asking -----------------------------------------------------------------------------------------------------
 
   it("pings, and says how long it took or why there is no answer", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local a, b = ether.wire()
       local host = host4(a, { ip6 = IP6 .. "/64", dad = false })
       b:host { mac = PEER, ip = NEAR .. LEN, ip6 = NEAR6 .. "/64", dad = false }
@@ -703,7 +703,7 @@ describe("an emulated host", function()
 end)
 
 it("the engine has no tap left when a relay is closed", function()
-  kinds.run(function()
+  kinds.run_apart(function()
     local a = ether.wire()
     a:host { mac = MAC, ip = IP .. LEN }
     assert.has_error(leaks.check)

@@ -140,7 +140,7 @@ end
 
 -- fn(read) as a task; read(bytes) sends a packet over a wire and returns what nd.read makes of it.
 local function reading(fn)
-  kinds.run(function()
+  kinds.run_apart(function()
     local near, far = ether.wire()
     local conn, back = near:conn { mac = MAC }, far:conn { mac = OTHER }
     fn(function(whole)
@@ -170,7 +170,7 @@ describe("neighbour discovery", function()
   end
 
   it("is not answered by a host, and counted, when it has to be discarded", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local host, all = near:host { mac = MAC, ip6 = IP .. "/64", dad = false }, far:default_conn()
       settle()
@@ -193,7 +193,7 @@ describe("neighbour discovery", function()
   end)
 
   it("is not answered by the gateway, and counted, when it has to be discarded", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local gw, all = access.new(far), near:default_conn()
       sched.spawn_background(function() gw:serve() end)
@@ -216,7 +216,7 @@ describe("neighbour discovery", function()
   end)
 
   it("is no answer to arping when it has to be discarded", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local asker = arping.new(near:conn { mac = MAC, multicast = true }, { target = PEER, source = IP })
       local back, kind, wrong = far:conn { mac = OTHER }, KINDS[2], wrong_ones(KINDS[2])
@@ -231,7 +231,7 @@ describe("neighbour discovery", function()
   end)
 
   it("is not heard when it was put together of fragments, as other ICMPv6 is (RFC 6980)", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       near:host { mac = MAC, ip6 = IP .. "/64", dad = false, reassemble = true }
       local all = far:default_conn()

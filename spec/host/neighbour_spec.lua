@@ -35,7 +35,7 @@ end
 -- fn(relay, far) as a task.
 local function on_wire(fn)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, other = ether.wire()
       local far = setmetatable({ conn = other:default_conn(), frames = {}, hosts = { [IP] = PEER } }, Far)
       sched.spawn_background(function()

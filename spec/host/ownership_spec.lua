@@ -70,7 +70,7 @@ local DISCOVERIES = {
 
 -- fn(conn, send) as a task; send(frame) sends from the far end.
 local function on_wire(fn)
-  kinds.run(function()
+  kinds.run_apart(function()
     local near, far = ether.wire()
     local back = far:conn { mac = THIRD }
     fn(near:conn { mac = MAC, multicast = true }, function(frame)
@@ -130,7 +130,7 @@ describe("an address", function()
   end)
 
   it("is asked for by arping --dad behind a report of its group (RFC 4862 section 5.4.2)", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local all = far:default_conn()
       local asker = arping.new(near:conn { mac = MAC, multicast = true }, { target = IP6, dad = true, count = 1,
@@ -165,7 +165,7 @@ describe("an address", function()
   end
 
   it("of the gateway is defended, and whoever else has it is counted", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local gw = gateway.new(far, { server = PEER, pool = "10.0.0.10-10.0.0.20", ip6 = "2001:db8::/64" })
       sched.spawn_background(function() gw:serve() end)

@@ -64,7 +64,7 @@ describe("routes of a host", function()
   end)
 
   it("are those that set_ip is given, and what its caller does wrong is told him", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay = ether.wire()
       local host = relay:host { mac = script.MAC, ip = "10.0.0.5/24" }
       host:set_ip("10.0.0.5/24", nil, { { prefix = "10.17.0.0/16", router = "10.0.0.2" } })

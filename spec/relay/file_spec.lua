@@ -16,7 +16,7 @@ local read_all, one_to = pcap.read_all, pcap.one_to
 
 -- fn as a task.
 local function task_it(name, fn)
-  it(name, function() kinds.run(fn) end)
+  it(name, function() kinds.run_apart(fn) end)
 end
 
 describe("a file relay", function()

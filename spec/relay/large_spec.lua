@@ -13,7 +13,7 @@ local function padded(size) return frames.frame(("x"):rep(size - 14), { ethertyp
 
 -- fn as a task.
 local function task_it(name, fn)
-  it(name, function() kinds.run(fn) end)
+  it(name, function() kinds.run_apart(fn) end)
 end
 
 local function each_frame(endpoint, fn)

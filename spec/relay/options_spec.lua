@@ -13,7 +13,7 @@ describe("the API", function()
 
   local function on_wire(name, fn)
     it(name, function()
-      kinds.run(function() fn((ether.wire())) end)
+      kinds.run_apart(function() fn((ether.wire())) end)
     end)
   end
 
@@ -64,7 +64,7 @@ describe("the API", function()
   end)
 
   it("has loops over all frames, which end when the endpoint is closed, by itself or by another", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local a, b = ether.wire()
       local sender, reader, seen = a:conn { mac = TO }, b:conn { mac = MAC, ethertypes = {} }, {}
       for i = 1, 3 do sender:send(tostring(i), MAC, { ethertype = 0x88b5 }) end

@@ -133,7 +133,7 @@ end
 
 -- fn as a task.
 local function task_it(name, fn)
-  it(name, function() kinds.run(fn) end)
+  it(name, function() kinds.run_apart(fn) end)
 end
 
 describe("a capture file:", function()

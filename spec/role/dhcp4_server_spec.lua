@@ -138,7 +138,7 @@ describe("the DHCP server", function()
   end)
 
   it("keeps a declined address from all, for the time of a lease", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local server = new { pool = "10.0.0.10-10.0.0.10", lease_time = 0.1 }
       bound(server, A)
       says(server, "DECLINE", A, { requested_address = "10.0.0.10" })
@@ -150,7 +150,7 @@ describe("the DHCP server", function()
   end)
 
   it("gives the address to another client when the lease is over, not before, and renewals count", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local server = new { pool = "10.0.0.10-10.0.0.10", lease_time = 1 }
       bound(server, A)
       ether.sleep(0.6)
@@ -262,7 +262,7 @@ local IP = "10.0.0.1"
 -- that comes back, decoded by layers, or nil.
 local function with_gateway(fn, given)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire(given)
       local gw = gateway.new(far, { pool = "10.0.0.10-10.0.0.250" })
       sched.spawn_background(function() gw:serve() end)

@@ -17,7 +17,7 @@ local ALL_NODES_MAC, ALL_ROUTERS_MAC = "33:33:00:00:00:01", "33:33:00:00:00:02"
 -- back, decoded by layers, or nil.
 local function with_gateway(fn, given)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local gw = access.new(far, given)
       sched.spawn_background(function() gw:serve() end)
@@ -134,14 +134,14 @@ describe("the IPv6 gateway", function()
 
   it("is no part of a DHCP server on a real network", function()
     assert.is_nil(dhcp4_server.new({ pool = access.DEFAULTS.pool }).ip6)
-    kinds.run(function()
+    kinds.run_apart(function()
       local _, far = ether.wire()
       assert.is_nil(gateway.new(far, { pool = access.DEFAULTS.pool }).ip6)
     end)
   end)
 
   it("refuses a prefix that nobody can make addresses of", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local _, far = ether.wire()
       for _, bad in ipairs { "2001:db8::/48", "10.0.0.0/8", "2001:db8::" } do
         local ok, reason = pcall(gateway.new, far, { pool = access.DEFAULTS.pool, ip6 = bad })

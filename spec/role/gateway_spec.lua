@@ -20,7 +20,7 @@ end)())
 -- layers, or nil.
 local function with_gateway(fn)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local near, far = ether.wire()
       local gw = gateway.new(far, { pool = "10.0.0.10-10.0.0.250" })
       sched.spawn_background(function() gw:serve() end)

@@ -63,7 +63,7 @@ end
 -- fn(module, place, opts) as a task.
 local function with_role(name, fn)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, other = ether.wire()
       local place, opts = roles.busy[name](relay, other)
       fn(require("etherlua.role." .. name), place, opts)

@@ -27,7 +27,7 @@ local BROADCAST, ARP = "ff:ff:ff:ff:ff:ff", { ethertype = 0x0806 }
 -- Runs a scan on a wire. answer(request, reply, vlans) is called with each request at the far end; reply(fields, opts)
 -- answers it: fields over those of a right answer, opts: to, vlans, src_mac, llc (as in IEEE 802.2 networks).
 local function scanning(opts, answer, fn)
-  kinds.run(function()
+  kinds.run_apart(function()
     local a, b = ether.wire()
     local heard, back = b:default_conn(), b:conn { mac = HOST, ethertypes = { 0x88b5 } }
     sched.spawn_background(function()
@@ -229,7 +229,7 @@ describe("an ARP scan", function()
 
   alone.it("makes no garbage for a question or an answer", function()
     local COUNT, kilobytes = 65536, nil
-    kinds.run(function()
+    kinds.run_apart(function()
       local a, b = ether.wire()
       local back = b:conn { mac = HOST, ethertypes = { 0x0806 }, multicast = true }
       local reply = arp_fast.template { op = arp.REPLY, sha = HOST }

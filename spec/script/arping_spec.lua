@@ -20,7 +20,7 @@ local BROADCAST, ARP = "ff:ff:ff:ff:ff:ff", { ethertype = 0x0806 }
 
 -- Asks once on a wire; answer(back) sends what the far end says.
 local function asking(opts, answer, fn)
-  kinds.run(function()
+  kinds.run_apart(function()
     local a, b = ether.wire()
     local conn = a:conn { mac = MAC, ethertypes = { 0x0806, 0x86dd }, multicast = true }
     local asker, back = arping.new(conn, opts), b:conn { mac = HOST, multicast = true }
@@ -125,7 +125,7 @@ describe("asking for one address", function()
   end)
 
   it("refuses what no host can have, and a source of the other kind", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local a, b = ether.wire()
       local conn = a:conn { mac = MAC }
       for _, target in ipairs { "0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1" } do

@@ -11,6 +11,7 @@ local files = require "support.files"
 local kinds = require "support.kinds"
 local lab = require "etherlua.lab.lab"
 local leaks = require "support.leaks"
+local one_works = require("support.wait").one_works
 local sched = require "etherlua.core.sched"
 
 local ETHERLUA = os.getenv "ETHERLUA" or "build/etherlua"
@@ -46,10 +47,10 @@ end
 
 -- A load on a wire with such a server, run to its end.
 local function with_load(opts, judge, fn, to)
-  kinds.run(function()
+  kinds.run_apart(function()
     sched.spawn_background(function()
-      ether.sleep(15)
-      error("still not done after 15 s")
+      ether.sleep(60)
+      error("still not done after a minute")
     end)
     local a, b = ether.wire()
     local server = serve(b, judge, to)
@@ -344,21 +345,28 @@ describe("dhcp4_load", function()
     assert.same({ ["no offer"] = 5 }, said.failures)
   end)
 
+  -- Interrupts it after so many seconds, or later where the machine was so slow that this was too early, which is when
+  -- what it tells does not fit.
+  local function interrupt(arguments, seconds, fits)
+    one_works(function()
+      local status, said, text = run(net.near, arguments, seconds)
+      seconds = 2 * seconds
+      return (status ~= 3 or not fits(said)) and ("status %s: %s"):format(status, text) or nil
+    end)
+  end
+
   root_it("tells so on Ctrl-C too when its endpoints are not even made", function()
-    local status, said, text = run(net.near, "--lab --clients 1000000", 0.5)
-    assert.same({ 3, 0, 1000000 }, { status, said.bound, said.unfinished }, text)
+    interrupt("--lab --clients 1000000", 0.5, function(said) return said.bound == 0 and said.unfinished == 1000000 end)
   end)
 
   root_it("tells on Ctrl-C what was reached, and releases it", function()
-    local status, said, text = run(net.near, "--lab --clients 20000 --rate 1000 --release", 4)
-    assert.equal(3, status, text)
-    assert.is_true(said.bound > 0 and said.bound < 20000, text)
-    assert.equal(said.bound, said.released)
-    assert.equal(20000, said.bound + said.failed + said.unfinished)
+    interrupt("--lab --clients 20000 --rate 1000 --release", 4, function(said)
+      return said.bound > 0 and said.bound < 20000 and said.bound == said.released
+        and said.bound + said.failed + said.unfinished == 20000
+    end)
   end)
 
   root_it("ends at Ctrl-C while nobody answers", function()
-    local status, said, text = run(net.near, "-i eth0 --clients 1000", 1)
-    assert.same({ 3, 0, 1000 }, { status, said.bound, said.unfinished }, text)
+    interrupt("-i eth0 --clients 1000", 1, function(said) return said.bound == 0 and said.unfinished == 1000 end)
   end)
 end)

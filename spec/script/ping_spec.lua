@@ -21,7 +21,7 @@ local ME, PEER, MAC, MAC2 = "10.0.0.1", "10.0.0.2", "02:00:00:00:00:01", "02:00:
 -- fn(host, send) as a task; send(packet) has the other end send it. Without a replier it answers ARP alone.
 local function on_wire(replies, fn)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, other = ether.wire()
       local far = replies and other:host { mac = MAC2, ip = PEER .. "/24" }.conn or other:conn { mac = MAC2 }
       if not replies then
@@ -112,7 +112,7 @@ describe("role.ping", function()
   end
 
   it("has no good answer in damaged data", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, other = ether.wire()
       local host, far, change = relay:host { mac = MAC, ip = ME .. "/24" }, other:conn { mac = MAC2 }, tostring
       neighbour.of(far):claim(PEER)

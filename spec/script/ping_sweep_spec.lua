@@ -140,7 +140,7 @@ end
 
 describe("role.ping_sweep", function()
   it("ignores replies that answer nothing, and counts those that come again", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local a, b = ether.wire()
       local host, peer = a:host { ip = "10.0.0.1/24" }, b:conn { mac = frames.MAC_B, multicast = true }
       local sweep = ping_sweep.new(host, { targets = ip_range.new { "10.0.0.2-10.0.0.3" }, tries = 1, timeout = 0.1 })
@@ -155,7 +155,7 @@ describe("role.ping_sweep", function()
   end)
 
   it("raises for what is no host, or has no IPv4 address", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local a = ether.wire()
       local targets = ip_range.new { "10.0.0.2" }
       assert.error_matches(function() ping_sweep.new(a, { targets = targets }) end, "a host is needed")

@@ -269,7 +269,7 @@ describe("the role replay", function()
   -- Bytes of garbage for each frame of a file, the first pass not counted, which is when code is compiled.
   local function garbage(opts)
     local path, each = pcap.file(pcap.many(COUNT)), nil
-    kinds.run(function()
+    kinds.run_apart(function()
       local a, b = ether.wire()
       opts.path = path
       for _ = 1, 2 do
@@ -302,7 +302,7 @@ describe("the role replay", function()
   end
 
   it("starts its schedule again after a delay, when it has a rate, rather than sending a burst", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local a = ether.wire()
       local player = replay.new(a, { path = pcap.file(pcap.many(100)), rate = 1000 })
       local send, began = a.send, ether.now()

@@ -22,7 +22,7 @@ local BROADCAST = "ff:ff:ff:ff:ff:ff"
 -- Runs a search on a wire. answer(request, offer, vlans) is called with each DISCOVER at the far end; offer(fields,
 -- opts) sends one: fields over those of a right one; opts: to, vlans, from (MAC address), bytes (function that builds).
 local function searching(opts, answer, fn)
-  kinds.run(function()
+  kinds.run_apart(function()
     local a, b = ether.wire()
     local heard = b:default_conn():udp("0.0.0.0:67")
     local one = b:conn { mac = SERVER, ethertypes = { 0x0800 } }

@@ -24,7 +24,7 @@ local ME, TARGET, ROUTER, MAC, MAC2 = "10.0.0.1", "192.0.2.7", "10.0.0.254", "02
 -- Runs a trace; answers_to(packet, i), told of each packet of it, returns messages { from, fields } to send back.
 local function trace_with(opts, answers_to)
   local hops, result, sent = {}, nil, {}
-  kinds.run(function()
+  kinds.run_apart(function()
     local relay, other = ether.wire()
     local far = other:conn { mac = MAC2 }
     neighbour.of(far):claim(ROUTER)
@@ -104,7 +104,7 @@ describe("role.traceroute", function()
   end)
 
   it("ends at whatever moment the last packet is late", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, other = ether.wire()
       local host = relay:host { mac = MAC, ip = ME .. "/24", gateway = ROUTER }
       other:host { mac = "02:00:00:00:00:09", ip = ROUTER .. "/24" }

@@ -18,7 +18,7 @@ local ME, ME6, PEER = "10.0.0.1", "2001:db8::1", "10.0.0.2"
 -- fn(echo, exchange) as a task; exchange(fields, src_mac) sends a datagram and returns the layers of what comes back.
 local function on_wire(opts, fn)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, other = ether.wire()
       local far = other:default_conn()
       local host = relay:host { mac = MAC, ip = ME .. "/24", ip6 = ME6 .. "/64", dad = false }
@@ -98,7 +98,7 @@ describe("role.udp_echo", function()
   end))
 
   alone.it("makes no garbage", function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, other = ether.wire()
       local host = relay:host { mac = MAC, ip = ME .. "/24" }
       local far = other:conn { mac = ROUTER_MAC }

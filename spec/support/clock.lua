@@ -31,12 +31,23 @@ function M.run(program, ...)
   return status == 0 and output or error(output, 0)
 end
 
-ffi.cdef "int spec_clock_virtual;"
+ffi.cdef [[int spec_clock_virtual; void spec_clock_stop(void); void spec_clock_go(void);]]
 
 -- From now on time goes by only where somebody waits. Possible in a process that execute() has begun.
 ---@return boolean whether it is
 function M.make_virtual()
   return pcall(function() ffi.C.spec_clock_virtual = 1 end)
+end
+
+-- Calls fn; meanwhile time goes by only where somebody waits, in a process that `make test` began. In others it goes by
+-- as always, and what is slow may fail.
+---@param fn function
+---@param ... any its arguments
+function M.stand_still(fn, ...)
+  local stopped = pcall(function() ffi.C.spec_clock_stop() end)
+  local ok, failure = pcall(fn, ...)
+  if stopped then ffi.C.spec_clock_go() end
+  if not ok then error(failure, 0) end
 end
 
 return M

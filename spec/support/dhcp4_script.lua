@@ -97,7 +97,7 @@ end
 -- fn(relay, server, conn) as a task: the client's relay, the server on the other one, an EtherConn with MAC.
 function M.on_wire(on, fn, wire_opts)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       sched.spawn_background(function()
         ether.sleep(60)
         error("still not done after a minute")

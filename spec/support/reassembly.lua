@@ -12,7 +12,7 @@ local M = {}
 function M.on_wire(opts, fn)
   if not fn then opts, fn = nil, opts end
   return function()
-    kinds.run(function() fn(ether.wire(opts)) end)
+    kinds.run_apart(function() fn(ether.wire(opts)) end)
   end
 end
 

@@ -69,7 +69,7 @@ end
 -- fn(relay, router) as a task.
 function M.on_link(fn)
   return function()
-    kinds.run(function()
+    kinds.run_apart(function()
       local relay, far = ether.wire()
       local router = setmetatable({ conn = far:default_conn(), frames = {} }, Router)
       sched.spawn_background(function()
