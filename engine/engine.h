@@ -25,6 +25,13 @@ struct el_rest {
 	uint64_t received, sent, missed; /* frames of all relays by then */
 };
 
+/* Whether relays may hand over many frames at a time. */
+struct el_gathering {
+	bool on;
+	double looked, since;    /* the last look, and that from which frames are counted */
+	uint64_t received, sent; /* frames of all relays by then */
+};
+
 struct el_engine {
 	/* clock */
 	double now;          /* seconds, as of this turn of the loop */
@@ -43,6 +50,7 @@ struct el_engine {
 	/* loop */
 	struct el_spin spin;
 	struct el_rest rest;
+	struct el_gathering gathering;
 	uint32_t turn_frames; /* received in the last turn */
 	double files_at;      /* files are looked at by then */
 	int signals_seen;

@@ -127,7 +127,8 @@ int el_filter_attach(struct el_filter *self, int fd, double now)
 
 	if (!self)
 		return detach(fd);
-	compile_for_kernel(self);
+	if (!self->kernel.bf_insns)
+		compile_for_kernel(self);
 	self->settled = now + SETTLE;
 	program = (struct sock_fprog){(unsigned short)self->kernel.bf_len, (void *)self->kernel.bf_insns};
 	if (self->kernel.bf_len && !setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program))

@@ -20,6 +20,11 @@ struct el_kind {
 	/* The frame memory is there: frames may come in now. May be NULL. */
 	int (*start)(struct el_relay *relay, const struct el_relay_opts *opts, char err[EL_ERR_MAX]);
 	/*
+	 * From now on frames may come some milliseconds late, if that makes many of them cheaper, or no more. May be
+	 * NULL.
+	 */
+	void (*gather)(struct el_relay *relay, bool on);
+	/*
 	 * Up to max received frames, from el_relay_frame(), data and len and timestamp set, EL_FRAME_OUTGOING for
 	 * those that the host sent. NULL: nothing to poll.
 	 */

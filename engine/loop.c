@@ -47,7 +47,7 @@ static void flush_captures(const struct el_engine *engine)
 /* When a timer or a relay has something to do, `end` at the latest. */
 static double next_event(const struct el_engine *engine, double end)
 {
-	double timer = el_tasks_next(engine), until = timer < end ? timer : end;
+	double until = fmin(fmin(el_tasks_next(engine), el_rest_next(engine)), end);
 
 	for (struct el_relay *relay = engine->relays; relay; relay = relay->next) {
 		until = relay->wake_at < until ? relay->wake_at : until;
@@ -149,6 +149,7 @@ int el_wait(struct el_engine *engine, double timeout)
 		if (engine->turn_frames < EL_BURST) /* it received all that there was */
 			rest(engine, end);
 		frames = engine->turn_frames = turn(engine);
+		el_rest_look(engine, frames < EL_BURST);
 		if (el_clock_now(engine) >= engine->files_at) /* also when there is always something else to do */
 			look_at_files(engine, &(struct timespec){0});
 		if (engine->ready_count || el_clock_now(engine) >= end || el_signals_count() != engine->signals_seen)

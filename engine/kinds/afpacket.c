@@ -1,7 +1,8 @@
 /*
- * afpacket.c: the relay kind that works everywhere: receives from the ring of a packet socket, sends with sendmmsg
- * past the queueing discipline, and filters in the kernel. Where other processes have endpoints on the interface, too,
- * the kernel looks whether a frame is for one of this relay's; where it may not, the demux alone does.
+ * afpacket.c: the relay kind that works everywhere: receives from the ring of a packet socket, or in blocks where
+ * frames come fast, sends with sendmmsg past the queueing discipline, and filters in the kernel. Where other processes
+ * have endpoints on the interface, too, the kernel looks whether a frame is for one of this relay's; where it may not,
+ * the demux alone does.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,39 +13,55 @@
 #include "fail.h"
 #include "filter.h"
 #include "kind.h"
+#include "kinds/packet_blocks.h"
 #include "kinds/packet_socket.h"
 #include "kinds/steer.h"
 #include "relay.h"
 #include "transmit.h"
 #include "watch.h"
 
+/* Another processor may still put a frame where it no longer goes to, for a moment. */
+static const double MOMENT = 1e-3; /* seconds */
+
 /* relay->private */
 struct afpacket {
 	struct el_packet_socket socket;
+	struct el_packet_blocks blocks;
+	/* frames are wanted in blocks, the kernel puts them there, and they are read there */
+	bool wanted, chosen, read;
+	double chosen_at;
 	struct el_steer steer; /* without an object: all frames come */
 };
 
-static struct el_packet_socket *socket_of(const struct el_relay *relay)
-{
-	struct afpacket *self = relay->private;
+/* ---- who gets what ---- */
 
-	return &self->socket;
+/* Frames come by two sockets: what one of them lets in the other does, too. NULL: all. */
+static int attach_filter(const struct afpacket *self, struct el_filter *filter, double now)
+{
+	int error = el_filter_attach(filter, self->socket.fd, now);
+
+	return error || !self->blocks.ring ? error : el_filter_attach(filter, self->blocks.fd, now);
 }
 
-/* ---- who gets what ---- */
+static int attach_steer(const struct afpacket *self)
+{
+	int error = el_steer_attach_socket(&self->steer, self->socket.fd);
+
+	return error || !self->blocks.ring ? error : el_steer_attach_socket(&self->steer, self->blocks.fd);
+}
 
 /* A socket has one program: which endpoint a frame is for is worth more than what it says. */
 static int set_filter(struct el_relay *relay, struct el_filter *filter)
 {
-	struct afpacket *self = relay->private;
+	const struct afpacket *self = relay->private;
 
-	return self->steer.object ? 0 : el_filter_attach(filter, self->socket.fd, el_now(relay->engine));
+	return self->steer.object ? 0 : attach_filter(self, filter, el_now(relay->engine));
 }
 
 /* From now on the demux alone finds the frames that are for this relay. */
 static void take_all(struct el_relay *relay, struct afpacket *self)
 {
-	el_filter_attach(NULL, self->socket.fd, 0);
+	attach_filter(self, NULL, 0);
 	el_steer_close(&self->steer);
 	snprintf(relay->detail, sizeof relay->detail, "shared, frames for others are dropped by the demux");
 }
@@ -56,8 +73,8 @@ static int claim(struct el_relay *relay, const struct el_mac *mac, const struct 
 	if (!self->steer.object)
 		return 0;
 	if (!mac && on)
-		return el_filter_attach(NULL, self->socket.fd, 0);
-	if (mac ? el_steer_claim(&self->steer, mac, vlans, on) : el_steer_attach_socket(&self->steer, self->socket.fd))
+		return attach_filter(self, NULL, 0);
+	if (mac ? el_steer_claim(&self->steer, mac, vlans, on) : attach_steer(self))
 		take_all(relay, self);
 	return 0;
 }
@@ -67,7 +84,7 @@ static void share(struct el_relay *relay, struct afpacket *self)
 	char why[EL_ERR_MAX];
 
 	snprintf(relay->detail, sizeof relay->detail, "shared, frames for others are dropped by the kernel");
-	if (el_steer_open_socket(&self->steer, why) || el_steer_attach_socket(&self->steer, self->socket.fd))
+	if (el_steer_open_socket(&self->steer, why) || attach_steer(self))
 		take_all(relay, self);
 }
 
@@ -82,10 +99,26 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 	if (!self)
 		return el_fail(err, -ENOMEM, "out of memory");
 	relay->private = self;
+	self->blocks.fd = self->blocks.word = -1;
 	error = el_packet_socket_open(&self->socket, relay, name, opts, err);
 	if (!error && opts->shared)
 		share(relay, self);
 	return error;
+}
+
+/* The second socket lets nothing in until it is told what the first one does. */
+static int open_blocks(struct el_relay *relay, struct afpacket *self, char err[EL_ERR_MAX])
+{
+	int error;
+
+	el_packet_blocks_open(&self->blocks, &self->socket);
+	if (!self->blocks.ring)
+		return 0;
+	if (self->steer.object && attach_steer(self))
+		take_all(relay, self);
+	else if (!self->steer.object && (error = attach_filter(self, relay->filter, el_now(relay->engine))))
+		return el_fail(err, error, "filter on %s: %s", relay->name, strerror(-error));
+	return el_watch_relay(relay, self->blocks.fd, err);
 }
 
 /* Frames come in only from here on, when ring, filter and memory are in place. */
@@ -95,7 +128,9 @@ static int start(struct el_relay *relay, const struct el_relay_opts *opts, char 
 	int error = el_packet_socket_bind(&self->socket, err);
 
 	(void)opts;
-	return error ? error : el_watch_relay(relay, self->socket.fd, err);
+	if (!error)
+		error = el_watch_relay(relay, self->socket.fd, err);
+	return error ? error : open_blocks(relay, self, err);
 }
 
 static void close_interface(struct el_relay *relay)
@@ -104,31 +139,76 @@ static void close_interface(struct el_relay *relay)
 
 	if (!self)
 		return;
+	el_packet_blocks_close(&self->blocks);
 	el_packet_socket_close(&self->socket);
 	el_steer_close(&self->steer);
 	free(self);
 }
 
+/* ---- receiving ---- */
+
+static void gather(struct el_relay *relay, bool on)
+{
+	struct afpacket *self = relay->private;
+
+	self->wanted = on && self->blocks.ring;
+}
+
+/*
+ * What came first is read first: so the other place is read when nothing is left in this one, and only then may the
+ * kernel be told of another change.
+ */
+static void change_place(struct afpacket *self, bool is_empty, double now)
+{
+	if (self->chosen == self->read) {
+		self->chosen = self->wanted;
+		self->chosen_at = now;
+		el_packet_blocks_choose(&self->blocks, self->chosen);
+	} else if (is_empty && now >= self->chosen_at + MOMENT) {
+		self->read = self->chosen;
+	}
+}
+
 static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)
 {
-	return el_packet_socket_recv(socket_of(relay), relay, frames, max);
+	struct afpacket *self = relay->private;
+	uint32_t count;
+
+	if (!self->read) {
+		count = el_packet_socket_recv(&self->socket, relay, frames, max);
+		if (unlikely(self->wanted || self->chosen))
+			change_place(self, count < max, el_clock_now(relay->engine));
+		return count;
+	}
+	count = el_packet_blocks_recv(&self->blocks, &self->socket, relay, frames, max);
+	if (unlikely(!self->wanted || !self->chosen))
+		change_place(self, el_packet_blocks_is_empty(&self->blocks), el_clock_now(relay->engine));
+	return count;
 }
 
 static void count_missed(struct el_relay *relay)
 {
-	relay->stats.rx_missed += el_packet_socket_missed(socket_of(relay));
+	const struct afpacket *self = relay->private;
+
+	relay->stats.rx_missed += el_packet_socket_missed(self->socket.fd);
+	if (self->blocks.ring)
+		relay->stats.rx_missed += el_packet_socket_missed(self->blocks.fd);
 }
 
 static void trouble(struct el_relay *relay)
 {
-	el_relay_set_link(relay, el_packet_socket_state(socket_of(relay)));
+	const struct afpacket *self = relay->private;
+
+	if (self->blocks.ring)
+		el_packet_socket_take_error(self->blocks.fd);
+	el_relay_set_link(relay, el_packet_socket_state(&self->socket));
 }
 
 /* ---- sending ---- */
 
 static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, uint32_t count)
 {
-	struct el_packet_socket *self = socket_of(relay);
+	const struct afpacket *self = relay->private;
 	struct mmsghdr messages[EL_BURST];
 	struct iovec parts[EL_BURST];
 	int sent;
@@ -137,7 +217,7 @@ static uint32_t send_frames(struct el_relay *relay, struct el_frame **frames, ui
 		parts[i] = (struct iovec){frames[i]->data, frames[i]->len};
 		messages[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
 	}
-	sent = sendmmsg(self->fd, messages, count, MSG_DONTWAIT);
+	sent = sendmmsg(self->socket.fd, messages, count, MSG_DONTWAIT);
 	if (sent > 0)
 		return el_relay_finish(relay, frames, (uint32_t)sent, 0);
 	if (errno == EAGAIN || errno == EINTR) /* the socket's send buffer is full: the frames wait */
@@ -152,6 +232,7 @@ const struct el_kind el_kind_afpacket = {
 	.is_patient = true,
 	.open = open_interface,
 	.start = start,
+	.gather = gather,
 	.recv = recv_frames,
 	.send = send_frames,
 	.trouble = trouble,

@@ -97,6 +97,7 @@ int el_packet_socket_open(struct el_packet_socket *self, struct el_relay *relay,
 
 	self->fd = -1;
 	self->empty_at = el_clock_now(relay->engine);
+	self->outgoing = opts->outgoing;
 	error = el_netdev_name(self->interface, name, err);
 	if (!error)
 		error = open_socket(self, err);
@@ -133,37 +134,61 @@ void el_packet_socket_close(struct el_packet_socket *self)
 /* ---- receiving ---- */
 
 /* What is longer than the MTU lets a frame be (the kernel's own offloads) is cut, and so invalid. */
-static void copy_frame(struct el_frame *frame, const struct tpacket2_hdr *slot)
+static void copy_frame(struct el_frame *frame, const struct el_packet_slot *slot)
 {
-	const uint8_t *from = (const uint8_t *)slot + slot->tp_mac;
-	uint32_t kept = slot->tp_snaplen, room = frame->pool->frame_size - EL_HEADROOM - TAG_LEN;
+	uint32_t kept = slot->kept, room = frame->pool->frame_size - EL_HEADROOM - TAG_LEN;
 
 	if (kept > room)
 		kept = room;
-	frame->cut = slot->tp_len - kept;
-	if (!(slot->tp_status & TP_STATUS_VLAN_VALID) || kept < ETH_HEADER) {
-		memcpy(frame->data, from, kept);
+	frame->cut = slot->len - kept;
+	if (!(slot->status & TP_STATUS_VLAN_VALID) || kept < ETH_HEADER) {
+		memcpy(frame->data, slot->data, kept);
 		frame->len = kept;
 		return;
 	}
-	memcpy(frame->data, from, 12);
-	put16(frame->data + 12, slot->tp_status & TP_STATUS_VLAN_TPID_VALID ? slot->tp_vlan_tpid : ETHERTYPE_DOT1Q);
-	put16(frame->data + 14, slot->tp_vlan_tci);
-	memcpy(frame->data + 16, from + 12, kept - 12);
+	memcpy(frame->data, slot->data, 12);
+	put16(frame->data + 12, slot->status & TP_STATUS_VLAN_TPID_VALID ? slot->tpid : ETHERTYPE_DOT1Q);
+	put16(frame->data + 14, slot->tci);
+	memcpy(frame->data + 16, slot->data + 12, kept - 12);
 	frame->len = kept + TAG_LEN;
 }
 
-static bool is_outgoing(const struct tpacket2_hdr *slot)
+struct el_frame *el_packet_socket_frame(const struct el_packet_socket *self, struct el_relay *relay,
+                                        const struct el_packet_slot *slot)
 {
-	const struct sockaddr_ll *address = (const void *)((const uint8_t *)slot + TPACKET_ALIGN(sizeof *slot));
+	bool is_outgoing = slot->address->sll_pkttype == PACKET_OUTGOING;
+	struct el_frame *frame;
 
-	return address->sll_pkttype == PACKET_OUTGOING;
+	if (is_outgoing && !self->outgoing) /* a group has these on kernels that do not know how to leave them out */
+		return NULL;
+	frame = el_relay_frame(relay);
+	if (!frame) {
+		el_relay_no_frame(relay);
+		return NULL;
+	}
+	copy_frame(frame, slot);
+	frame->timestamp = el_clock_from_stamp(relay->engine, slot->stamp, slot->since);
+	frame->flags = is_outgoing ? EL_FRAME_OUTGOING : 0;
+	return frame;
 }
 
-static double engine_time(const struct el_packet_socket *self, const struct el_relay *relay,
-                          const struct tpacket2_hdr *slot)
+static struct el_frame *frame_in(const struct el_packet_socket *self, struct el_relay *relay,
+                                 const struct tpacket2_hdr *header)
 {
-	return el_clock_from_stamp(relay->engine, (int64_t)slot->tp_sec * NS + slot->tp_nsec, self->empty_at);
+	const uint8_t *at = (const uint8_t *)header;
+	const struct el_packet_slot slot = {
+		.data = at + header->tp_mac,
+		.address = (const void *)(at + TPACKET_ALIGN(sizeof *header)),
+		.stamp = (int64_t)header->tp_sec * NS + header->tp_nsec,
+		.since = self->empty_at,
+		.kept = header->tp_snaplen,
+		.len = header->tp_len,
+		.status = header->tp_status,
+		.tci = header->tp_vlan_tci,
+		.tpid = header->tp_vlan_tpid,
+	};
+
+	return el_packet_socket_frame(self, relay, &slot);
 }
 
 uint32_t el_packet_socket_recv(struct el_packet_socket *self, struct el_relay *relay, struct el_frame **frames,
@@ -179,15 +204,9 @@ uint32_t el_packet_socket_recv(struct el_packet_socket *self, struct el_relay *r
 			self->empty_at = el_clock_now(relay->engine);
 			break;
 		}
-		frame = el_relay_frame(relay);
-		if (frame) {
-			copy_frame(frame, slot);
-			frame->timestamp = engine_time(self, relay, slot);
-			frame->flags = is_outgoing(slot) ? EL_FRAME_OUTGOING : 0;
+		frame = frame_in(self, relay, slot);
+		if (frame)
 			frames[count++] = frame;
-		} else {
-			el_relay_no_frame(relay);
-		}
 		__atomic_store_n(&slot->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 		if (++self->next == self->slots)
 			self->next = 0;
@@ -195,22 +214,28 @@ uint32_t el_packet_socket_recv(struct el_packet_socket *self, struct el_relay *r
 	return count;
 }
 
-uint64_t el_packet_socket_missed(struct el_packet_socket *self)
+uint64_t el_packet_socket_missed(int fd)
 {
-	struct tpacket_stats stats = {0};
+	union tpacket_stats_u stats = {0};
 	socklen_t len = sizeof stats;
 
-	return getsockopt(self->fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) ? 0 : stats.tp_drops;
+	return getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &len) ? 0 : stats.stats1.tp_drops;
 }
 
-/* Leaving a group that was never joined changes nothing, but waits for a deletion that is under way. */
-int el_packet_socket_state(struct el_packet_socket *self)
+void el_packet_socket_take_error(int fd)
 {
-	struct packet_mreq none = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_ALLMULTI};
 	int error = 0;
 	socklen_t len = sizeof error;
 
-	getsockopt(self->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+}
+
+/* Leaving a group that was never joined changes nothing, but waits for a deletion that is under way. */
+int el_packet_socket_state(const struct el_packet_socket *self)
+{
+	struct packet_mreq none = {.mr_ifindex = self->ifindex, .mr_type = PACKET_MR_ALLMULTI};
+
+	el_packet_socket_take_error(self->fd);
 	setsockopt(self->fd, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &none, sizeof none);
 	return el_netdev_state(self->fd, self->ifindex);
 }

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <linux/if_packet.h>
 #include <net/if.h>
 
 #include "common.h"
@@ -15,7 +16,18 @@ struct el_packet_socket {
 	uint8_t *ring;
 	uint32_t slots, slot_size, next;
 	double empty_at; /* there was no frame then */
+	bool outgoing;   /* what others send through the interface is wanted, too */
 	char interface[IFNAMSIZ];
+};
+
+/* A received frame as the kernel tells it, in any kind of ring. */
+struct el_packet_slot {
+	const uint8_t *data;
+	const struct sockaddr_ll *address;
+	int64_t stamp;              /* nanoseconds since 1970 */
+	double since;               /* it came later, by the engine's clock */
+	uint32_t kept, len, status; /* bytes that are here, and that it had; TP_STATUS_ flags */
+	uint16_t tci, tpid;         /* of the tag that was taken out, as status says */
 };
 
 /* Opens it, not bound yet; sets relay's mac and mtu. el_packet_socket_close() also after a failure. */
@@ -26,8 +38,13 @@ int el_packet_socket_bind(struct el_packet_socket *self, char err[EL_ERR_MAX]);
 /* As recv() of struct el_kind. */
 uint32_t el_packet_socket_recv(struct el_packet_socket *self, struct el_relay *relay, struct el_frame **frames,
                                uint32_t max);
-/* Frames lost by the kernel since the last call. */
-uint64_t el_packet_socket_missed(struct el_packet_socket *self);
+/* A frame of the relay's with what is in the slot; NULL when it is not wanted, or lost and counted. */
+struct el_frame *el_packet_socket_frame(const struct el_packet_socket *self, struct el_relay *relay,
+                                        const struct el_packet_slot *slot);
+/* Frames lost by the kernel since the last call, of any packet socket with a ring. */
+uint64_t el_packet_socket_missed(int fd);
+/* The error of a packet socket has been seen: it is reported no more. */
+void el_packet_socket_take_error(int fd);
 /* After an error of the socket: as el_netdev_state(). */
-int el_packet_socket_state(struct el_packet_socket *self);
+int el_packet_socket_state(const struct el_packet_socket *self);
 void el_packet_socket_close(struct el_packet_socket *self);

@@ -351,7 +351,7 @@ static void count_missed(struct el_relay *relay)
 	struct xdp_statistics stats = {0};
 	socklen_t len = sizeof stats;
 
-	self->group_missed += el_packet_socket_missed(&self->group);
+	self->group_missed += el_packet_socket_missed(self->group.fd);
 	relay->stats.rx_missed = self->group_missed;
 	for (uint32_t i = 0; i < self->queues; i++)
 		if (!getsockopt(self->queue[i].fd, SOL_XDP, XDP_STATISTICS, &stats, &len))

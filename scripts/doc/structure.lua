@@ -24,7 +24,7 @@ M.UNITS = {
   "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/socket os/user",
   "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
   "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "ahead", "relay",
-  "kinds/packet_socket kinds/steer_peer kinds/offload kinds/xdp_queue", "kinds/steer",
+  "kinds/packet_socket kinds/steer_peer kinds/offload kinds/xdp_queue", "kinds/packet_blocks kinds/steer",
   "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",
   "open", "invariant rest", "loop",
   "program/embedded program/interrupt program/output program/terminal program/line_history",

@@ -2,6 +2,7 @@
 
 local bytes = require "etherlua.net.bytes"
 local cjson = require "cjson"
+local files = require "support.files"
 local frames = require "support.frames"
 local lab = require "etherlua.lab.lab"
 local nobody = require "support.nobody"
@@ -264,12 +265,17 @@ describe("sniff on an interface", function()
     local net, count = keep(lab.new()), 60000
     local path, copy = pcap.file(pcap.many(1000)), pcap.new_path()
     -- Its reader sleeps: what it prints has nowhere to go meanwhile.
-    local sniffer = program.start(net.near, "sniff --json -i eth0 -c 1000000 --duration 9 -w " .. copy,
+    local sniffer = program.start(net.near, "sniff --json -i eth0 -c 1000000 -w " .. copy,
       "sleep 4; cat")
     program.wait_for_socket(net.near)
     local sent = program.run(net.far, ("replay %s -i eth0 --top-speed --loop %d"):format(path, count / 1000))
     assert.equal(0, sent)
-    local _, out, err = sniffer:finish()
+    os.execute "sleep 4"
+    repeat -- until it has nothing more to write
+      local before = #files.read_all(copy)
+      os.execute "sleep 2"
+    until before > 0 and #files.read_all(copy) == before
+    local _, out, err = sniffer:interrupt()
     local last = cjson.decode(out:match("([^\n]+)\n$"))
     assert.equal("", err)
     assert.is_true(last.lost > 0)

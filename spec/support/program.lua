@@ -11,6 +11,7 @@ local wait = require "support.wait"
 local M = {}
 
 local INT = 2
+local LONGEST = 120 -- seconds that it may take to its end: for what hangs
 
 M.PATH = os.getenv "ETHERLUA" or "build/etherlua"
 
@@ -23,7 +24,8 @@ Program.__index = Program
 ---@param arguments string
 ---@param filter? string
 function M.start(ns, arguments, filter)
-  local self = setmetatable({ out = os.tmpname(), err = os.tmpname(), own = not ns and lab.open() or nil }, Program)
+  local self = setmetatable({ out = os.tmpname(), err = os.tmpname(), own = not ns and lab.open() or nil,
+    kill = filter and "pkill -%d -P %d etherlua" or "kill -%d %d" }, Program)
   local command = ("exec %s run %s >%s 2>%s"):format(M.PATH, arguments, self.out, self.err)
   if filter then
     command = ("%s run %s 2>%s | { %s; } >%s"):format(M.PATH, arguments, self.err, filter, self.out)
@@ -47,10 +49,9 @@ function Program:output() return files.read_all(self.out) end
 
 -- Waits until this text was printed; an error when it ends before, or takes too long.
 function Program:wait_for(text)
-  for _ = 1, 200 do
-    if self:output():find(text, 1, true) then return end
-    if self.process:wait(0.05) and not self:output():find(text, 1, true) then break end
-  end
+  local function has_it() return self:output():find(text, 1, true) end
+  wait.eventually(function() return has_it() or self.process:status() end)
+  if has_it() then return end
   error(("%q was not printed but:\n%s%s"):format(text, self:output(), files.read_all(self.err)), 2)
 end
 
@@ -64,8 +65,8 @@ end
 -- Its exit status, standard output and standard error, once it has ended. signal: sent first.
 ---@param signal? integer
 function Program:finish(signal)
-  if signal then os.execute(("kill -%d %d"):format(signal, self.process.pid)) end
-  local status = self.process:wait(30)
+  if signal then os.execute(self.kill:format(signal, self.process.pid)) end
+  local status = self.process:wait(LONGEST)
   self.process:stop()
   local out, err = self:output(), files.read_all(self.err)
   os.remove(self.out)
@@ -110,7 +111,7 @@ function M.objects(text)
   return list
 end
 
--- Runs it to its end, or for so long until Ctrl-C.
+-- Runs it to its end, or until Ctrl-C, so long after it began to receive on eth0 (-i eth0) or was started.
 ---@param ns etherlua.namespace
 ---@param arguments string
 ---@param seconds? number
@@ -119,6 +120,7 @@ end
 ---@return string text
 function M.json(ns, arguments, seconds)
   local program = M.start(ns, arguments)
+  if seconds and arguments:find "%-i eth0" then M.wait_for_socket(ns) end
   if seconds then os.execute("sleep " .. seconds) end
   local status, out, err = program:finish(seconds and INT)
   return status, M.objects(out), out .. err

@@ -5,7 +5,7 @@ local sched = require "etherlua.core.sched"
 
 local M = {}
 
-local PAUSE, LONGEST, ATTEMPTS = 0.02, 10, 8 -- seconds; attempts
+local PAUSE, LONGEST, ATTEMPTS = 0.02, 60, 8 -- seconds; attempts
 
 -- On a wire of this machine frames arrive at once; between NICs (nic_lab.lua) they take a while.
 local SETTLE = os.getenv "NICS" and 0.02 or 0.001
@@ -18,7 +18,7 @@ end
 -- Calls fn until it returns something true, and returns that; what it returned last when that takes too long.
 ---@generic T
 ---@param fn fun(): T
----@param seconds? number how long it may take (10)
+---@param seconds? number how long it may take (60)
 ---@return T
 function M.eventually(fn, seconds)
   for _ = 1, (seconds or LONGEST) / PAUSE do
