@@ -33,7 +33,7 @@ static void look_at_files(struct el_engine *engine, const struct timespec *timeo
 {
 	el_watch_wait(engine, timeout);
 	el_clock_look_at_wall(engine);
-	engine->files_at = el_clock_now(engine) + FILES_INTERVAL;
+	engine->files_at = el_now(engine) + FILES_INTERVAL;
 }
 
 /* What was captured is on the disk while nothing happens. */

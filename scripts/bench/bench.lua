@@ -219,7 +219,9 @@ function M.with_feed(net, given, fn)
     ether.sleep(FEED_STEP)
   end
   if M.received(net.near) == before then error("no frame comes from floor/blast.c: " .. process:log(), 0) end
+  rounds.feed = process
   local ok, result = pcall(fn)
+  rounds.feed = nil
   process:stop()
   if not ok then error(result, 0) end
   return result

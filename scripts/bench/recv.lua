@@ -6,6 +6,7 @@ package.path = (arg[0]:match("^(.*/)") or "./") .. "?.lua;" .. package.path
 local bench = require "bench"
 local ether = require "etherlua"
 local script = require "etherlua.script"
+local cpu_of = require("rounds").cpu_of
 
 local FLOORS = {
   xdp = { "xdp recv" },
@@ -171,11 +172,6 @@ local function cost_of_ours()
     result.cost = result.cpu / result.count * 1e9
     return result
   end)
-end
-
--- CPU time of the process, in nanoseconds (Documentation/scheduler/sched-stats.rst).
-local function cpu_of(pid)
-  return tonumber(bench.read_all(("/proc/%d/schedstat"):format(pid)):match "%d+")
 end
 
 -- Behind its start, which is no frame's.

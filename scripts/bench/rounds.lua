@@ -5,6 +5,7 @@ local files = require "etherlua.core.files"
 
 local M = {}
 
+M.feed = nil ---@type etherlua.process? what sends all the time, and so keeps a processor busy
 -- Busier than that, as a share of all processors, nothing is judged.
 M.BUSY = 0.1
 local LOOK = 0.2 -- seconds
@@ -53,12 +54,23 @@ local function processor_time()
   return total, total - idle
 end
 
--- The share of the processors that others use, while nothing is measured.
+-- CPU time of a process, in nanoseconds (Documentation/scheduler/sched-stats.rst).
+---@param pid integer
+---@return number
+function M.cpu_of(pid)
+  return tonumber(files.read(("/proc/%d/schedstat"):format(pid)):match "%d+")
+end
+
+local TICK = 1e7 -- nanoseconds (proc(5))
+
+-- The share of the processors that others use, while nothing is measured but the feed flows, if there is one.
 local function busy_share()
   local total, busy = processor_time()
+  local fed = M.feed and M.cpu_of(M.feed.pid)
   ether.sleep(LOOK)
   local total_now, busy_now = processor_time()
-  return (busy_now - busy) / math.max(1, total_now - total)
+  local own = fed and (M.cpu_of(M.feed.pid) - fed) / TICK or 0
+  return math.max(0, busy_now - busy - own) / math.max(1, total_now - total)
 end
 
 -- Floor and etherlua in turn.

@@ -68,11 +68,20 @@ kinds.each('resolve', function(it)
   it('"arp" asks once for many datagrams, and for many tasks that wait for the same address', function(a, b)
     local near = a:conn({ mac = A }):udp("10.0.0.1:1", { resolve = "arp" })
     b:conn({ mac = B }):udp("10.0.0.2:2", { resolve = "arp", recv_depth = 1000 })
-    local tasks = {}
+    local heard, tasks = b:default_conn { mirror = true, recv_depth = 1000 }, {}
     for i = 1, 20 do tasks[i] = ether.spawn(function() return near:send("x", "10.0.0.2:2") end) end
     for _, task in ipairs(tasks) do assert.is_true((task:join())) end
     for _ = 1, 20 do near:send("x", "10.0.0.2:2") end
-    settle()
+    local questions, datagrams = {}, 0
+    for frame in function() return heard:recv_frame(0.1) end do
+      if not frame.outgoing and frame.ethertype == 0x0806 then
+        local question = arp.parse(frame.body)
+        questions[#questions + 1] = ("%d %s %s"):format(question.op, question.spa, question.tpa)
+      elseif not frame.outgoing then
+        datagrams = datagrams + 1
+      end
+    end
+    assert.same({ { "1 10.0.0.1 10.0.0.2" }, 40 }, { questions, datagrams })
     assert.equal(1 + 40, a:stats().tx_sent)
   end)
 
