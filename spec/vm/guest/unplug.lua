@@ -11,6 +11,9 @@ local A, B = frames.MAC_A, frames.MAC_B
 
 local PLACE = os.getenv("NICS"):match "%S+"
 local TRIES = 100 -- of 0.1 s and more
+-- Of the other NIC as many queues as of the first are used. Linux 6.1 never lets go of a virtio NIC that has got more
+-- of them for an XDP program and is pulled out.
+local QUEUES = os.getenv "DRIVER" == "virtio_net" and os.getenv "QUEUES"
 
 local function pull() monitor.run("device_del", { id = "nic" }) end
 
@@ -51,16 +54,17 @@ kinds.each_with_interface("a relay whose NIC is pulled out under load", function
     pull()
     local reason = reader:join()
     busy:cancel()
-    local sent = { near:send(frames.udp(), B) }
+    local sent, balanced, problem = { near:send(frames.udp(), B) }, pcall(frames.assert_balanced, a)
+    a:close()
+    b:close()
     await_removal()
     assert.equal("interface gone", reason)
     assert.same({ nil, "interface gone" }, sent)
-    frames.assert_balanced(a)
-    a:close()
-    b:close()
+    assert.is_true(balanced, problem)
     l:close()
     monitor.plug_in()
     local other = nic_lab.new()
+    if QUEUES then other.near:run("ethtool -L eth0 combined " .. QUEUES) end
     a, b = open(other.near), open(other.far)
     near, far = a:conn { mac = A }, b:conn { mac = B }
     near:send(frames.udp(), B)
