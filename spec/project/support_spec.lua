@@ -1,7 +1,8 @@
--- The judges themselves: the access node and the real servers and clients that other specs trust. Nothing of etherlua
--- but its labs takes part.
+-- The judges themselves: the access node and the real servers and clients that other specs trust, and their clock.
 
 local access = require "support.access"
+local clock = require "support.clock"
+local ether = require "etherlua"
 local servers = require "etherlua.test.servers"
 
 local POOL = "10.0.0.10-10.0.0.250"
@@ -180,5 +181,30 @@ describe("real servers and clients", function()
     local lease, log = servers.udhcpc(node.client, { args = { "-t", "1" } })
     assert.is_nil(lease)
     assert.matches("no lease", log)
+  end)
+end)
+
+describe("time that stands still", function()
+  it("goes by where somebody waits, at once, and goes on from there", function()
+    if not clock.can_stop() then return pending "`make test` preloads the clock" end
+    local began, first, last = os.time(), nil, nil
+    clock.stand_still(ether.run, function()
+      first = ether.now()
+      os.execute "sleep 0.1"
+      assert.is_true(ether.now() - first < 1e-3)
+      ether.sleep(1000)
+      last = ether.now()
+    end)
+    assert.is_true(last - first >= 1000 and last - first < 1000.01, tostring(last - first))
+    assert.is_true(os.time() - began < 100)
+    ether.run(function() assert.is_true(ether.now() >= last) end)
+  end)
+
+  it("does so again after a failure, which is passed on", function()
+    if not clock.can_stop() then return pending "`make test` preloads the clock" end
+    assert.error_matches(function() clock.stand_still(error, "lost", 0) end, "^lost$")
+    local before = ether.now()
+    os.execute "sleep 0.1"
+    assert.is_true(ether.now() - before >= 0.1)
   end)
 end)

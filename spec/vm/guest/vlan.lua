@@ -1,5 +1,6 @@
 -- Hosts behind VLAN tags against a kernel's own VLAN devices at the other end, whatever the NICs do to tags themselves.
 
+local kernel = require "vm.kernel"
 local kinds = require "support.kinds"
 local frames = require "support.frames"
 local eventually = require("support.wait").eventually
@@ -27,12 +28,6 @@ local function is_reachable(host)
   return eventually(function() return host:resolve(KERNEL) end, 10)
 end
 
-local function kernel_pings(ns, size, to)
-  local process = ns:start({ "ping", "-q", "-c", "2", "-i", "0.2", "-W", "5", "-s", tostring(size), to or HOST },
-    { log = "/dev/null" })
-  return process:wait(20)
-end
-
 local function add_devices(ns, stack, ip)
   ns:run(("%s; ip addr add %s/24 dev last; ip link set last up"):format(stack[2], ip))
 end
@@ -45,9 +40,9 @@ end
 -- takes both of two tags out of a frame, and tells of one.
 local function card_loses_tags(l, stack)
   add_devices(l.near, stack, NEIGHBOUR)
-  local status = kernel_pings(l.far, 56, NEIGHBOUR)
+  local answers = kernel.pings(l.far, NEIGHBOUR, 56)
   remove_devices(l.near)
-  return status ~= 0
+  return not answers
 end
 
 kinds.each_with_interface("a host", function(it)
@@ -63,7 +58,7 @@ kinds.each_with_interface("a host", function(it)
         if is_reachable(host) then
           for _, size in ipairs { 0, 56, 1400 } do
             assert.is_number(host:ping(KERNEL, { size = size, timeout = 5 }))
-            assert.equal(0, kernel_pings(l.far, size))
+            assert.is_true(kernel.pings(l.far, HOST, size))
           end
         else
           assert.is_true(card_loses_tags(l, stack), tostring(host))
