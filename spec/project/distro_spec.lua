@@ -83,7 +83,7 @@ describe("testing in another Debian", function()
       local seconds = "96" .. folder:byte(-1) .. folder:byte(-2) .. folder:byte(-3)
       local group = start(seconds)
       local function is_running() return shell.succeeds(("grep -qsz '^%s$' /proc/[0-9]*/cmdline"):format(seconds)) end
-      assert.is_true(is_running())
+      assert.is_true(wait.eventually(is_running)) -- soon after that
       shell.output_of(("kill -%s "):format(signal) .. who:format(group))
       assert.is_true(wait.eventually(function() return not is_running() end))
       assert.is_false(shell.succeeds("grep -qs " .. folder .. " /proc/mounts"))
