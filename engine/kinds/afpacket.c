@@ -109,14 +109,16 @@ static int open_interface(struct el_relay *relay, const char *name, const struct
 /* The second socket lets nothing in until it is told what the first one does. */
 static int open_blocks(struct el_relay *relay, struct afpacket *self, char err[EL_ERR_MAX])
 {
-	int error;
+	int error = 0;
 
 	el_packet_blocks_open(&self->blocks, &self->socket);
 	if (!self->blocks.ring)
 		return 0;
-	if (self->steer.object && attach_steer(self))
+	if (!self->steer.object)
+		error = el_filter_attach(relay->filter, self->blocks.fd, el_now(relay->engine));
+	else if (el_steer_attach_socket(&self->steer, self->blocks.fd))
 		take_all(relay, self);
-	else if (!self->steer.object && (error = attach_filter(self, relay->filter, el_now(relay->engine))))
+	if (error)
 		return el_fail(err, error, "filter on %s: %s", relay->name, strerror(-error));
 	return el_watch_relay(relay, self->blocks.fd, err);
 }

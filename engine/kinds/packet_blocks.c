@@ -2,10 +2,8 @@
  * packet_blocks.c: the fanout group of two sockets, its program, and the reading of blocks.
  */
 #include <bpf/bpf.h>
-#include <errno.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
-#include <linux/if_ether.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -108,22 +106,16 @@ static bool bind_silent(const struct el_packet_blocks *self, int ifindex)
 {
 	struct sock_filter nothing = {BPF_RET | BPF_K, 0, 0, 0};
 	struct sock_fprog program = {1, &nothing};
-	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = ifindex};
 
-	address.sll_protocol = __builtin_bswap16(ETH_P_ALL);
 	return !setsockopt(self->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) &&
-	       !bind(self->fd, (struct sockaddr *)&address, sizeof address);
+	       !el_packet_socket_bind_to(self->fd, ifindex);
 }
 
 void el_packet_blocks_open(struct el_packet_blocks *self, const struct el_packet_socket *beside)
 {
 	*self = (struct el_packet_blocks){.fd = -1, .word = -1};
-	if (!open_word(self)) {
-		el_packet_blocks_close(self);
-		return;
-	}
-	self->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (self->fd < 0 || !map_ring(self) || !bind_silent(self, beside->ifindex) || !form_group(self, beside))
+	if (!open_word(self) || (self->fd = el_packet_socket_new()) < 0 || !map_ring(self) ||
+	    !bind_silent(self, beside->ifindex) || !form_group(self, beside))
 		el_packet_blocks_close(self);
 }
 

@@ -25,9 +25,22 @@ enum {
 
 /* ---- opening ---- */
 
+int el_packet_socket_new(void)
+{
+	return socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+int el_packet_socket_bind_to(int fd, int ifindex)
+{
+	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = ifindex};
+
+	address.sll_protocol = __builtin_bswap16(ETH_P_ALL);
+	return bind(fd, (struct sockaddr *)&address, sizeof address);
+}
+
 static int open_socket(struct el_packet_socket *self, char err[EL_ERR_MAX])
 {
-	self->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	self->fd = el_packet_socket_new();
 	if (self->fd < 0 && errno == EPERM)
 		return el_netdev_refused(self->interface, err);
 	if (self->fd < 0)
@@ -115,10 +128,7 @@ int el_packet_socket_open(struct el_packet_socket *self, struct el_relay *relay,
 
 int el_packet_socket_bind(struct el_packet_socket *self, char err[EL_ERR_MAX])
 {
-	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = self->ifindex};
-
-	address.sll_protocol = __builtin_bswap16(ETH_P_ALL);
-	if (bind(self->fd, (struct sockaddr *)&address, sizeof address))
+	if (el_packet_socket_bind_to(self->fd, self->ifindex))
 		return el_fail(err, -errno, "%s: %s", self->interface, strerror(errno));
 	return 0;
 }

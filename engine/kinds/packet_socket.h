@@ -30,6 +30,9 @@ struct el_packet_slot {
 	uint16_t tci, tpid;         /* of the tag that was taken out, as status says */
 };
 
+/* Any packet socket, not bound yet, and frames of the interface from then on. As socket() and bind(), errno set. */
+int el_packet_socket_new(void);
+int el_packet_socket_bind_to(int fd, int ifindex);
 /* Opens it, not bound yet; sets relay's mac and mtu. el_packet_socket_close() also after a failure. */
 int el_packet_socket_open(struct el_packet_socket *self, struct el_relay *relay, const char *interface,
                           const struct el_relay_opts *opts, char err[EL_ERR_MAX]);

@@ -360,7 +360,7 @@ describe("the kernel's answers", function()
   local function kernel_it(name, fn)
     it(name, function()
       if not permitted then return pending(reason) end
-      kinds.run_apart(function()
+      kinds.run(function()
         local net = ether.lab { ipv6 = true }
         sched.close_at_end(net)
         net.far:run("ip addr add 10.0.0.2/24 dev eth0 && ip addr add 2001:db8::2/64 dev eth0 nodad")

@@ -73,6 +73,7 @@ kinds.each('resolve', function(it)
     -- There are cards that hear nothing for a second after they were opened.
     assert.is_true((near:send("x", "10.0.0.3:2")))
     while heard:recv(0.1) do end
+    local before = frames.when_sent(a).tx_sent
     for i = 1, 20 do tasks[i] = ether.spawn(function() return near:send("x", "10.0.0.2:2") end) end
     for _, task in ipairs(tasks) do assert.is_true((task:join())) end
     for _ = 1, 20 do near:send("x", "10.0.0.2:2") end
@@ -86,6 +87,7 @@ kinds.each('resolve', function(it)
       end
     end
     assert.same({ { "1 10.0.0.1 10.0.0.2" }, 40 }, { questions, datagrams })
+    assert.equal(1 + 40, frames.when_sent(a).tx_sent - before)
   end)
 
   it('"arp" gives nil and a reason after three questions without an answer', function(a, b)

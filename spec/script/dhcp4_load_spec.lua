@@ -348,9 +348,8 @@ describe("dhcp4_load", function()
   -- Interrupts it after so many seconds, or later where the machine was so slow that this was too early, which is when
   -- what it tells does not fit.
   local function interrupt(arguments, seconds, fits)
-    one_works(function()
-      local status, said, text = run(net.near, arguments, seconds)
-      seconds = 2 * seconds
+    one_works(function(n)
+      local status, said, text = run(net.near, arguments, seconds * n)
       return (status ~= 3 or not fits(said)) and ("status %s: %s"):format(status, text) or nil
     end)
   end

@@ -46,12 +46,13 @@ function M.for_log(process, text, seconds)
 end
 
 -- For what is only right when nothing was late: the machine may do other things at any time, but not always. attempt()
--- returns nil when all was right, or what was not; one of several has to succeed.
----@param attempt fun(): string?
+-- returns nil when all was right, or what was not; one of several has to succeed. attempt(n): n is 1, then twice as
+-- much each time, for what may be too early on a machine that is slow.
+---@param attempt fun(n: integer): string?
 function M.one_works(attempt)
   local problem
-  for _ = 1, ATTEMPTS do
-    problem = attempt()
+  for i = 1, ATTEMPTS do
+    problem = attempt(2 ^ (i - 1))
     if not problem then return end
   end
   error(("none of %d attempts worked; the last: %s"):format(ATTEMPTS, problem), 2)
