@@ -483,7 +483,10 @@ void el_udp_close(struct el_udp *udp);
 void el_udp_free(struct el_udp *udp);
 /* Gives it another local address; -EADDRINUSE when another RUDPConn of the EtherConn has it. */
 int el_udp_rebind(struct el_udp *udp, const struct el_addr *local);
-/* Bytes of UDP payload that fit a datagram to an address of the given IP version, in fragments when the conn may. */
+/*
+ * Bytes of UDP payload that fit a datagram to an address of the given IP version, in fragments when the conn may; 0:
+ * at most an empty one.
+ */
 uint32_t el_udp_mtu(const struct el_udp *udp, int version);
 
 /*

@@ -46,14 +46,17 @@ describe("what fuzzing found:", function()
     end)
   end)
 
-  it("no payload fits a datagram when its headers do not fit the link", function()
+  it("no payload fits a datagram when its headers do not fit the link, and an empty one goes if they alone do", function()
     kinds.run_apart(function()
       local a = ether.wire()
       local conn = a:conn { mac = A }
       local udp = conn:udp "[fe80::1]:9"
-      for _, case in ipairs { { 1280, 1232 }, { 49, 1 }, { 48, 0 }, { 47, 0 }, { 1, 0 } } do
+      for _, case in ipairs { { 1280, 1232, true }, { 49, 1, true }, { 48, 0, true }, { 47, 0, false }, { 1, 0, false } } do
         C.el_conn_limit_ip6(conn, case[1])
         assert.equal(case[2], C.el_udp_mtu(udp, 6))
+        local sent, message = pcall(udp.send, udp, "", "[fe80::2]:9")
+        assert.equal(case[3], sent, message)
+        if not sent then assert.matches("the headers of a datagram alone do not fit a packet", message) end
       end
     end)
   end)

@@ -220,7 +220,7 @@ static void send_datagram(const struct step *step)
 	                                            : &from4,
 	                        step->arg & TO_MAC ? &PEER : NULL);
 
-	assert(!wire.sure || error != -EMSGSIZE || len > fits);
+	assert(!wire.sure || error != -EMSGSIZE || len > fits || !fits); /* 0: not even an empty one, perhaps */
 	assert(error || len <= fits);
 }
 

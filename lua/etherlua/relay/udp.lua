@@ -153,6 +153,7 @@ end
 
 local function words_for(udp, len, to)
   return function(reason)
+    if reason == "too long" and len == 0 then return "the headers of a datagram alone do not fit a packet" end
     if reason == "too long" then
       return ("payload of %d bytes does not fit: up to %d are allowed"):format(len, C.el_udp_mtu(udp, to.version))
     end
