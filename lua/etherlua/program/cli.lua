@@ -181,6 +181,12 @@ local function check_others(trouble)
   if trouble then error({ exit_status = script.FAILED, message = ranks.rank == 0 and trouble or nil }, 0) end
 end
 
+-- The same for machines, behind what the script has printed.
+local function print_failure()
+  local rank, reason = ranks.failure()
+  if rank and script.is_json then script.print_json({ "rank", "error" }, { rank = rank, error = reason }) end
+end
+
 -- The script as a rank of several.
 local function as_rank(chunk)
   if ranks.size == 1 then return chunk end
@@ -265,6 +271,7 @@ function M.main(args, env)
   local message = not status and failures.text(result) or result.message
   if ranks.size > 1 then pcall(ether.run, ranks.leave) end
   if message and not ranks.is_told() then print_error("etherlua", message) end
+  print_failure()
   return status or script.FAILED
 end
 

@@ -28,6 +28,9 @@ M.DONE, M.FAILED, M.USAGE, M.REFUSED = 0, 1, 2, 3
 ---@type integer|nil
 M.status = nil
 
+-- Whether the script was told to print JSON.
+M.is_json = false
+
 local defaults = {}
 
 -- For the program: what it was given in front of the script's name. They are defaults for the script's own options, and
@@ -175,6 +178,7 @@ function M.parse(parser, args)
   for name, value in pairs(defaults) do
     if opts[name] == nil then opts[name] = value end
   end
+  M.is_json = opts.json or false
   return opts
 end
 

@@ -94,6 +94,11 @@ function Hub:fail(rank, reason)
   for _, peer in pairs(self.links) do peer:send({ ["end"] = reason, rank = rank }, sched.now()) end
 end
 
+---@return { rank: integer, reason: string }? of the rank that failed first
+function Hub:first_failure()
+  return self.failure
+end
+
 ---@return string? which rank failed, and why
 function Hub:trouble()
   return self.failure and ("rank %d: %s"):format(self.failure.rank, self.failure.reason)

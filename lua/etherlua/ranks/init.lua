@@ -171,6 +171,14 @@ function M.trouble()
   return hub and hub:trouble()
 end
 
+-- At rank 0.
+---@return integer? rank that failed first
+---@return string? reason
+function M.failure()
+  local failure = hub and hub:first_failure()
+  if failure then return failure.rank, failure.reason end
+end
+
 -- Whether rank 0 tells what goes wrong here.
 ---@return boolean
 function M.is_told()
