@@ -91,7 +91,8 @@ describe("as ranks", function()
     if shell.missing "fping" then return pending(shell.missing "fping") end
     local net = shell.keep(lab.new())
     net.far:run "ip addr add 10.7.255.254/16 dev eth0"
-    local running = program.start(net.near, ("--ranks %d host -i eth0 --json --count 10 --ip 10.7.1.1/16"):format(RANKS))
+    local arguments = ("--ranks %d host -i eth0 --json --count 10 --ip 10.7.1.1/16"):format(RANKS)
+    local running = program.start(net.near, arguments)
     running:wait_for '"event":"up"'
     net.far:run "fping -q -r 5 -g 10.7.1.1 10.7.1.10"
     local status, out, err = running:interrupt()
