@@ -18,14 +18,24 @@ local function root_it(name, fn)
   it(name, fn)
 end
 
+-- Lets the gateway serve until so many objects were printed.
+local function wait_for_objects(process, log, count)
+  while not process:status() and select(2, files.read_all(log):gsub("}\n", "")) < count do ether.sleep(0.05) end
+end
+
 -- Runs words to their end where our gateway serves at the far end. Returns the objects printed, the last one apart, the
--- status, and what the gateway has counted.
-local function beside_gateway(words)
+-- status, and what the gateway has counted. enough: Ctrl-C comes when there are so many objects.
+local function beside_gateway(words, enough)
   local net, log = shell.keep(lab.new()), os.tmpname()
   local status, counted
   ether.run(function()
     local gateway = access.serve(net.far:enter(ether.open, "eth0"))
-    status = net.near:start(words, { log = log }):wait(60)
+    local process = net.near:start(words, { log = log })
+    if enough then
+      wait_for_objects(process, log, enough)
+      os.execute("kill -INT " .. process.pid)
+    end
+    status = process:wait(60)
     counted = gateway:summary()
   end)
   local text = files.read_all(log)
@@ -33,14 +43,19 @@ local function beside_gateway(words)
   local list = {}
   for line in text:gmatch "[^\n]+" do
     local ok, value = pcall(cjson.decode, line)
-    list[#list + 1] = ok and value or error(text)
+    if ok then list[#list + 1] = value elseif not line:find "^%[mpiexec" then error(text) end
   end
   return table.remove(list), list, status, counted
 end
 
-local function as_ranks(count, script, arguments)
-  local words = { program.PATH, "run", "--ranks", count, script, "-i", "eth0", "--json" }
-  for word in arguments:gmatch "%S+" do words[#words + 1] = word end
+local STARTED_BY = {
+  etherlua = { program.PATH, "run", "--ranks", RANKS },
+  ["mpiexec.hydra"] = { "mpiexec.hydra", "-n", RANKS, program.PATH, "run" },
+}
+
+local function as_ranks(script, arguments, starter)
+  local words = { unpack(STARTED_BY[starter or "etherlua"]) }
+  for word in ("%s -i eth0 --json %s"):format(script, arguments):gmatch "%S+" do words[#words + 1] = word end
   return words
 end
 
@@ -57,24 +72,32 @@ end
 describe("as ranks", function()
   after_each(shell.close_all)
 
-  local STARTED_BY = {
-    etherlua = { program.PATH, "run", "--ranks", 3 },
-    ["mpiexec.hydra"] = { "mpiexec.hydra", "-n", 3, program.PATH, "run" },
-  }
-  for starter, words in pairs(STARTED_BY) do
-    root_it("dhcp4_load gives one exact report, started by " .. starter, function()
-      if starter ~= "etherlua" and shell.missing(starter) then return pending(shell.missing(starter)) end
-      local all = { unpack(words) }
-      for word in ("dhcp4_load -i eth0 --json --clients 1000"):gmatch "%S+" do all[#all + 1] = word end
-      local said, others, status, server = beside_gateway(all)
+  for starter in pairs(STARTED_BY) do
+    local function started_it(name, fn)
+      root_it(("%s, started by %s"):format(name, starter), function()
+        local missing = starter ~= "etherlua" and shell.missing(starter)
+        if missing then return pending(missing) end
+        fn()
+      end)
+    end
+
+    started_it("dhcp4_load gives one exact report", function()
+      local said, others, status, server = beside_gateway(as_ranks("dhcp4_load", "--clients 1000", starter))
       assert.same({ 0, 0, 1000, 1000, 0, 0, 1000 }, { status, #others, said.clients, said.bound, said.failed,
         said.unfinished, said.dora_ms.count })
       assert.same({ 1000, 0 }, { server.bound, server.conflicts })
     end)
+
+    started_it("dhcp4_client releases all leases at Ctrl-C, and tells of them once", function()
+      local words = as_ranks("dhcp4_client", "--count 9 --hold", starter)
+      local said, leases, status, server = beside_gateway(words, 9)
+      assert.same({ 0, 9, 9, 0, 9 }, { status, said.clients, said.bound, said.failed, #leases })
+      assert.same({ 9, 0 }, { server.release, server.bound })
+    end)
   end
 
   root_it("dhcp4_client leases as many addresses as there are hosts, and releases them", function()
-    local said, leases, status, server = beside_gateway(as_ranks(RANKS, "dhcp4_client", "--count 42"))
+    local said, leases, status, server = beside_gateway(as_ranks("dhcp4_client", "--count 42"))
     assert.same({ 0, 42, 42, 0 }, { status, said.clients, said.bound, said.failed })
     assert.same({ 42, 42, 42 }, { #leases, different(leases, function(one) return one.mac end),
       different(leases, function(one) return one.ip end) })
@@ -82,7 +105,7 @@ describe("as ranks", function()
   end)
 
   root_it("slaac gives each host an address of its own", function()
-    local said, hosts, status = beside_gateway(as_ranks(RANKS, "slaac", "--count 10"))
+    local said, hosts, status = beside_gateway(as_ranks("slaac", "--count 10"))
     assert.same({ 0, 10, 10, 0, 10 }, { status, said.hosts, said.configured, said.failed, said.times_ms.count })
     assert.equal(10, different(hosts, function(one) return one.addresses[1].ip end))
   end)
