@@ -107,7 +107,7 @@ $(B)/portable/files.c: engine/package/embed.lua $(shell find lua scripts -maxdep
 
 $(B)/portable/etherlua: $(B)/portable/files.c engine/program/embedded.h $(wildcard engine/package/*.c) $(OBJECTS) Makefile
 	$(call say,LD)
-	$(Q)$(CC) $(CCARGS) -pie -s -static-libgcc $(LINK) $(EXPORTS) -o $@ $(filter %.c %.o,$^) \
+	$(Q)$(CC) $(CCARGS) -pie -s -static-libgcc $(LINK) $(EXPORTS) -o $@ $(filter-out %/embedded.o,$(filter %.c %.o,$^)) \
 		-Wl,-Bstatic $(STATICLIBS) -Wl,-Bdynamic $(FROM_LIBC)
 
 # With the clocks of the specs' own processes.

@@ -8,14 +8,12 @@
 #endif
 
 /* The text of abi.h, for ffi.cdef. It ends with a NUL. */
-__asm__(".pushsection .rodata\n"
+__asm__(".section .rodata\n"
         ".globl el_abi_text\n"
-        ".type el_abi_text, @object\n"
         "el_abi_text:\n"
         ".incbin \"engine/abi.h\"\n"
         ".byte 0\n"
-        ".size el_abi_text, . - el_abi_text\n"
-        ".popsection\n");
+        ".text\n");
 
 const char *el_version(void)
 {

@@ -69,6 +69,8 @@ struct el_live {
 };
 
 const char *el_version(void);
+/* Bytes of chance, from the operating system. -errno: there are none. */
+int el_random(void *out, uint32_t size);
 void el_live(struct el_live *out);
 
 /* ---- engine: loop, timers, ready tasks ------------------------------------------------------------------------- */
@@ -497,6 +499,27 @@ int el_udp_send(struct el_udp *udp, const void *payload, uint32_t len, const str
                 const struct el_addr *from, const struct el_mac *mac);
 
 /* ---- network devices and namespaces ---------------------------------------------------------------------------- */
+
+enum { EL_INTERFACE_ADDRS = 8 };
+
+/* A network interface, as far as the system tells. Each of its texts is a name of it for relays of the kind pcap. */
+struct el_interface {
+	char name[128];        /* "eth1", "Ethernet 2" */
+	char description[128]; /* Windows: such as the card's maker and model; else "" */
+	char device[128];      /* Windows: Npcap's name; else "" */
+	struct el_mac mac;
+	uint16_t up;
+	uint16_t ethernet; /* it has a MAC address */
+	uint16_t pad;
+	uint32_t mtu;
+	uint32_t addr_count;
+	struct el_addr addrs[EL_INTERFACE_ADDRS]; /* the first ones */
+};
+
+/* The interfaces that are there, max of them at most. How many, or -errno and a line in err. */
+int el_interfaces(struct el_interface *out, uint32_t max, char err[EL_ERR_MAX]);
+/* What relays of the kind pcap work with, in a line; -errno, and why there is nothing. */
+int el_pcap_about(char line[EL_ERR_MAX]);
 
 /*
  * A file descriptor of a network namespace, or -errno: NAME under /run/netns, a path when the name contains a slash,

@@ -5,11 +5,10 @@
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "capture.h"
 #include "fail.h"
-#include "os/private_file.h"
+#include "os/dump.h"
 
 enum { SNAPLEN = 262144 };
 
@@ -19,31 +18,6 @@ struct el_capture {
 	int error; /* for which it stopped */
 	bool dirty;
 };
-
-/* "-" is standard output, as for pcap_dump_open. */
-static FILE *open_file(const char *path, char err[EL_ERR_MAX])
-{
-	int fd = strcmp(path, "-") ? el_private_create(path) : dup(STDOUT_FILENO);
-	FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
-
-	if (file)
-		return file;
-	el_fail(err, -EIO, "cannot write capture file %.128s: %s", path, el_private_reason(fd < 0 ? fd : -errno));
-	if (fd >= 0)
-		close(fd);
-	return NULL;
-}
-
-/* The file ends with the dumper, and also when there is none. */
-static pcap_dumper_t *open_dumper(pcap_t *format, const char *path, char err[EL_ERR_MAX])
-{
-	FILE *file = open_file(path, err);
-	pcap_dumper_t *dumper = file ? pcap_dump_fopen(format, file) : NULL;
-
-	if (file && !dumper)
-		el_fail(err, -EIO, "cannot write capture file %.128s", pcap_geterr(format));
-	return dumper;
-}
 
 struct el_capture *el_capture_open(const char *path, uint32_t link_type, char err[EL_ERR_MAX])
 {
@@ -57,7 +31,7 @@ struct el_capture *el_capture_open(const char *path, uint32_t link_type, char er
 	if (!capture->format)
 		el_fail(err, -ENOMEM, "out of memory");
 	else
-		capture->file = open_dumper(capture->format, path, err);
+		capture->file = el_dump_open(capture->format, path, err);
 	capture->dirty = true; /* the file's own header */
 	if (capture->file)
 		return capture;

@@ -1,9 +1,8 @@
 /*
  * descriptors.c: what lies on the shelf holds its addresses and the page of its first bytes, no other memory.
  */
-#include <sys/mman.h>
-
 #include "descriptors.h"
+#include "os/pages.h"
 
 enum { REST = 32 }; /* of one size that stay on the shelf */
 
@@ -14,12 +13,10 @@ static size_t size_of(uint32_t count)
 
 static struct el_descriptors *fresh(uint32_t count)
 {
-	struct el_descriptors *descriptors =
-		mmap(NULL, size_of(count), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct el_descriptors *descriptors = el_pages_take(size_of(count));
 
-	if (descriptors == MAP_FAILED)
-		return NULL;
-	descriptors->count = count;
+	if (descriptors)
+		descriptors->count = count;
 	return descriptors;
 }
 
@@ -47,13 +44,12 @@ struct el_descriptors *el_descriptors_take(struct el_shelf *shelf, uint32_t coun
 	return fitting > REST ? unlink_next(shelf, before) : fresh(count);
 }
 
-/* Unused is 0, and so is memory that the kernel gives anew. */
+/* Unused is 0. */
 void el_descriptors_give_back(struct el_shelf *shelf, struct el_descriptors *descriptors)
 {
 	uint32_t count = descriptors->count;
 
-	if (madvise(descriptors, size_of(count), MADV_DONTNEED))
-		memset(descriptors, 0, size_of(count));
+	el_pages_clear(descriptors, size_of(count));
 	descriptors->count = count;
 	if (shelf->newest)
 		shelf->newest->next = descriptors;
@@ -67,6 +63,6 @@ void el_shelf_close(struct el_shelf *shelf)
 	while (shelf->oldest) {
 		struct el_descriptors *gone = unlink_next(shelf, NULL);
 
-		munmap(gone, size_of(gone->count));
+		el_pages_give_back(gone, size_of(gone->count));
 	}
 }

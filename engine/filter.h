@@ -5,9 +5,17 @@
  */
 #pragma once
 
+#include <pcap/pcap.h>
+
 #include "common.h"
+
+struct el_filter {
+	struct bpf_program wire;
+	/* kinds/socket_filter */
+	struct bpf_program kernel; /* bf_len 0: there is none */
+	bool again;                /* it lets in frames with a tag that do not match */
+	double settled;            /* later frames were seen by it */
+};
 
 /* el_filter_open() for frames of another link type than Ethernet, a DLT_ number of libpcap's. */
 struct el_filter *el_filter_compile(const char *text, uint32_t link_type, char err[EL_ERR_MAX]);
-/* Lets the kernel do what it can for the packet socket fd, from `now` on. filter NULL: lets everything in. */
-int el_filter_attach(struct el_filter *filter, int fd, double now);

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "checksum.h"
 #include "ethernet.h"
@@ -48,7 +47,7 @@ int el_fragmenter_open(struct el_relay *relay)
 	self = relay->fragmenter = calloc(1, sizeof *self);
 	if (!self)
 		return -ENOMEM;
-	if (getrandom(&self->seed, sizeof self->seed, GRND_NONBLOCK) < 0)
+	if (el_random(&self->seed, sizeof self->seed))
 		self->seed = (uint32_t)(uintptr_t)self;
 	return 0;
 }

@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "clock.h"
 #include "frame.h"
@@ -45,7 +44,7 @@ int el_reassembly_open(struct el_relay *relay)
 		return -ENOMEM;
 	for (int i = 0; i < VERSIONS; i++)
 		self->age[i].end = &self->age[i].oldest;
-	if (getrandom(&self->seed, sizeof self->seed, GRND_NONBLOCK) < 0)
+	if (el_random(&self->seed, sizeof self->seed))
 		self->seed = (uintptr_t)self;
 	return 0;
 }

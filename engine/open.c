@@ -1,5 +1,5 @@
 /*
- * open.c: the table of relay kinds. The order in which a relay is put together, and taken apart.
+ * open.c: the order in which a relay is put together, and taken apart.
  */
 #include <errno.h>
 #include <math.h>
@@ -16,6 +16,7 @@
 #include "fragment.h"
 #include "incomplete.h"
 #include "kind.h"
+#include "kinds/list.h"
 #include "kinds/wire.h"
 #include "live.h"
 #include "open.h"
@@ -34,21 +35,17 @@ enum {
 	MAX_FRAME_SIZE = 65536,
 };
 
-/* A new kind is a file in kinds/ and its name in these two lines. */
-extern const struct el_kind el_kind_afpacket, el_kind_xdp, el_kind_pcap, el_kind_file;
-static const struct el_kind *const kinds[] = {&el_kind_afpacket, &el_kind_xdp, &el_kind_pcap, &el_kind_file};
-
 static const struct el_kind *kind_of(const char *spec, const char **name)
 {
 	const char *colon = strchr(spec, ':');
 
 	*name = colon ? colon + 1 : spec;
 	if (!colon)
-		return kinds[0];
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-		if (strlen(kinds[i]->name) == (size_t)(colon - spec) &&
-		    !strncmp(kinds[i]->name, spec, (size_t)(colon - spec)))
-			return kinds[i];
+		return el_kinds[0];
+	for (const struct el_kind *const *kind = el_kinds; *kind; kind++)
+		if (strlen((*kind)->name) == (size_t)(colon - spec) &&
+		    !strncmp((*kind)->name, spec, (size_t)(colon - spec)))
+			return *kind;
 	return NULL;
 }
 
@@ -150,9 +147,8 @@ struct el_relay *el_relay_open(struct el_engine *engine, const char *spec, const
 	if (kind)
 		return open_kind(engine, kind, name, opts, err);
 	used += (size_t)snprintf(err, EL_ERR_MAX, "unknown relay kind in \"%.64s\": KIND:NAME with KIND one of", spec);
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && used < EL_ERR_MAX; i++)
-		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a kind has an address */
-		used += (size_t)snprintf(err + used, EL_ERR_MAX - used, " %s", kinds[i]->name);
+	for (const struct el_kind *const *one = el_kinds; *one && used < EL_ERR_MAX; one++)
+		used += (size_t)snprintf(err + used, EL_ERR_MAX - used, " %s", (*one)->name);
 	return NULL;
 }
 

@@ -3,8 +3,8 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "os/pages.h"
 #include "pool.h"
 
 enum {
@@ -21,8 +21,8 @@ int el_pool_open(struct el_pool *pool, struct el_shelf *shelf, uint32_t count, u
 	pool->descriptors = el_descriptors_take(shelf, count);
 	if (!pool->descriptors)
 		return -ENOMEM;
-	pool->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (pool->memory == MAP_FAILED) {
+	pool->memory = el_pages_take(size);
+	if (!pool->memory) {
 		el_descriptors_give_back(shelf, pool->descriptors);
 		memset(pool, 0, sizeof *pool);
 		return -ENOMEM;
@@ -39,7 +39,7 @@ void el_pool_close(struct el_pool *pool)
 	if (!pool->frames)
 		return;
 	ASAN_UNPOISON_MEMORY_REGION(pool->memory, (size_t)pool->count * pool->frame_size);
-	munmap(pool->memory, (size_t)pool->count * pool->frame_size);
+	el_pages_give_back(pool->memory, (size_t)pool->count * pool->frame_size);
 	el_descriptors_give_back(pool->shelf, pool->descriptors);
 	memset(pool, 0, sizeof *pool);
 }

@@ -11,10 +11,10 @@
 
 #include "clock.h"
 #include "fail.h"
-#include "filter.h"
 #include "kind.h"
 #include "kinds/packet_blocks.h"
 #include "kinds/packet_socket.h"
+#include "kinds/socket_filter.h"
 #include "kinds/steer.h"
 #include "relay.h"
 #include "transmit.h"

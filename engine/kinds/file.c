@@ -10,16 +10,15 @@
  * In each way it also ends, with "file broken", where the file is no pcap file any more. Readers get what is queued
  * first.
  *
- * A file that is followed is waited at by inotify, which tells only what this machine writes. Before the first frame
- * it may become shorter: a writer that starts empties its file. One that is emptied and grows past the place that was
- * reached, before it is looked at again, is not noticed: then records are read from the middle.
+ * A file that is followed is waited at, for what this machine writes. Before the first frame it may become shorter: a
+ * writer that starts empties its file. One that is emptied and grows past the place that was reached, before it is
+ * looked at again, is not noticed: then records are read from the middle.
  */
 #include <errno.h>
 #include <math.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +27,7 @@
 #include "fail.h"
 #include "frame_memory.h"
 #include "kind.h"
+#include "os/file_changes.h"
 #include "relay.h"
 #include "savefile.h"
 #include "transmit.h"
@@ -37,13 +37,14 @@ enum { MTU = 9216 };
 
 /* The longest part of a second that is a whole number of nanoseconds and that doubles add up without rounding. */
 static const double STEP = 1.0 / 512;
+static const double LOOK = 0.02; /* seconds between two looks at a file of which nothing tells that it has changed */
 
 struct file {
 	struct el_savefile *input;
 	struct el_capture *output;
 	bool timing, follow;
 	bool at_end;  /* of a file that is followed */
-	int changes;  /* inotify: that file has changed */
+	int changes;  /* tells that it has changed; -1: nothing tells */
 	bool is_read; /* the frame that is due next: */
 	struct el_record record;
 	bool started;
@@ -72,17 +73,17 @@ static int open_changes(struct el_relay *relay, const char *path, const struct e
                         char err[EL_ERR_MAX])
 {
 	struct file *self = relay->private;
-	char opened[32];
-	int error = check_followed(self->input, path, opts, err);
+	int error = check_followed(self->input, path, opts, err), changes;
 
 	if (error)
 		return error;
-	snprintf(opened, sizeof opened, "/proc/self/fd/%d",
-	         fileno(self->input->stream)); /* path may be another file by now */
-	self->changes = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (self->changes < 0 || inotify_add_watch(self->changes, opened, IN_MODIFY | IN_ATTRIB) < 0)
-		return el_fail(err, -errno, "cannot follow %.110s: inotify: %.110s", path, strerror(errno));
-	return el_watch_relay(relay, self->changes, err);
+	changes = el_file_changes_open(self->input->stream);
+	if (changes == -ENOSYS)
+		return 0;
+	if (changes < 0)
+		return el_fail(err, changes, "cannot follow %.110s: inotify: %.110s", path, strerror(-changes));
+	self->changes = changes;
+	return el_watch_relay(relay, changes, err);
 }
 
 static int open_output(struct file *self, const char *path, char err[EL_ERR_MAX])
@@ -219,10 +220,10 @@ static bool read_next(struct el_relay *relay, struct file *self)
 /* Whether the end of the file may be behind us no more. */
 static bool has_changed(struct file *self)
 {
-	char events[4096]; /* what they say is of no interest */
-
-	self->at_end = read(self->changes, events, sizeof events) < 0;
-	return !self->at_end;
+	if (self->changes >= 0 && !el_file_changes_came(self->changes))
+		return false;
+	self->at_end = false;
+	return true;
 }
 
 static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, uint32_t max)
@@ -249,6 +250,8 @@ static uint32_t recv_frames(struct el_relay *relay, struct el_frame **frames, ui
 		frame->fine = (int16_t)(self->record.stamp - el_relay_wall(relay, due));
 		frames[count++] = frame;
 	}
+	if (self->at_end && self->changes < 0)
+		relay->wake_at = el_clock_now(relay->engine) + LOOK;
 	return count;
 }
 

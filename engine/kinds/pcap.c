@@ -13,9 +13,9 @@
 
 #include "clock.h"
 #include "fail.h"
-#include "filter.h"
 #include "frame_memory.h"
 #include "kind.h"
+#include "kinds/socket_filter.h"
 #include "os/netdev.h"
 #include "relay.h"
 #include "transmit.h"

@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "fail.h"
-#include "filter.h"
 #include "kind.h"
+#include "kinds/socket_filter.h"
 #include "kinds/xdp_rings.h"
 #include "os/netdev.h"
 #include "os/shortage.h"

@@ -13,7 +13,7 @@ local function put(...) out[#out + 1] = string.format(...) end
 -- What the file holds is between two labels of the assembler.
 local function add(entries, name, chunk, path)
   count = count + 1
-  put('__asm__(".pushsection .rodata\\nfile%d: .incbin \\"%s\\"\\nend%d:\\n.popsection\\n");', count, path, count)
+  put('__asm__(".section .rodata\\nfile%d: .incbin \\"%s\\"\\nend%d:\\n.text\\n");', count, path, count)
   put("extern const char file%d[], end%d[];", count, count)
   entries[#entries + 1] = ('\t{"%s", "@%s", file%d, end%d},'):format(name, chunk, count, count)
 end

@@ -240,6 +240,13 @@ static int console_is_terminal(lua_State *L)
 	return 1;
 }
 
+/* can_edit() -> boolean: standard input and output are a terminal that lines can be edited on */
+static int console_can_edit(lua_State *L)
+{
+	lua_pushboolean(L, terminal_can_edit());
+	return 1;
+}
+
 /* columns() -> integer: of the terminal */
 static int console_columns(lua_State *L)
 {
@@ -373,6 +380,7 @@ int luaopen_etherlua_console(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 		{"is_terminal", console_is_terminal},
+		{"can_edit", console_can_edit},
 		{"columns", console_columns},
 		{"read", console_read},
 		{"open", console_open},

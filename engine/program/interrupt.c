@@ -1,27 +1,24 @@
 /*
- * interrupt.c: a timer whose handler sets LuaJIT's debug hook, as a handler may (luajit.c does). LuaJIT asks the hook
+ * interrupt.c: an alarm that sets LuaJIT's debug hook, as a handler may (luajit.c does). LuaJIT asks the hook
  * in interpreted code, so compiled code has to be left first. What the hook asks is a function of Lua's: whether the
  * code that runs is to end. The coroutine of the scheduler never is, and when it runs nothing else spins.
  *
  * State of the process, as signals are; one Lua state has it.
  */
-#include <errno.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <ucontext.h>
-#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "program/alarm.h"
 #include "program/interrupt.h"
 
 enum { TRACES_MAX = 4096, PLACE_MAX = 96, TEXT_MAX = 256 };
 
-static const long GRACE = 100000000;   /* ns between a signal and the hook, and from then on */
+static const double GRACE = 0.1;       /* s between a signal and the hook */
 static const double CPU_TIME = 0.5;    /* s that compiled code keeps the processor when the hook is set */
 static const double CLEANING_UP = 2;   /* the same, when tasks have been cancelled */
 static const double SECOND_SIGNAL = 2; /* s in which another signal does not end a patient program */
@@ -30,19 +27,9 @@ static const int LOOK_AGAIN = 101;     /* instructions, and up to twice as many:
 static const char DECIDE[] = "etherlua.interrupt.decide"; /* in the registry */
 
 static lua_State *scheduler;
-static timer_t timer;
-static struct sigaction before[NSIG];
 static volatile sig_atomic_t armed, first, pending, patient;
 static volatile sig_atomic_t looked; /* the hook was there since the timer was */
 static double signalled_at, cpu_at, cpu_time;
-
-static double seconds(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* ---- the hook ---- */
 
@@ -111,19 +98,14 @@ static const char *place_of(uintptr_t counter)
 }
 
 /* In the trace, or in a function of C that it has called: then its return address is near the top of the stack. */
-static __attribute__((no_sanitize("address"))) void look_at(const ucontext_t *at)
+static __attribute__((no_sanitize("address"))) void look_at(const struct alarm_place *at)
 {
-#if defined(__x86_64__)
-	const char *found = place_of((uintptr_t)at->uc_mcontext.gregs[REG_RIP]);
-	const uintptr_t *stack = (const uintptr_t *)at->uc_mcontext.gregs[REG_RSP];
+	const char *found = place_of(at->counter);
 
-	for (int i = 0; i < STACK_WORDS && !found; i++)
-		found = place_of(stack[i]);
+	for (int i = 0; at->stack && i < STACK_WORDS && !found; i++)
+		found = place_of(at->stack[i]);
 	if (found)
 		place = found;
-#else
-	(void)at;
-#endif
 }
 
 /* compiled(address, size, place): a trace, which is counted when it is whole; compiled(): they are all gone. */
@@ -144,82 +126,47 @@ static int compiled(lua_State *L)
 
 /* ---- signals ---- */
 
-/* After `delay`, and then every GRACE; 0: no more. */
-static void set_timer(double delay)
-{
-	struct itimerspec when = {.it_interval.tv_nsec = delay > 0 ? GRACE : 0};
-
-	when.it_value.tv_sec = (time_t)delay;
-	when.it_value.tv_nsec = (long)((delay - (double)when.it_value.tv_sec) * 1e9);
-	timer_settime(timer, 0, &when, NULL);
-}
-
 /* Compiled code is not left. The kernel takes away what there is; what Lua deferred is lost, and so it says. */
 static void end_process(void)
 {
 	char line[TEXT_MAX];
-	int length = snprintf(line, sizeof line,
-	                      "etherlua: interrupted%s%s, in compiled code that never waits: deferred functions have "
-	                      "not run\n",
-	                      place ? " at " : "", place ? place : "");
 
-	signal(pending, SIG_DFL);
-	if (write(STDERR_FILENO, line, (size_t)length) >= 0)
-		raise(pending);
-	_exit(128 + pending);
+	snprintf(line, sizeof line,
+	         "etherlua: interrupted%s%s, in compiled code that never waits: deferred functions have not run\n",
+	         place ? " at " : "", place ? place : "");
+	alarm_end_process(pending, line);
 }
 
-static void on_time(int number, siginfo_t *info, void *context)
+static void on_time(const struct alarm_place *at)
 {
-	int saved = errno;
-
-	(void)number;
-	(void)info;
 	if (pending)
-		look_at(context);
+		look_at(at);
 	if (looked) /* LuaJIT is interpreting */
-		cpu_at = seconds(CLOCK_PROCESS_CPUTIME_ID);
+		cpu_at = alarm_processor_time();
 	looked = 0;
-	if (pending && !patient && seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu_at > cpu_time)
+	if (pending && !patient && alarm_processor_time() - cpu_at > cpu_time)
 		end_process();
 	arm();
-	errno = saved;
 }
 
 /* Whoever leans on Ctrl-C at the prompt wants the line to end, and not the session. */
-static int is_repeated(int number)
+static bool is_repeated(int number)
 {
-	return number == SIGINT && pending && patient && seconds(CLOCK_MONOTONIC) - signalled_at < SECOND_SIGNAL;
+	return number == SIGINT && pending && patient && alarm_now() - signalled_at < SECOND_SIGNAL;
 }
 
-static void on_signal(int number)
+static bool on_signal(int number)
 {
-	int saved = errno;
-
-	if (!is_repeated(number)) {
-		pending = number;
-		looked = 0;
-		place = NULL;
-		cpu_time = CPU_TIME;
-		signalled_at = seconds(CLOCK_MONOTONIC);
-		cpu_at = seconds(CLOCK_PROCESS_CPUTIME_ID);
-		set_timer((double)GRACE / 1e9);
-		before[number].sa_handler(number);
-	}
-	errno = saved;
-}
-
-static void wrap(int number)
-{
-	struct sigaction action;
-
-	sigaction(number, NULL, &before[number]);
-	if (before[number].sa_handler == SIG_DFL || before[number].sa_handler == SIG_IGN ||
-	    before[number].sa_handler == on_signal)
-		return;
-	action = before[number];
-	action.sa_handler = on_signal;
-	sigaction(number, &action, NULL);
+	if (is_repeated(number))
+		return false;
+	pending = number;
+	looked = 0;
+	place = NULL;
+	cpu_time = CPU_TIME;
+	signalled_at = alarm_now();
+	cpu_at = alarm_processor_time();
+	alarm_set(GRACE);
+	return true;
 }
 
 /* ---- the module ---- */
@@ -228,9 +175,7 @@ static void wrap(int number)
 static int watch_signals(lua_State *L)
 {
 	patient = lua_toboolean(L, 1);
-	wrap(SIGINT);
-	wrap(SIGTERM);
-	wrap(SIGHUP);
+	alarm_watch_signals(on_signal);
 	return 0;
 }
 
@@ -249,7 +194,7 @@ static int after(lua_State *L)
 	if (lua_toboolean(L, 2))
 		pending = 0;
 	if (!pending)
-		set_timer(luaL_optnumber(L, 1, 0));
+		alarm_set(luaL_optnumber(L, 1, 0));
 	return 0;
 }
 
@@ -261,22 +206,11 @@ static int cancelled(lua_State *L)
 	return 0;
 }
 
-/* Nobody who reads from a pipe expects the timer: system calls go on. */
-static int open_timer(void)
-{
-	struct sigaction action = {.sa_sigaction = on_time, .sa_flags = SA_RESTART | SA_SIGINFO};
-	struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM};
-
-	sigemptyset(&action.sa_mask);
-	return sigaction(SIGALRM, &action, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer) ? -1 : 0;
-}
-
 /* The Lua state is being closed, by the program or by os.exit(): there is nothing left to set a hook in. */
-static int close_timer(lua_State *L)
+static int close_alarm(lua_State *L)
 {
 	(void)L;
-	signal(SIGALRM, SIG_IGN);
-	timer_delete(timer);
+	alarm_close();
 	return 0;
 }
 
@@ -284,19 +218,20 @@ static void close_with_state(lua_State *L)
 {
 	lua_newuserdata(L, 0);
 	lua_newtable(L);
-	lua_pushcfunction(L, close_timer);
+	lua_pushcfunction(L, close_alarm);
 	lua_setfield(L, -2, "__gc");
 	lua_setmetatable(L, -2);
-	lua_setfield(L, LUA_REGISTRYINDEX, "etherlua.interrupt.timer");
+	lua_setfield(L, LUA_REGISTRYINDEX, "etherlua.interrupt.alarm");
 }
 
 int luaopen_etherlua_interrupt(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"watch_signals", watch_signals}, {"ask", ask},           {"after", after},
 	                                     {"cancelled", cancelled},         {"compiled", compiled}, {NULL, NULL}};
+	int error = alarm_open(on_time);
 
-	if (open_timer())
-		return luaL_error(L, "cannot open a timer: %s", strerror(errno));
+	if (error)
+		return luaL_error(L, "cannot open a timer: %s", strerror(-error));
 	close_with_state(L);
 	scheduler = lua_touserdata(L, lua_upvalueindex(1));
 	lua_newtable(L);

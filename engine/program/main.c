@@ -3,11 +3,9 @@
  * of it when it is portable, and runs etherlua/program/cli.lua, which does the rest. It knows nothing of the engine:
  * Lua loads that like any other user.
  */
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -18,13 +16,10 @@
 #include "program/environment.h"
 #include "program/interrupt.h"
 #include "program/output.h"
+#include "program/preload.h"
+#include "program/tree.h"
 
 enum { FAILED = 1, UNUSABLE = 2 }; /* exit status, when it is not the command's */
-
-struct tree {
-	char lua[PATH_MAX];     /* holds etherlua/program/cli.lua; "" when that is inside of the program */
-	char scripts[PATH_MAX]; /* "" when there are none */
-};
 
 /* etherlua/program/places.lua says where modules are looked for; it is looked for in the tree alone. */
 static const char BOOT[] =
@@ -36,109 +31,6 @@ static const char BOOT[] =
 	"  { path = path, cpath = cpath, secure = secure })\n"
 	"local status = require('etherlua.program.cli').main(arg, { scripts = scripts })\n"
 	"return assert(tonumber(status), 'etherlua.cli: main returned no exit status')\n";
-
-/* The folder of this program. */
-static int program_folder(char folder[PATH_MAX])
-{
-	ssize_t len = readlink("/proc/self/exe", folder, PATH_MAX - 1);
-	char *slash;
-
-	if (len < 0)
-		return -1;
-	folder[len] = '\0';
-	slash = strrchr(folder, '/');
-	if (slash)
-		*slash = '\0';
-	return 0;
-}
-
-/* Joins folder and name without "..", or fails when there is no such place. */
-static int resolve(const char *folder, const char *name, char out[PATH_MAX])
-{
-	char path[2 * PATH_MAX];
-
-	snprintf(path, sizeof path, "%s/%s", folder, name);
-	return realpath(path, out) ? 0 : -1;
-}
-
-static int find_tree(const char *folder, struct tree *tree)
-{
-	static const struct {
-		const char *lua, *scripts;
-	} layout[] = {
-		{"../share/lua/5.1", "../share/etherlua/scripts"}, /* installed */
-		{"../lua", "../scripts"},                          /* build/ */
-		{"../../lua", "../../scripts"},                    /* build/san/ */
-	};
-	char cli[PATH_MAX];
-
-	for (size_t i = 0; i < sizeof layout / sizeof layout[0]; i++) {
-		if (resolve(folder, layout[i].lua, tree->lua) || resolve(tree->lua, "etherlua/program/cli.lua", cli))
-			continue;
-		if (resolve(folder, layout[i].scripts, tree->scripts))
-			tree->scripts[0] = '\0';
-		return 0;
-	}
-	return -1;
-}
-
-/* Finds what is on the disk; nothing has to be when the program is portable. */
-static int find_files(struct tree *tree)
-{
-	char folder[PATH_MAX];
-
-	tree->lua[0] = tree->scripts[0] = '\0';
-	if (embedded_modules)
-		return 0;
-	if (program_folder(folder)) {
-		fprintf(stderr, "etherlua: cannot read /proc/self/exe\n");
-		return -1;
-	}
-	if (find_tree(folder, tree)) {
-		fprintf(stderr, "etherlua: no etherlua/program/cli.lua in ../lua or ../share/lua/5.1 of %s\n", folder);
-		return -1;
-	}
-	return 0;
-}
-
-/* The chunk of the file that is the upvalue. */
-static int load_embedded(lua_State *L)
-{
-	const struct embedded *file = lua_touserdata(L, lua_upvalueindex(1));
-
-	if (luaL_loadbuffer(L, file->text, (size_t)(file->end - file->text), file->chunk))
-		return lua_error(L);
-	return 1;
-}
-
-/* The same for `require`, which wants to have it run, with the module's name. */
-static int require_embedded(lua_State *L)
-{
-	load_embedded(L);
-	lua_pushvalue(L, 1);
-	lua_call(L, 1, 1);
-	return 1;
-}
-
-/* Sets table[name] = function for each file, in the table on top. */
-static void set_embedded(lua_State *L, const struct embedded *files, lua_CFunction function)
-{
-	for (const struct embedded *file = files; file->name; file++) {
-		lua_pushlightuserdata(L, (void *)file);
-		lua_pushcclosure(L, function, 1);
-		lua_setfield(L, -2, file->name);
-	}
-}
-
-/* Modules that are inside come before those of the same name on the disk. */
-static void preload_embedded(lua_State *L)
-{
-	lua_getglobal(L, "package");
-	lua_getfield(L, -1, "preload");
-	set_embedded(L, embedded_modules, require_embedded);
-	luaL_register(L, NULL, embedded_libraries);
-	lua_pop(L, 2);
-}
 
 /* Error handler: the message, whatever its type, and where it came from. */
 static int traceback(lua_State *L)
@@ -165,9 +57,9 @@ static void push_arguments(lua_State *L, int argc, char **argv)
 /* The folder of the shipped scripts, a table of their loaders by name when they are inside, or nil. */
 static void push_scripts(lua_State *L, const struct tree *tree)
 {
-	if (embedded_scripts) {
+	if (embedded_scripts->name) {
 		lua_newtable(L);
-		set_embedded(L, embedded_scripts, load_embedded);
+		embedded_set(L, embedded_scripts);
 	} else {
 		lua_pushstring(L, tree->scripts[0] ? tree->scripts : NULL);
 	}
@@ -185,8 +77,8 @@ static int run(lua_State *L, const struct tree *tree, int argc, char **argv)
 	lua_pushboolean(L, 1);
 	lua_setfield(L, LUA_REGISTRYINDEX, "LUA_NOENV"); /* the defaults alone: places.lua adds the environment's */
 	luaL_openlibs(L);
-	if (embedded_modules)
-		preload_embedded(L);
+	if (embedded_modules->name)
+		embedded_preload(L);
 	luaL_findtable(L, LUA_REGISTRYINDEX, "_PRELOAD", 1);
 	lua_pushcfunction(L, luaopen_etherlua_console);
 	lua_setfield(L, -2, "etherlua.console");
@@ -217,7 +109,7 @@ int main(int argc, char **argv)
 
 	environment_clean();
 	output_guard(FAILED);
-	if (find_files(&tree))
+	if (tree_find(&tree))
 		return UNUSABLE;
 	L = luaL_newstate();
 	if (!L) {

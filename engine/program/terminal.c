@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
@@ -58,6 +59,13 @@ bool terminal_was_stopped(void)
 
 	stopped = 0;
 	return was;
+}
+
+bool terminal_can_edit(void)
+{
+	const char *kind = getenv("TERM");
+
+	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && kind && strcmp(kind, "dumb") != 0;
 }
 
 int terminal_columns(void)

@@ -11,6 +11,8 @@
 void terminal_guard(void);
 /* Whether the program was stopped, and somebody else has used the terminal, since this was last asked. */
 bool terminal_was_stopped(void);
+/* Whether standard input and output are one that lines can be edited on. */
+bool terminal_can_edit(void);
 int terminal_columns(void);
 /*
  * The place, counted in columns of lines that have so many, which is reached behind this text when it begins at

@@ -1,49 +1,17 @@
 -- structure.lua: the house as the sources have it: which file needs which, on the C side and on the Lua side, and what
--- breaks its rules. An arrow points down: to a room, or in C a unit, that stands further left in the lists below. The
--- spec asks for problems(); `make structure` draws what it finds:
+-- breaks its rules. An arrow points down: to a room, or in C a unit, that stands further left in the lists of
+-- order.lua. The spec asks for problems(); `make structure` draws what it finds:
 --
 --   luajit scripts/doc/structure.lua | dot -Tsvg -o build/structure.svg
 
 local bit = require "bit"
 local util = require "jit.util"
 local vmdef = require "jit.vmdef"
+local order = dofile "scripts/doc/order.lua"
 
 local M = {}
 
 local LINES_MAX, FUNCTION_MAX = 400, 60
-
--- Rooms of lua/etherlua, the lowest first. "api" is what lies in no room: init.lua and the names that users write.
-M.ROOMS = { "core", "net", "ranks", "proto", "relay", "host", "role", "ask", "lab", "api", "test", "program" }
-
--- Units of engine, the lowest first: x.c with x.h. Those of one line stand side by side: none needs another. kinds/* is
--- all of kinds/ that is not named, so that a new relay kind needs no line here.
-M.UNITS = {
-  "abi", "common", "descriptors os/inherited", "abi_text engine wire_format",
-  "addr checksum histogram fail live table clock os/private_file os/carrier os/turn",
-  "pool frame parse",
-  "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/socket os/user",
-  "os/whereabouts os/shortage", "endpoint", "tap frame_memory",
-  "incomplete", "reassemble", "demux", "transmit", "ethernet", "fragment", "udp", "conn", "ahead", "relay",
-  "kinds/packet_socket kinds/steer_peer kinds/offload kinds/xdp_queue", "kinds/packet_blocks kinds/steer",
-  "kinds/xdp_pieces", "kinds/xdp_rings", "kinds/*",
-  "open", "invariant rest", "loop",
-  "program/embedded program/interrupt program/output program/terminal program/line_history",
-  "program/environment",
-  "program/console", "program/main",
-}
-
--- Arrows that point up and may, each with its reason. All of them are lazy: they load what they need when it is called.
-M.FORWARDERS = {
-  ["relay/relay -> host/host"] = "relay:host() reads better than host.open(relay)",
-  ["relay/conn -> ask/responder"] = "conn:answer() likewise",
-  ["relay/udp -> host/resolver"] = "conn:udp(address, { resolve = \"arp\" }): what finds next hops is a host's organ",
-  ["host/host -> role/ping"] = "host:ping() likewise",
-}
-
--- Files that may be longer, each with its reason.
-M.LONG = {
-  ["engine/abi.h"] = "the one boundary is one file: the library carries its text",
-}
 
 local function read(path)
   local file = assert(io.open(path))
@@ -73,7 +41,7 @@ end
 
 local function room_of(name)
   local room = name:match "^([^/]+)/" or name
-  for _, known in ipairs(M.ROOMS) do
+  for _, known in ipairs(order.ROOMS) do
     if room == known then return room end
   end
   return "api"
@@ -152,12 +120,30 @@ local function definitions(code)
   return names
 end
 
+local WINDOWS = "os/windows/"
+
+-- Path -> unit. A file in os/windows/ stands in the place of the unit that has its name elsewhere, if there is one.
+local function names_of_units(paths)
+  local names, by_last = {}, {}
+  for _, path in ipairs(paths) do
+    local name = path == "engine/abi.c" and "abi_text" or path:match "^engine/(.*)%.[ch]$"
+    names[path] = name
+    if not name:find(WINDOWS, 1, true) then by_last[name:match "[^/]+$"] = name end
+  end
+  for path, name in pairs(names) do
+    if name:find(WINDOWS, 1, true) then names[path] = by_last[name:match "[^/]+$"] or name end
+  end
+  return names
+end
+
 -- Units by name: paths, needs (unit -> how: "includes x.h", "calls el_x").
 ---@return table<string, table>
 function M.units()
   local units, owner = {}, {}
-  for _, path in ipairs(files "engine -name '*.[ch]' -not -path '*/package/*'") do
-    local name = path == "engine/abi.c" and "abi_text" or path:match "^engine/(.*)%.[ch]$"
+  local paths = files "engine -name '*.[ch]' -not -path '*/package/*' -not -path '*/include/*'"
+  local names = names_of_units(paths)
+  for _, path in ipairs(paths) do
+    local name = names[path]
     units[name] = units[name] or { paths = {}, needs = {}, code = "" }
     table.insert(units[name].paths, path)
     local code = name ~= "abi" and code_of(read(path)) or "" -- that declares everybody's functions, and calls none
@@ -214,26 +200,26 @@ local function sorted(set)
 end
 
 local function check_lua(modules, complain)
-  local ranks, used = rank(M.ROOMS), {}
+  local ranks, used = rank(order.ROOMS), {}
   for _, name in ipairs(sorted(modules)) do
     local module = modules[name]
     for _, needed in ipairs(module.is_alias and {} or module.needs) do
       local arrow = ("%s -> %s"):format(name, needed)
       if ranks[modules[needed].room] > ranks[module.room] then
-        if not M.FORWARDERS[arrow] then complain("upward arrow: %s", arrow) end
-        if M.FORWARDERS[arrow] and not module.lazy[needed] then complain("not lazy: %s", arrow) end
+        if not order.FORWARDERS[arrow] then complain("upward arrow: %s", arrow) end
+        if order.FORWARDERS[arrow] and not module.lazy[needed] then complain("not lazy: %s", arrow) end
         used[arrow] = true
       end
       if modules[needed].is_alias then complain("by its old name: %s", arrow) end
     end
   end
-  for arrow in pairs(M.FORWARDERS) do
+  for arrow in pairs(order.FORWARDERS) do
     if not used[arrow] then complain("on the list of exceptions for nothing: %s", arrow) end
   end
   local cycle = find_cycle(sorted(modules), function(name)
     local down = {}
     for _, needed in ipairs(modules[name].needs) do
-      if not M.FORWARDERS[("%s -> %s"):format(name, needed)] then down[#down + 1] = needed end
+      if not order.FORWARDERS[("%s -> %s"):format(name, needed)] then down[#down + 1] = needed end
     end
     return down
   end)
@@ -242,7 +228,7 @@ end
 
 -- The ranks of units; one that is not named has that of its folder's *.
 local function unit_ranks()
-  return setmetatable(rank(M.UNITS), { __index = function(ranks, name)
+  return setmetatable(rank(order.UNITS), { __index = function(ranks, name)
     return rawget(ranks, (name:match "^.*/" or "") .. "*")
   end })
 end
@@ -303,8 +289,8 @@ end
 
 local function check_lengths(path, spans, complain)
   local _, count = read(path):gsub("\n", "")
-  if count > LINES_MAX and not M.LONG[path] then complain("%s has %d lines: up to %d", path, count, LINES_MAX) end
-  if M.LONG[path] and count <= LINES_MAX then complain("%s is on the list of long files for nothing", path) end
+  if count > LINES_MAX and not order.LONG[path] then complain("%s has %d lines: up to %d", path, count, LINES_MAX) end
+  if order.LONG[path] and count <= LINES_MAX then complain("%s is on the list of long files for nothing", path) end
   for _, span in ipairs(spans) do
     local length = span[2] - span[1] + 1
     if length > FUNCTION_MAX then
@@ -362,7 +348,7 @@ local function room_arrows(modules)
   for name, module in pairs(modules) do
     for _, needed in ipairs(module.needs) do
       local from, to = module.room, modules[needed].room
-      local up = M.FORWARDERS[("%s -> %s"):format(name, needed)]
+      local up = order.FORWARDERS[("%s -> %s"):format(name, needed)]
       local arrow = ("%s -> %s"):format(from, to)
       if from ~= to and not module.is_alias then
         arrows[arrow] = up and ' [style=dashed, color=gray, constraint=false]' or ""
@@ -387,7 +373,7 @@ end
 function M.dot()
   local out = { 'digraph etherlua {\nrankdir=TB; node [shape=box, fontname="sans-serif"]; fontname="sans-serif";' }
   local units = M.units()
-  add_side(out, "lua/etherlua", "lua:", M.ROOMS, room_arrows(M.modules()))
+  add_side(out, "lua/etherlua", "lua:", order.ROOMS, room_arrows(M.modules()))
   add_side(out, "engine", "c:", sorted(units), unit_arrows(units))
   out[#out + 1] = "}"
   return table.concat(out, "\n") .. "\n"

@@ -9,7 +9,7 @@ local WORDS = {
   EBADF = "closed", EAGAIN = "full", ENOMEM = "out of memory", EACCES = "not permitted", EBUSY = "busy",
   ENODEV = "no such interface", EFBIG = "File too large", ENOSPC = "No space left on device", ENODATA = "closed",
   EBADMSG = "file broken", EOVERFLOW = "a time before 1970 or after 2106", EMSGSIZE = "too long",
-  EPROTONOSUPPORT = "neither IPv4 nor IPv6",
+  ENOSYS = "not in this kernel", EPROTONOSUPPORT = "neither IPv4 nor IPv6",
   EAFNOSUPPORT = "address family mismatch", EADDRINUSE = "in use", ENETDOWN = "link down", ENOBUFS = "full",
   ESTALE = "file gone", EDQUOT = "Disk quota exceeded",
 }
@@ -22,7 +22,7 @@ local SYSTEM = {
   ENODEV = "No such device", EINVAL = "Invalid argument", EFBIG = "File too large",
   ENOSPC = "No space left on device", EPIPE = "Broken pipe", ENODATA = "No data available",
   EBADMSG = "Bad message", EOVERFLOW = "Value too large for defined data type", EMSGSIZE = "Message too long",
-  EPROTONOSUPPORT = "Protocol not supported",
+  ENOSYS = "Function not implemented", EPROTONOSUPPORT = "Protocol not supported",
   EAFNOSUPPORT = "Address family not supported by protocol", EADDRINUSE = "Address already in use",
   EADDRNOTAVAIL = "Cannot assign requested address", ENETDOWN = "Network is down",
   ENOBUFS = "No buffer space available", ESTALE = "Stale file handle", EDQUOT = "Disk quota exceeded",

@@ -4,9 +4,8 @@
 --
 --   luajit spec/fuzz/captures.lua BUILD [CAPTURE FILE ...]
 --
--- apt-get gets them by a configuration of its own below BUILD: its sources are the machine's, of source packages. Where
--- that is not possible a line says so. BUILD/captures/frames has a line for each frame: its first layer, and hex.
--- BUILD/captures/named has the same for the files that are named.
+-- Where apt-get cannot get them a line says so. BUILD/captures/frames has a line for each frame: its first layer, and
+-- hex. BUILD/captures/named has the same for the files that are named.
 
 package.path = "lua/?.lua;lua/?/init.lua;spec/?.lua;" .. package.path
 
@@ -44,18 +43,10 @@ end
 
 -- ---- getting them -------------------------------------------------------------------------------------------------
 
--- Sources of source packages where the machine has those of packages, in both of apt's notations.
-local SOURCES = [[
+local COMMANDS = [[
 set -e
-mkdir -p %s/sources %s/lists/partial %s/cache/archives/partial && cd %s
-for f in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
-  [ -e "$f" ] && sed -n 's/^deb /deb-src /p' "$f" >sources/$(basename "$f" .list).list; done
-for f in /etc/apt/sources.list.d/*.sources; do
-  [ -e "$f" ] && sed 's/^Types:.*/Types: deb-src/' "$f" >sources/$(basename "$f"); done
-apt="apt-get -qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$PWD/sources -o Dir::State::lists=$PWD/lists
-  -o Dir::Cache=$PWD/cache -o APT::Sandbox::User="
-$apt update || true
-$apt source --download-only tcpdump
+sh engine/package/sources.sh %s --download-only tcpdump
+cd %s
 tar xzf tcpdump_*.orig.tar.gz --wildcards '*/tests/*.pcap'
 ]]
 
@@ -63,7 +54,7 @@ tar xzf tcpdump_*.orig.tar.gz --wildcards '*/tests/*.pcap'
 local function fetch(folder)
   local script, log = os.tmpname(), folder .. "/log"
   local file = assert(io.open(script, "w"))
-  file:write((SOURCES:gsub("%%s", folder)))
+  file:write((COMMANDS:gsub("%%s", folder)))
   file:close()
   os.execute(("mkdir -p '%s'"):format(folder))
   local status = os.execute(("timeout -k 5 %d sh %s >%s 2>&1 </dev/null"):format(SECONDS, script, log))

@@ -10,8 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "filter.h"
 #include "frame_memory.h"
+#include "kinds/socket_filter.h"
 #include "relay.h"
 
 enum { FRAMES = 128, TEXT_MAX = 256 };

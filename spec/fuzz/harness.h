@@ -56,7 +56,10 @@ static inline void world_change(void)
 
 static inline bool fails(void)
 {
-	return world.failure && --world.failure == 0;
+	if (!world.failure || --world.failure)
+		return false;
+	errno = EMFILE;
+	return true;
 }
 
 int fuzz_clock_gettime(clockid_t clock, struct timespec *out);

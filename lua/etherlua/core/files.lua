@@ -1,5 +1,7 @@
 -- core/files.lua: what reading the system's files and naming them to a shell takes.
 
+local errno = require "etherlua.core.errno"
+
 local M = {}
 
 ---@param path string
@@ -10,6 +12,14 @@ function M.read(path)
   local text = file:read("*a")
   file:close()
   return text
+end
+
+---@param path string
+---@return boolean whether something is there
+function M.exists(path)
+  local file, _, code = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil or code ~= errno.ENOENT
 end
 
 ---@param text string

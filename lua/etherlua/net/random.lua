@@ -3,19 +3,24 @@
 
 local addr = require "etherlua.net.addr"
 local bytes = require "etherlua.net.bytes"
+local effi = require "etherlua.core.ffi"
+local errno = require "etherlua.core.errno"
+local ffi = require "ffi"
+
+local C = effi.C
 
 local M = {}
 
 local CHUNK = 4096
+local chunk = ffi.new("uint8_t[?]", CHUNK)
 local pool, at = "", 1
 
 ---@return integer 0 to 2^32 - 1
 function M.u32()
   if at + 3 > #pool then
-    local source = assert(io.open("/dev/urandom", "rb"))
-    source:setvbuf("no")
-    pool, at = source:read(CHUNK), 1
-    source:close()
+    local code = C.el_random(chunk, CHUNK)
+    if code < 0 then error("no random numbers: " .. errno.reason(code), 0) end
+    pool, at = ffi.string(chunk, CHUNK), 1
   end
   at = at + 4
   return bytes.u32(pool, at - 4)

@@ -22,6 +22,7 @@ local C = effi.C
 local M = {}
 
 local STDIN = "-"
+local SEPARATOR = package.config:sub(1, 1) -- of folders
 
 local USAGE = [[
 Usage: etherlua COMMAND [ARGUMENTS]
@@ -73,7 +74,7 @@ local function load_shipped(name, dir)
 end
 
 local function is_here(name)
-  return os.execute(("[ -e %s ]"):format(files.quote("./" .. name))) == 0
+  return files.exists("./" .. name)
 end
 
 local function no_such_script(name, dir)
@@ -95,7 +96,8 @@ end
 
 -- What has a slash, or the ending of a script and is there, is a path; "-" is standard input.
 local function is_path(name)
-  return name:find("/", 1, true) or name == STDIN or name:find "%.lua$" and is_here(name)
+  return name:find("/", 1, true) or name:find(SEPARATOR, 1, true) or name == STDIN or
+    name:find "%.lua$" and is_here(name)
 end
 
 -- A name means one that is shipped, whatever lies in the current directory. Returns the chunk, and its path.

@@ -8,6 +8,9 @@ local M = {}
 -- By the first part of the name.
 local OWN = { etherlua = true, argparse = true, cjson = true }
 
+local SEPARATOR = package.config:sub(1, 1)
+local BEHIND_FOLDER = ("^(.*)[/%s][^/%s]*$"):format(SEPARATOR, SEPARATOR) -- a slash separates everywhere
+
 local ENOENT = 2 -- no module of ours is loaded yet
 
 local tree, rest, crest = "", package.path, package.cpath -- templates
@@ -88,7 +91,7 @@ end
 ---@param path string
 ---@return string
 function M.folder_of(path)
-  local folder = path:match "^(.*)/[^/]*$"
+  local folder = path:match(BEHIND_FOLDER)
   return folder == "" and "/" or folder or "."
 end
 

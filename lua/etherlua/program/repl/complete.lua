@@ -3,6 +3,7 @@
 
 local effi = require "etherlua.core.ffi"
 local frames = require "etherlua.relay.frame"
+local interfaces = require "etherlua.net.interfaces"
 
 local M = {}
 
@@ -50,18 +51,13 @@ local function evaluate(path, environment)
   return value
 end
 
-local function interfaces(found)
-  local file = io.open "/proc/thread-self/net/dev"
-  for line in file and file:lines() or function() end do
-    local name = line:match "^%s*(%S+):"
-    if name then found[name] = false end
-  end
-  if file then file:close() end
+local function add_interfaces(found)
+  for _, one in ipairs(interfaces.list() or {}) do found[one.name] = false end
 end
 
 -- Inside of quotes; behind the kind of a relay there are interfaces only.
 local function quoted(found, text, scripts)
-  interfaces(found)
+  add_interfaces(found)
   if text:find ":" then return text:match "[^:]*$" end
   for _, name in ipairs(KINDS) do found[name] = false end
   for _, name in ipairs(scripts) do found[name] = false end

@@ -146,8 +146,7 @@ end
 
 ---@return boolean whether standard input and output are a terminal that lines can be edited on
 function M.has_terminal()
-  local kind = os.getenv "TERM"
-  return console.is_terminal(0) and console.is_terminal(1) and kind ~= nil and kind ~= "dumb"
+  return console.can_edit()
 end
 
 return M
