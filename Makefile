@@ -36,7 +36,8 @@ OTHERS  := $(filter-out %.bpf.c,$(wildcard scripts/bench/floor/*.c engine/packag
 # What the program and the library both have, each its own.
 SHARED  := $(B)/os/private_file.o
 HOST    := $(filter $(B)/program/%,$(OBJECTS))
-FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] spec/support/*.c spec/fuzz/*.[ch] bpf/*.[ch] scripts/bench/floor/*.[ch])
+FORMAT  := $(wildcard engine/*.[ch] engine/*/*.[ch] engine/os/windows/*.[ch] \
+           spec/windows/*.c spec/support/*.c spec/fuzz/*.[ch] bpf/*.[ch] scripts/bench/floor/*.[ch])
 VERSION  = $(shell sed -n 's/^#define EL_VERSION "\(.*\)"/\1/p' engine/abi.c)
 
 # What `make portable` links statically: these packages of pkg-config, cjson, whose .pc file asks for another Lua, and
@@ -84,7 +85,7 @@ submake = $(MAKE) --no-print-directory
 
 .PHONY: all for-specs doc structure deps deps-test deps-vm deps-distro deps-portable deps-deb deps-bench \
         deps-structure deps-fuzz deps-lint demo bench test test-fast test-vm test-distro fuzz fuzz-long coverage \
-        torture conserve soak faults lint format portable deb install uninstall clean help
+        torture conserve soak faults lint format portable windows deps-windows test-windows deb install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/libetherlua.so $(B)/etherlua ## build the library and the program (the default)
@@ -351,6 +352,8 @@ deb: deps-deb ## a Debian package: build/etherlua_VERSION_ARCH.deb
 		sed "s/@VERSION@/$(VERSION)/; s/@ARCH@/$(ARCH)/; s/@DEPENDS@/$${needs#*=}$(DEPS_RUN:%=, %)/; s/ ,/,/g" \
 		$(CURDIR)/engine/package/control >etherlua/DEBIAN/control
 	$(Q)dpkg-deb --root-owner-group --build $(DEBROOT) $(B)/etherlua_$(VERSION)_$(ARCH).deb
+
+include engine/package/windows.mk
 
 clean: ## remove build/
 	$(Q)rm -rf build

@@ -1,14 +1,23 @@
 -- program/doctor/doctor.lua: the command `etherlua doctor`: says what keeps etherlua from working on this machine and
 -- on an interface, and the command that mends it. It changes nothing. The checks are in doctor/host.lua and
--- doctor/interface.lua, what they ask in doctor/system.lua; here are the command line and the output.
+-- doctor/interface.lua, what they ask in doctor/system.lua, all of it for Windows in doctor/windows.lua; here are the
+-- command line and the output.
 
-local host = require "etherlua.program.doctor.host"
-local interface = require "etherlua.program.doctor.interface"
+local console = require "etherlua.console"
 local outside = require "etherlua.core.outside"
 local script = require "etherlua.program.script"
-local system = require "etherlua.program.doctor.system"
 
 local M = {}
+
+-- The checks, and what they ask.
+local host, interface, system
+if jit.os == "Windows" then
+  local windows = require "etherlua.program.doctor.windows"
+  host, interface, system = windows.host, windows.interface, windows.system
+else
+  host, interface = require "etherlua.program.doctor.host", require "etherlua.program.doctor.interface"
+  system = require "etherlua.program.doctor.system"
+end
 
 -- ---- findings -----------------------------------------------------------------------------------------------------
 
@@ -56,8 +65,7 @@ local COLOURS = { ok = "32", note = "33", problem = "1;31" }
 
 -- Columns of the terminal that standard output is; nil when it is none, and lines may have any length.
 local function terminal_width()
-  if os.execute("test -t 1") ~= 0 then return nil end
-  return tonumber((system.output("stty size </dev/tty"):match("%d+ (%d+)"))) or 80
+  return console.is_terminal(1) and console.columns() or nil
 end
 
 local function wrap(text, width)

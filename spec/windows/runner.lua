@@ -1,0 +1,3 @@
+-- runner.lua: as the command busted.
+
+require "busted.runner" { standalone = false }
