@@ -3,6 +3,7 @@
 
 local ether = require "etherlua"
 local files = require "support.files"
+local linux_it = require "support.linux_it"
 local program = require "support.program"
 local sched = require "etherlua.core.sched"
 
@@ -160,7 +161,7 @@ describe("a script that spawns tasks all the time", function()
     os.execute "kill -TERM $PPID"
     while true do ether.sleep(1) end]]
 
-  it("ends on SIGTERM", function()
+  linux_it("ends on SIGTERM", function()
     local path = files.temporary(SCRIPT)
     finally(function() os.remove(path) end)
     assert.same({ 130, "cleaned up\n" }, { program.said(nil, path) })

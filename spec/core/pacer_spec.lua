@@ -6,6 +6,7 @@
 -- machine keeps. How exact a pacer is, the benchmark of that name measures.
 
 local ether = require "etherlua"
+local linux_it = require "support.linux_it"
 local misuse = require "etherlua.core.misuse"
 local told = require "support.told"
 local wait = require "support.wait"
@@ -117,7 +118,7 @@ describe("a pacer", function()
     end)
   end)
 
-  it("sleeps while there is time", function()
+  linux_it("sleeps while there is time", function()
     run(function()
       local pacer, before = ether.pacer { rate = 20 }, os.clock()
       local elapsed = wait_for(pacer, 9)

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local effi = require "etherlua.core.ffi"
 local ether = require "etherlua"
+local linux_it = require "support.linux_it"
 local sched = require "etherlua.core.sched"
 
 local C = effi.C
@@ -1050,7 +1051,7 @@ describe("a deadlock", function()
     end))
   end)
 
-  it("is none while a task waits for a time, a frame or a file", function()
+  linux_it("is none while a task waits for a time, a frame or a file", function()
     run(function()
       local channel = ether.channel()
       spawn(function()
@@ -1083,7 +1084,7 @@ end)
 describe("a file descriptor", function()
   after_each(require("support.leaks").check)
 
-  it("is looked at also while there is always something else to do", function()
+  linux_it("is looked at also while there is always something else to do", function()
     run(function()
       local woken = false
       sched.spawn(function()
@@ -1163,7 +1164,7 @@ describe("a signal that is caught", function()
     print(sched.was_interrupted())
   ]]
 
-  it("cancels all tasks and lets their deferred functions run", function()
+  linux_it("cancels all tasks and lets their deferred functions run", function()
     local path = os.tmpname()
     finally(function() os.remove(path) end)
     local file = assert(io.open(path, "w"))

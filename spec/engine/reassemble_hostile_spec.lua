@@ -5,6 +5,7 @@ local clock = require "support.clock"
 local fragments = require "support.fragments"
 local frames = require "support.frames"
 local leaks = require "support.leaks"
+local linux_it = require "support.linux_it"
 local reassembly = require "support.reassembly"
 
 local MAX_PACKETS = 4096
@@ -251,9 +252,10 @@ local CHILD = [[
 
 describe("an incomplete packet", function()
   for version, seconds in pairs { [4] = 30, [6] = 60 } do
-    it(("is given up after %d s over IPv%d, from its first fragment on, be it good or bad"):format(seconds, version),
-      function()
-        assert.equal("2\t0\t0\n3\t0\t0\n2\t0\t1\n1\t1\t1\n2\t1\t2\n0\t1\t4\n", clock.run(CHILD, version, seconds))
-      end)
+    local name = ("is given up after %d s over IPv%d, from its first fragment on, be it good or bad"):format(seconds,
+      version)
+    linux_it(name, function()
+      assert.equal("2\t0\t0\n3\t0\t0\n2\t0\t1\n1\t1\t1\n2\t1\t2\n0\t1\t4\n", clock.run(CHILD, version, seconds))
+    end)
   end
 end)

@@ -8,6 +8,7 @@ local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local ledger = require "endure.ledger"
+local linux_it = require "support.linux_it"
 local traffic = require "endure.traffic"
 
 local SEED = chance.seed(20261)
@@ -21,6 +22,7 @@ for _, kind in ipairs(kinds.list) do
     it("loses no frame that no counter has, at the relays and in the kernel between them", function()
       local possible, reason = kind.possible()
       if not possible then return pending(reason) end
+      if kind.interface and not kind.lab then return pending "nobody tells what the kernel between them drops" end
       kinds.run(function()
         local problem, counts = traffic.run(kind, { seed = SEED, frames = FRAMES })
         assert.is_nil(problem, ("SEED=%d: %s"):format(SEED, tostring(problem)))
@@ -45,7 +47,7 @@ local CHILD = [[
 ]]
 
 describe("random traffic while minutes pass", function()
-  it("loses no fragment whose time is over that no counter has", function()
+  linux_it("loses no fragment whose time is over that no counter has", function()
     assert.equal("nil some", clock.run(CHILD, SEED, 10 * FRAMES))
   end)
 end)

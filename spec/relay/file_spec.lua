@@ -4,6 +4,7 @@ local ether = require "etherlua"
 local frames = require "support.frames"
 local kinds = require "support.kinds"
 local leaks = require "support.leaks"
+local linux_it = require "support.linux_it"
 local misuse = require "etherlua.core.misuse"
 local pcap = require "support.pcap"
 
@@ -14,9 +15,9 @@ local pcap_file, records, remove_files, new_path = pcap.file, pcap.records, pcap
 local write_file, read_file, numbered, many = pcap.write_file, pcap.read_file, pcap.numbered, pcap.many
 local read_all, one_to = pcap.read_all, pcap.one_to
 
--- fn as a task.
-local function task_it(name, fn)
-  it(name, function() kinds.run_apart(fn) end)
+-- fn as a task. define: busted's `it`, or linux_it.
+local function task_it(name, fn, define)
+  (define or it)(name, function() kinds.run_apart(fn) end)
 end
 
 describe("a file relay", function()
@@ -224,7 +225,7 @@ describe("a file relay", function()
     relay:flush()
     local stats = frames.assert_balanced(relay)
     assert.same({ 0, 100 }, { stats.tx_sent, stats.tx_error })
-  end)
+  end, linux_it)
 
   -- ---- files of other sorts -----------------------------------------------------------------------------------------
 
@@ -259,11 +260,11 @@ describe("a file relay", function()
 
   for words, case in pairs {
     ["is not there"] = { function() return "/nowhere/x.pcap" end, "/nowhere/x.pcap: No such file or directory" },
-    ["is a folder"] = { function() return "/tmp" end, "/tmp: .*directory" },
-    ["is empty"] = { function() return write_file "" end, "/.*: .*truncated" },
-    ["is no capture"] = { function() return write_file(("hello "):rep(100)) end, "/.*: unknown file format" },
-    ["has half a header"] = { function() return write_file(good:sub(1, 20)) end, "/.*: .*truncated" },
-    ["is of IP packets"] = { function() return pcap_file({}, RAW_IP) end, "^/.* has link type RAW: only Ethernet" },
+    ["is a folder"] = { function() return "/tmp" end, jit.os == "Linux" and "/tmp: .*directory" or "/tmp: " },
+    ["is empty"] = { function() return write_file "" end, ": .*truncated" },
+    ["is no capture"] = { function() return write_file(("hello "):rep(100)) end, ": unknown file format" },
+    ["has half a header"] = { function() return write_file(good:sub(1, 20)) end, ": .*truncated" },
+    ["is of IP packets"] = { function() return pcap_file({}, RAW_IP) end, "^%S+ has link type RAW: only Ethernet" },
     ["is of any interface"] = { function() return pcap_file({}, LINUX_SLL) end, "has link type LINUX_SLL: only Ether" },
   } do
     task_it("says in one line that the file " .. words, function()

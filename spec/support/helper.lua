@@ -13,7 +13,20 @@ if os.getenv "FAST" then
   require("etherlua.test.servers").missing = function(program) return "needs root and " .. program end
 end
 
--- `make test SAN=1` preloads the sanitizer into LuaJIT; the programs that specs start are not to inherit it.
-local ffi = require "ffi"
-ffi.cdef "int unsetenv(const char *name);"
-ffi.C.unsetenv "LD_PRELOAD"
+-- The C library's names are of files in the root folder there.
+if jit.os == "Windows" then
+  local count, temporary = 0, os.getenv("TEMP"):gsub("\\", "/")
+  os.tmpname = function() -- luacheck: ignore 122
+    count = count + 1
+    local path = ("%s/spec-%d-%d"):format(temporary, os.time(), count)
+    assert(io.open(path, "wb")):close()
+    return path
+  end
+end
+
+-- `make test` preloads a clock into LuaJIT, and sanitizers; the programs that specs start are not to inherit these.
+if os.getenv "LD_PRELOAD" then
+  local ffi = require "ffi"
+  ffi.cdef "int unsetenv(const char *name);"
+  ffi.C.unsetenv "LD_PRELOAD"
+end
