@@ -5,7 +5,6 @@
 #include <ifaddrs.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <pcap/pcap.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "fail.h"
+#include "os/sockaddr.h"
 
 static uint32_t mtu_of(const char *name)
 {
@@ -40,17 +40,8 @@ static void begin(struct el_interface *out, const struct ifaddrs *entry)
 
 static void add(struct el_interface *out, const struct sockaddr *name)
 {
-	struct el_addr addr = {.version = 0};
-
-	if (name->sa_family == AF_INET) {
-		addr.version = 4;
-		memcpy(addr.ip, &((const struct sockaddr_in *)(const void *)name)->sin_addr, 4);
-	} else if (name->sa_family == AF_INET6) {
-		addr.version = 6;
-		memcpy(addr.ip, &((const struct sockaddr_in6 *)(const void *)name)->sin6_addr, 16);
-	}
-	if (addr.version && out->addr_count < EL_INTERFACE_ADDRS)
-		out->addrs[out->addr_count++] = addr;
+	if (out->addr_count < EL_INTERFACE_ADDRS && el_sockaddr_read(name, &out->addrs[out->addr_count]))
+		out->addr_count++;
 }
 
 static struct el_interface *find(struct el_interface *list, uint32_t count, const char *name)
@@ -74,7 +65,7 @@ int el_interfaces(struct el_interface *out, uint32_t max, char err[EL_ERR_MAX])
 	for (const struct ifaddrs *entry = list; entry; entry = entry->ifa_next) {
 		struct el_interface *one = find(out, count, entry->ifa_name);
 
-		if (one && entry->ifa_addr)
+		if (one)
 			add(one, entry->ifa_addr);
 	}
 	freeifaddrs(list);

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "common.h"
+#include "os/sockaddr.h"
 
 union name {
 	struct sockaddr any;
@@ -53,15 +53,7 @@ static bool addr_of(const struct sockaddr *name, struct el_addr *out)
 {
 	const union name *in = (const union name *)name;
 
-	*out = (struct el_addr){.version = 0};
-	if (name && name->sa_family == AF_INET) {
-		out->version = 4;
-		memcpy(out->ip, &in->ip4.sin_addr, 4);
-	} else if (name && name->sa_family == AF_INET6 && !IN6_IS_ADDR_LINKLOCAL(&in->ip6.sin6_addr)) {
-		out->version = 6;
-		memcpy(out->ip, &in->ip6.sin6_addr, 16);
-	}
-	return out->version != 0;
+	return el_sockaddr_read(name, out) && !(out->version == 6 && IN6_IS_ADDR_LINKLOCAL(&in->ip6.sin6_addr));
 }
 
 uint32_t el_socket_addrs(struct el_addr *out, uint32_t max)

@@ -8,7 +8,7 @@ M.ROOMS = { "core", "net", "ranks", "proto", "relay", "host", "role", "ask", "la
 -- Units of engine, the lowest first: x.c with x.h. Those of one line stand side by side: none needs another. kinds/* is
 -- all of kinds/ that is not named, so that a new relay kind needs no line here.
 M.UNITS = {
-  "abi", "common", "os/pages", "descriptors os/inherited", "abi_text engine wire_format",
+  "abi", "common", "os/pages os/sockaddr os/windows/control", "descriptors os/inherited", "abi_text engine wire_format",
   "addr checksum histogram fail live table clock os/private_file os/carrier os/turn os/file_changes os/random",
   "pool frame parse os/dump os/windows/npcap os/windows/input",
   "filter capture savefile tasks", "kind", "watch", "signals os/netdev os/netns os/process os/socket os/user",

@@ -7,16 +7,11 @@ local ether = require "etherlua"
 local files = require "support.files"
 local lab = require "etherlua.lab.lab"
 local program = require "support.program"
+local root_it = require "support.root_it"
 local shell = require "support.shell"
 local terminal = require "support.terminal"
 
 local RANKS = 4
-local reason = not lab.root() and select(2, lab.root())
-
-local function root_it(name, fn)
-  if reason then return pending(("%s (%s)"):format(name, reason)) end
-  it(name, fn)
-end
 
 -- Lets the gateway serve until so many objects were printed.
 local function wait_for_objects(process, log, count)

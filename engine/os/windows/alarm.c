@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "os/windows/control.h"
 #include "program/alarm.h"
 
-enum { SIGNAL_HUP = 1, SIGNAL_INT = 2, SIGNAL_TERM = 15 }; /* numbers that Lua knows */
 enum { PERIOD_MS = 100, BY_SIGNAL = 128 };
 
 static HANDLE program, timer;
@@ -95,15 +95,10 @@ void alarm_close(void)
 
 /* ---- signals ---- */
 
-static int number_of(DWORD kind)
-{
-	return kind == CTRL_C_EVENT ? SIGNAL_INT : kind == CTRL_CLOSE_EVENT ? SIGNAL_HUP : SIGNAL_TERM;
-}
-
 /* Handlers are asked from the last one on: FALSE passes it to signals.c. */
 static BOOL WINAPI on_control(DWORD kind)
 {
-	return !signal_handler(number_of(kind));
+	return !signal_handler(signal_of_control(kind));
 }
 
 void alarm_watch_signals(bool (*handler)(int number))

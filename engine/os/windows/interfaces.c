@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "fail.h"
+#include "os/sockaddr.h"
 #include "os/windows/interfaces.h"
 #include "os/windows/npcap.h"
 
@@ -44,18 +45,7 @@ static void to_text(char *out, int size, const WCHAR *text)
 
 static void add_addr(struct el_interface *out, const struct sockaddr *name)
 {
-	struct el_addr *addr = &out->addrs[out->addr_count];
-
-	if (out->addr_count == EL_INTERFACE_ADDRS)
-		return;
-	if (name->sa_family == AF_INET) {
-		addr->version = 4;
-		memcpy(addr->ip, &((const struct sockaddr_in *)(const void *)name)->sin_addr, 4);
-	} else if (name->sa_family == AF_INET6) {
-		addr->version = 6;
-		memcpy(addr->ip, &((const struct sockaddr_in6 *)(const void *)name)->sin6_addr, 16);
-	}
-	if (addr->version)
+	if (out->addr_count < EL_INTERFACE_ADDRS && el_sockaddr_read(name, &out->addrs[out->addr_count]))
 		out->addr_count++;
 }
 

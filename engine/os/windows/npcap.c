@@ -11,7 +11,7 @@
 
 static struct npcap functions;
 
-/* Name there -> place here; those behind the first empty one need not be there. */
+/* Name there -> place here; those that are wanted may be missing. */
 #define ENTRY(name)                                         \
 	{                                                   \
 		"pcap_" #name, offsetof(struct npcap, name) \
@@ -21,18 +21,19 @@ static const struct {
 	size_t place;
 } needed[] =
 	{
-		ENTRY(findalldevs), ENTRY(freealldevs),     ENTRY(create),   ENTRY(set_snaplen), ENTRY(set_promisc),
-		ENTRY(set_timeout), ENTRY(set_buffer_size), ENTRY(activate), ENTRY(setnonblock), ENTRY(next_ex),
-		ENTRY(sendpacket),  ENTRY(stats),           ENTRY(datalink), ENTRY(geterr),      ENTRY(statustostr),
-		ENTRY(lib_version), ENTRY(close),
+		ENTRY(findalldevs), ENTRY(freealldevs), ENTRY(create),          ENTRY(set_snaplen),
+		ENTRY(set_promisc), ENTRY(set_timeout), ENTRY(set_buffer_size), ENTRY(activate),
+		ENTRY(setnonblock), ENTRY(next_ex),     ENTRY(sendpacket),      ENTRY(stats),
+		ENTRY(geterr),      ENTRY(statustostr), ENTRY(lib_version),     ENTRY(close),
 },
   wanted[] = {ENTRY(set_immediate_mode), ENTRY(set_tstamp_precision), ENTRY(getevent)};
 
-static void take(HMODULE library, const char *name, size_t place)
+static bool take(HMODULE library, const char *name, size_t place)
 {
 	FARPROC found = GetProcAddress(library, name);
 
 	memcpy((char *)&functions + place, &found, sizeof found);
+	return found != NULL;
 }
 
 static HMODULE open_library(void)
@@ -60,8 +61,7 @@ const struct npcap *el_npcap(char err[EL_ERR_MAX])
 		return NULL;
 	}
 	for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
-		take(library, needed[i].name, needed[i].place);
-		if (!GetProcAddress(library, needed[i].name)) {
+		if (!take(library, needed[i].name, needed[i].place)) {
 			functions.close = NULL;
 			el_fail(err, -ENODEV, "wpcap.dll has no %s: install Npcap, from https://npcap.com",
 			        needed[i].name);

@@ -21,7 +21,6 @@ struct npcap {
 	int (*next_ex)(pcap_t *handle, struct pcap_pkthdr **header, const uint8_t **bytes);
 	int (*sendpacket)(pcap_t *handle, const uint8_t *bytes, int len);
 	int (*stats)(pcap_t *handle, struct pcap_stat *out);
-	int (*datalink)(pcap_t *handle);
 	char *(*geterr)(pcap_t *handle);
 	const char *(*statustostr)(int status);
 	const char *(*lib_version)(void);

@@ -1,6 +1,6 @@
 /*
  * pcap.c: the relay kind pcap by Npcap, or what has its functions. What passes on an interface is heard both ways, own
- * frames too, unless the library can be told otherwise: so frames that were just sent are known again.
+ * frames too: so frames that were just sent are known again.
  */
 #include <errno.h>
 #include <math.h>

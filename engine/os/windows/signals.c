@@ -6,23 +6,17 @@
 
 #include <errno.h>
 
+#include "os/windows/control.h"
 #include "signals.h"
 #include "watch.h"
-
-enum { SIGNAL_HUP = 1, SIGNAL_INT = 2, SIGNAL_TERM = 15 }; /* numbers that Lua knows */
 
 static volatile LONG caught, forgotten, last;
 static HANDLE event;
 
-static int number_of(DWORD kind)
-{
-	return kind == CTRL_C_EVENT ? SIGNAL_INT : kind == CTRL_CLOSE_EVENT ? SIGNAL_HUP : SIGNAL_TERM;
-}
-
 /* FALSE: the next handler, which is the system's and ends the process. */
 static BOOL WINAPI on_control(DWORD kind)
 {
-	int number = number_of(kind);
+	int number = signal_of_control(kind);
 
 	if (number == SIGNAL_HUP && caught > forgotten)
 		return TRUE;
