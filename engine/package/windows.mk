@@ -63,7 +63,7 @@ test-windows: deps-windows deps-test ## specs of the program for Windows, under 
 $(W)/test/lfs.o: engine/package/sources.sh
 	$(call say,CC)
 	@mkdir -p $(@D)
-	$(Q)sh $< $(@D)/source lua-filesystem >$(@D)/log 2>&1 || { tail -n 5 $(@D)/log; exit 1; }
+	$(Q)sh $< $(@D)/source lua-filesystem >$(@D)/source.log 2>&1 || { tail -n 5 $(@D)/source.log; exit 1; }
 	$(Q)$(WIN_CC) -O2 -w -I$(W)/include -c -o $@ $(@D)/source/lua-filesystem-*/src/lfs.c
 
 $(W)/test/host.exe: spec/windows/host.c $(W)/test/lfs.o $(filter-out %/main.o,$(WIN_OBJECTS)) $(W)/files.c $(W)/exports.def
