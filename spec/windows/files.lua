@@ -11,6 +11,7 @@ local LINUX = {
   ["spec/core/errno_spec.lua"] = "asks the C library of Linux",
   ["spec/core/loading_spec.lua"] = "starts a LuaJIT of its own",
   ["spec/core/torture_spec.lua"] = "waits for pipes",
+  ["spec/core/stack_spec.lua"] = "starts a LuaJIT of its own",
   ["spec/core/trace_spec.lua"] = "waits for pipes",
   ["spec/relay/blocks_spec.lua"] = "is about packet sockets",
   ["spec/relay/link_spec.lua"] = "is about links of Linux",
